@@ -1,0 +1,127 @@
+"""`demo`: what a broken stream comes to with the SDK alone, and what with the guard, over real sockets.
+
+Decides in which order the rows are played and what the exit code is. What is played is `rows`, how a stream
+is listened to `listener`, how it looks `table`.
+
+The law: the exit code is 0 only when every guarded stream came to exactly what its row promises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from ...testing import Outcome, Server, find_fault
+from .listener import listen, new_client
+from .rows import MAX_RETRIES, ROWS, Row
+from .table import Result, heading, line, paint, summary
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+SUMMARY = "play broken streams to the openai SDK, unguarded and guarded, and compare what arrives"
+IDLE_TIMEOUT: Final = 0.6  # seconds; the guard's clock for a stream that has stalled
+PATIENCE_ALONE: Final = 1.2  # seconds; twice the client's own read timeout
+PATIENCE_GUARDED: Final = 10.0  # seconds; far more than three attempts take
+
+Guard: TypeAlias = Callable[[Mapping[str, object]], AbstractContextManager[None]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `demo` takes."""
+    parser.add_argument("fault", nargs="*", help="play only these faults (default: all of the demo's)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play the rows, print the table, and say whether all promises were kept."""
+    played = {row.fault for group in ROWS.values() for row in group}
+    for fault in arguments.fault:
+        if find_fault(fault).name not in played:
+            raise ValueError(f"the demo does not play {fault!r}")
+    rows = {
+        title: tuple(row for row in group if not arguments.fault or row.fault in arguments.fault)
+        for title, group in ROWS.items()
+    }
+    return play(rows, guarded)
+
+
+@contextmanager
+def guarded(settings: Mapping[str, object]) -> Iterator[None]:
+    """The guard as a user switches it on, with waits short enough for a demo."""
+    import openai_stream_guard
+
+    fields: dict[str, Any] = {
+        "max_retries": MAX_RETRIES,
+        "backoff_initial": 0.01,
+        "backoff_max": 0.02,
+        "idle_timeout": IDLE_TIMEOUT,
+        "retry_budget": None,
+        **settings,
+    }
+    openai_stream_guard.enable()
+    try:
+        with openai_stream_guard.guarding(**fields):
+            yield
+    finally:
+        openai_stream_guard.disable()
+
+
+def play(groups: Mapping[str, Iterable[Row]], guard: Guard) -> int:
+    """Play the groups of rows under this guard and print them as they come; 0 when every promise was kept."""
+    import openai_stream_guard
+
+    was_enabled = openai_stream_guard.is_enabled()
+    openai_stream_guard.disable()
+    results: list[Result] = []
+    print(heading())
+    try:
+        with Server() as server, new_client(server) as client:
+            stage = _Stage(server, client, guard)
+            for title, rows in groups.items():
+                for number, row in enumerate(rows):
+                    if number == 0:
+                        print(f"\n  {paint(title, '1')}")
+                    results.append(stage.play(row))
+                    print(line(results[-1]), flush=True)
+    finally:
+        if was_enabled:
+            openai_stream_guard.enable()
+    print(f"\n{summary(results)}")
+    return 0 if all(result.kept for result in results) else 1
+
+
+class _Stage:
+    """One server and one client, on which row after row is played."""
+
+    def __init__(self, server: Server, client: OpenAI, guard: Guard) -> None:
+        self._server = server
+        self._client = client
+        self._guard = guard
+        self._references: dict[str, Outcome] = {}
+
+    def play(self, row: Row) -> Result:
+        """The row without the guard and with it."""
+        times = None if row.every_time else 1
+        self._server.reset(fault=row.fault, after=row.after, times=times)
+        alone = listen(self._client, self._server, patience=PATIENCE_ALONE)
+        self._server.reset(fault=row.fault, after=row.after, times=times)
+        started = time.monotonic()
+        with self._guard(row.settings):
+            outcome = listen(
+                self._client,
+                self._server,
+                patience=PATIENCE_GUARDED,
+                expected=None if alone.hang else alone.error,
+            )
+        return Result(row, self._reference(row), alone, outcome, time.monotonic() - started)
+
+    def _reference(self, row: Row) -> Outcome:
+        """What the SDK alone delivers of the row's answer when nothing is wrong."""
+        answer = find_fault(row.fault).answer or "text"
+        if answer not in self._references:
+            self._server.reset(answer=answer)
+            self._references[answer] = listen(self._client, self._server, patience=PATIENCE_GUARDED)
+        return self._references[answer]

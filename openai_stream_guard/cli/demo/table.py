@@ -1,0 +1,103 @@
+"""The demo's table: what is in a cell, how wide a column is, which colour it has. Only words, no streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+from ...testing import Outcome, Raises
+from .rows import Row
+
+HEADINGS: Final = ("fault", "SDK alone", "guarded", "promised", "requests", "s")
+WIDTHS: Final = (29, 25, 22, 14, 8, 4)  # with the mark in front 109 columns
+LEGEND: Final = (
+    "Characters delivered/expected, and what was wrong. `after 6`: the fault strikes after six events.\n"
+    "`X`: a promise was broken. Requests and seconds are those of the guarded stream."
+)
+GREEN: Final = "32"
+RED: Final = "31"
+BOLD: Final = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One row played out: unguarded, guarded, and the healthy stream by which both are measured."""
+
+    row: Row
+    reference: Outcome
+    alone: Outcome
+    guarded: Outcome
+    seconds: float
+
+    @property
+    def alone_is_right(self) -> bool:
+        """Whether the SDK alone delivered exactly the stream, or raised where there is none to be had."""
+        if isinstance(self.row.promise, Raises):
+            return self.alone.error is not None and not self.alone.hang
+        return _is_right(self.alone, self.reference)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the guarded stream came to what was promised."""
+        return self.row.promise.kept(self.guarded, self.reference)
+
+
+def paint(text: str, colour: str) -> str:
+    """The text in a colour where a person sees it on a terminal, and plain elsewhere (https://no-color.org)."""
+    seen = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{colour}m{text}\x1b[0m" if seen else text
+
+
+def heading() -> str:
+    """How to read the table, and the names of its columns."""
+    return f"{LEGEND}\n\n{paint(' '.join([' ', *_columns(*HEADINGS)]), BOLD)}"
+
+
+def line(result: Result) -> str:
+    """One row of the table; an `X` in front tells of a broken promise, also where there are no colours."""
+    name, alone, guarded, *rest = _columns(
+        result.row.name,
+        _cell(result.alone, result.reference),
+        _cell(result.guarded, result.reference),
+        str(result.row.promise),
+        str(result.guarded.requests),
+        f"{result.seconds:.1f}",
+    )
+    mark = " " if result.kept else "X"
+    alone = paint(alone, GREEN if result.alone_is_right else RED)
+    guarded = paint(guarded, GREEN if result.kept else RED)
+    return " ".join([mark, name, alone, guarded, *rest])
+
+
+def summary(results: list[Result]) -> str:
+    """The last line."""
+    alone = sum(result.alone_is_right for result in results)
+    kept = sum(result.kept for result in results)
+    return f"{len(results)} faults: SDK alone right in {alone}, guarded right in {kept}"
+
+
+def _columns(*cells: str) -> list[str]:
+    words = [cell.ljust(width) for cell, width in zip(cells[:4], WIDTHS[:4], strict=True)]
+    return words + [cell.rjust(width) for cell, width in zip(cells[4:], WIDTHS[4:], strict=True)]
+
+
+def _cell(outcome: Outcome, reference: Outcome) -> str:
+    """How many characters arrived, and what is wrong with that if anything is."""
+    wrong = "" if _is_right(outcome, reference) else _wrong(outcome, reference)
+    return f"{len(outcome.text)}/{len(reference.text)} {wrong}".rstrip()
+
+
+def _wrong(outcome: Outcome, reference: Outcome) -> str:
+    if outcome.hang:
+        return "hang"
+    if outcome.error is not None:
+        return str(getattr(outcome.error, "fault", type(outcome.error).__name__))
+    if outcome.text != reference.text:
+        return "silently short"
+    return "event lost" if len(outcome.items) < len(reference.items) else "bogus event"
+
+
+def _is_right(outcome: Outcome, reference: Outcome) -> bool:
+    return outcome.error is None and not outcome.hang and outcome.items == reference.items

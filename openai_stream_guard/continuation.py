@@ -1,0 +1,112 @@
+"""Opt-in: let a server that can continue an answer go on from where it broke off.
+
+The second generation is another one, and only its seam is looked after here: a prefix that the server repeats is
+dropped, white space is kept as it comes, and what was spent is taken off the limit and added to the usage.
+vLLM: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (`continue_final_message`)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Mapping
+from typing import Literal, TypeAlias
+
+from .transcript import Key, News, Transcript
+
+Continuing: TypeAlias = Literal["vllm", "prefill"] | Callable[..., object]
+_LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+def continued_body(how: Continuing, body: Mapping[str, object], text: str, spent: int) -> dict[str, object] | None:
+    """The request that asks for the rest; None where it cannot be made.
+
+    Args:
+        how: the server's dialect, or a callable that is given the first request's JSON, with lowered limits, and the
+            partial text, and returns what to send.
+        text: what was delivered.
+        spent: tokens that went into it, at least: every delta is one or more.
+    """
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return None
+    if isinstance(how, str) and messages and _is_assistants(messages[-1]):
+        return None  # a beginning of the caller's own: nobody knows whether the server has repeated it
+    asked = copy.deepcopy(dict(body))  # a callable may edit it, and the first request must stay as it was
+    for name in _LIMITS:
+        limit = asked.get(name)
+        if type(limit) is int:
+            asked[name] = max(1, limit - spent)
+    match how:
+        case "vllm":
+            asked["messages"] = [*messages, {"role": "assistant", "content": text}]
+            return {**asked, "continue_final_message": True, "add_generation_prompt": False}
+        case "prefill":
+            asked["messages"] = [*messages, {"role": "assistant", "content": text, "prefix": True}]
+            return asked
+        case _:
+            made = how(asked, text)
+            return dict(made) if isinstance(made, Mapping) else None
+
+
+def _is_assistants(message: object) -> bool:
+    return isinstance(message, Mapping) and message.get("role") == "assistant"
+
+
+class Continuation:
+    """Takes the second answer as more of the first; the counterpart of `transcript.Replay`."""
+
+    caught_up = True
+
+    def __init__(self, transcript: Transcript, key: Key, spent: int) -> None:
+        self.spent = spent
+        """Tokens of the attempts before, at least."""
+        self._transcript = transcript
+        self._key = key
+        self._delivered = transcript.text(key)
+        self._echo: str | None = ""
+        """What may be the delivered text repeated; None once that is decided."""
+        self._news = News()
+
+    def take(self, key: Key, text: str) -> str:
+        """The part of `text` that is new."""
+        if key == self._key and self._echo is not None:
+            self._echo += text
+            if len(self._echo) < len(self._delivered) and self._delivered.startswith(self._echo):
+                return ""
+            text, self._echo = self._echo.removeprefix(self._delivered), None
+        if text:
+            self._news.pieces.append((key, text))
+        return text
+
+    def flush(self, key: Key) -> str:
+        """What was held as a repetition and is none, since the answer ends there."""
+        text = self._echo if key == self._key and self._echo is not None else ""
+        if text:
+            self._echo = None
+            self._news.pieces.append((key, text))
+        return text
+
+    def identify(self, key: Key, name: object) -> object:
+        """The role or id that the consumer has been given here."""
+        known = self._transcript.identities.get(key)
+        if known is None:
+            self._news.identities.append((key, name))
+        return known
+
+    def known(self, key: Key) -> object:
+        """The same, where nothing new is named."""
+        return self._transcript.identities.get(key)
+
+    def repeats(self, kind: Hashable) -> bool:
+        """Usage and the like are said anew, and count."""
+        self._news.kind = kind
+        return False
+
+    def number(self, number: int | None) -> int | None:
+        """Chunks have no numbers."""
+        return number
+
+    def news(self) -> News:
+        """What was new since the last call."""
+        news, self._news = self._news, News()
+        return news

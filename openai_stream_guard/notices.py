@@ -1,0 +1,128 @@
+"""What the guard tells about itself: frozen records for hooks, logs, errors and reports.
+
+Nothing here decides or acts. No record carries answer text, headers or keys, so that every one of them may be
+logged, exported or kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+FaultKind: TypeAlias = Literal[
+    "disconnected",
+    "truncated",
+    "malformed",
+    "stalled",
+    "upstream_error",
+    "gap",
+    "not_a_stream",
+    "oversized",
+    "diverged",
+]
+"""What went wrong with one attempt."""
+
+Way: TypeAlias = Literal["resume", "restart", "continue", "replay"]
+"""How a broken stream is taken up again."""
+
+StoppedBy: TypeAlias = Literal["retries", "time", "budget", "policy", "unsafe", "diverged", "not_retryable"]
+"""Why recovery ended without a whole answer."""
+
+Outcome: TypeAlias = Literal["open", "complete", "recovered", "failed", "abandoned"]
+"""How a stream ended; `open` while it has not."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One HTTP response of a logical stream, or one refused re-issue."""
+
+    fault: FaultKind | None
+    """What ended it; None for the attempt that came out whole, and for a refused re-issue."""
+    way: Way | None
+    """The way of recovery that opened it; None for the first attempt."""
+    requests: int
+    """HTTP requests it took, the SDK's own retries before the headers included."""
+    events: int
+    """Payloads read from it."""
+    bytes: int
+    """Bytes of body read from it, after content decoding."""
+    seconds: float
+    """From its first read to its end."""
+    request_id: str | None
+    """The `x-request-id` header."""
+    response_id: str | None
+    """The `id` of the answer, as this attempt named it."""
+    status: int | None
+    """The HTTP status; None where a re-issue got no response at all."""
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """All that happened to one logical stream, see `openai_stream_guard.report`."""
+
+    outcome: Outcome
+    attempts: tuple[Attempt, ...] = ()
+    recoveries: tuple[Way, ...] = ()
+    """The ways that led on, in order."""
+    repairs: dict[str, int] = field(default_factory=dict)
+    """Kind of repair → how often."""
+    notes: tuple[str, ...] = ()
+    """What was odd but no fault."""
+    events: int = 0
+    """Events handed to the SDK."""
+    bytes: int = 0
+    """Bytes of body read in all attempts."""
+    first_event_seconds: float | None = None
+    """From the first read to the first event."""
+    worst_gap_seconds: float = 0.0
+    """The longest wait between two events."""
+
+
+@dataclass(frozen=True)
+class FaultSeen:
+    """An attempt broke."""
+
+    reason: str
+    number: int
+    """Of the attempt, from 1."""
+    attempt: Attempt
+    host: str
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Recovering:
+    """A request is about to be sent again. It may be billed again."""
+
+    way: Way
+    delay: float
+    """Seconds waited before it."""
+    number: int
+    """Of the attempt it opens, from 2."""
+    host: str
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A re-issue got no stream."""
+
+    status: int | None
+    number: int
+    request_id: str | None
+    host: str
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The stream is over."""
+
+    report: StreamReport
+    stopped_by: StoppedBy | None
+    """Why recovery went no further; None unless the stream failed."""
+    host: str
+    model: str | None
+
+
+Notice: TypeAlias = FaultSeen | Recovering | Refused | Ended

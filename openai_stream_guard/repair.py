@@ -1,0 +1,186 @@
+"""Bytes to payloads, repaired where that is safe.
+
+This module decides which of two ways the bytes take: the fast one, for the frames that nearly every stream consists
+of, or `blocks`, for everything else. And it keeps the limits. It must not know any API: what a payload means, and
+whether the answer is whole, is for the dialects and the session.
+
+The laws its tests keep: both ways give the same; the same bytes give the same payloads, repairs and defect however
+they are cut into reads, in time linear in the bytes; a payload is there in the read that shows it to be whole.
+"""
+
+from __future__ import annotations
+
+from .blocks import Blocks
+from .dispatch import Mode
+from .jsontext import loads, undecodable
+from .payload import REPAIRS, Defect, Payload
+from .sse import Lines
+
+__all__ = ["REPAIRS", "Defect", "Mode", "Payload", "Reader"]
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd
+_LONGEST_MAGIC = 4
+_CR, _LF = b"\r\n"
+
+
+class Reader:
+    """
+    Reads the body of one response. Whatever it is fed, it does not raise.
+
+    Args:
+        mode: `"safe"` moves framing where that is unambiguous; `"lenient"` also takes the liberties that REPAIRS
+            lists as such; `"off"` reads as WHATWG HTML 9.2.6 has it, and only detects.
+        max_event_bytes: how much one event, or one line, may hold.
+
+    `bytes` counts those fed, `events` the payloads returned but for `[DONE]`.
+    """
+
+    def __init__(self, mode: Mode = "safe", max_event_bytes: int = 256 * 1024 * 1024) -> None:
+        self.bytes = 0
+        self.events = 0
+        self._limit = max_event_bytes
+        self._lines = Lines()
+        self._blocks = Blocks(mode)
+        self._out = self._blocks.out
+        self._head = b""
+        self._line_end = b"\n"  # which the stream has used last
+        self._between = False  # nothing is pending, nothing has ended the reading: a frame may begin
+        self.error: Exception | None = None
+        """What the SDK raises for a last line that ends inside a character; known after `finish`."""
+
+    @property
+    def fault(self) -> Defect | None:
+        """Why nothing more is read; what was whole before it has been returned."""
+        return self._out.fault
+
+    @property
+    def done(self) -> bool:
+        """Whether `[DONE]` was the last payload; what comes after it is ignored."""
+        return self._out.done
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the body ended inside an event; known after `finish`."""
+        return self._out.unfinished
+
+    @property
+    def repairs(self) -> dict[str, int]:
+        """How often the reading departed from WHATWG's, by the kinds of REPAIRS."""
+        return dict(self._out.repairs)
+
+    def feed(self, data: bytes) -> list[Payload]:
+        """The payloads that `data` shows to be whole."""
+        self.bytes += len(data)
+        position = self._read_frames(data, 0) if self._between else 0
+        if position < len(data):
+            self._read_on(data, position)
+        return self._hand_out()
+
+    def finish(self) -> list[Payload]:
+        """End the body: the payloads that were whole but for their blank line."""
+        if not self.over:
+            last = self._lines.rest()
+            self.error = undecodable(last.text)
+            self._blocks.finish(last)
+        payloads = self._hand_out()
+        if not self.over and not self.events and (error := self._blocks.undecodable) is not None:
+            self._out.fault = Defect("not_a_stream", "the body is neither events nor text", 0, error)
+        return payloads
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be read."""
+        return self._out.fault is not None or self._out.done
+
+    def _hand_out(self) -> list[Payload]:
+        payloads = self._out.payloads
+        if not payloads:
+            return []
+        self._out.payloads = []
+        self.events += len(payloads) - self._out.done
+        return payloads
+
+    def _read_on(self, data: bytes, position: int) -> None:
+        """Read what is no frame, and the frames after it."""
+        if len(self._head) < _LONGEST_MAGIC:
+            self._look_at_head(data)
+        while position < len(data) and not self.over:
+            position = self._read_lines(data, position)
+            self._between = self._lines.between and self._blocks.idle and not self.over
+            if self._between:
+                position = self._read_frames(data, position)
+
+    def _look_at_head(self, data: bytes) -> None:
+        self._head += data[: _LONGEST_MAGIC - len(self._head)]
+        if self._head.startswith(_COMPRESSED):
+            reason = "the body is compressed, and nobody has undone that"
+            self._out.fault = Defect("not_a_stream", reason, 0, undecodable(self._head))
+
+    def _read_frames(self, data: bytes, start: int) -> int:
+        """
+        Read whole events of one JSON object each, named or not, up to the first that is anything else.
+
+        Nothing may be pending. Returns where the reading stopped.
+        """
+        out, line_end, width = self._out, self._line_end, len(self._line_end)
+        position = start
+        while True:
+            name, body = None, position + 6
+            if not data.startswith(b"data: {", position):
+                name, body = self._read_head(data, position)
+            end = data.find(line_end, body)
+            if end < 0 or end - position > self._limit or not data.startswith(line_end, end + width):
+                break
+            text = data[body:end]
+            if _CR in text or _LF in text:
+                break
+            try:
+                value = loads(text)
+            except (ValueError, RecursionError):
+                break
+            out.payloads.append(Payload(name, text, value, out.last_id, None))
+            position = end + 2 * width
+        if position > start:
+            self._lines.skip(position - start)
+        return position
+
+    def _read_head(self, data: bytes, start: int) -> tuple[str | None, int]:
+        """The name in an `event` line, if one is first, and where the object begins; past the end if none does."""
+        name = None
+        if data.startswith(b"event:", start):
+            end = data.find(self._line_end, start)
+            line = data[start + 6 : end]
+            if end < 0 or _CR in line or _LF in line or b"data:" in line:
+                return None, len(data)
+            name = line.removeprefix(b" ").decode("utf-8", "replace") or None
+            start = end + len(self._line_end)
+        for prefix in (b"data: {", b"data:{"):
+            if data.startswith(prefix, start):
+                return name, start + len(prefix) - 1
+        return None, len(data)
+
+    def _read_lines(self, data: bytes, start: int) -> int:
+        """Read line by line to where an event may have ended, and return that place."""
+        blank = self._line_end * 2
+        found = data.find(blank, start)
+        end = len(data) if found < 0 else found + len(blank)
+        blocks = self._blocks
+        for line in self._lines.feed(data[start:end]):
+            if blocks.held + len(line.text) > self._limit:
+                self._refuse_size(line.start)
+                break
+            blocks.line(line)
+            if self.over:
+                break
+            if not line.text and line.after.endswith(b"\n"):
+                self._line_end = line.after
+        else:
+            if blocks.held + self._lines.pending > self._limit:
+                self._refuse_size(self._lines.start)
+        return end
+
+    def _refuse_size(self, line: int) -> None:
+        """Fail because of the event that has begun, or if none has, of the line at that offset."""
+        start = self._blocks.start
+        reason = f"an event of more than {self._limit} bytes"
+        self._out.fault = Defect("oversized", reason, line if start is None else start)

@@ -1,0 +1,327 @@
+"""The plot of one logical stream: what arrives goes in, what to do comes out.
+
+    receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a verdict: Reopen, Finish or GiveUp
+
+It reads nothing, waits for nothing and knows no SDK: time is an argument, chance a parameter.
+
+The laws its tests keep, for every series of cuts, faults and refusals: what was delivered is a prefix of one answer,
+nothing twice; a session that finishes has delivered all of it; there are never more than `1 + max_retries` requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from .delivery import Delivery, Oversized
+from .dialects import Asked, Broken, Dialect, EndRule, Item, dialect_for
+from .dialects.sequence import Gap
+from .hosts import Hosts
+from .ledger import Ledger
+from .notices import (
+    Ended,
+    FaultKind,
+    FaultSeen,
+    Notice,
+    Outcome,
+    Recovering,
+    Refused,
+    StoppedBy,
+    StreamReport,
+)
+from .payload import Payload
+from .policy import Policy, error_is_retryable
+from .recovery import Recovery
+from .repair import Reader
+from .transcript import Diverged, Transcript
+from .verdicts import Clocks, Failure, Finish, GiveUp, Refusal, Reopen, Resume, Trouble, Verdict
+
+AFTER_THE_FINISH = 5.0
+"""Seconds to wait for what may follow the last finish_reason: usage, filter results, `[DONE]`."""
+_TAIL = 1024
+
+
+_GAP = Trouble("gap", "events are missing, by their sequence_number")
+_DIVERGED = Trouble("diverged", "the second answer is not the first one again")
+
+
+class Session:
+    """One logical stream, over as many attempts as it takes."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        policy: Policy,
+        hosts: Hosts,
+        *,
+        now: float,
+        max_retries: int,
+        clocks: Clocks = Clocks(),  # noqa: B008 - frozen
+        requests: int = 1,
+        status: int | None = None,
+        request_id: str | None = None,
+        jitter: Callable[[], float] = lambda: 0.0,
+        notify: Callable[[Notice], None] = lambda notice: None,
+    ) -> None:
+        self.asked = asked
+        self.verdict: Verdict | None = None
+        """What to do now; None: go on reading."""
+        self.outcome: Outcome = "open"
+        self._policy = policy
+        self._hosts = hosts
+        self._clocks = clocks
+        self._notify = notify
+        self._first: Failure | None = None
+        self._out: list[Payload] = []
+        self._delivery = Delivery(policy)
+        self._ledger = Ledger(now, requests, status, request_id)
+        self._recovery = Recovery(policy, asked, hosts, max_retries=max_retries, requests=requests, jitter=jitter)
+        self._begin(None)
+
+    def _begin(self, resume: Resume | None, broken: Dialect | None = None) -> None:
+        self.dialect: Dialect = dialect_for(self.asked, resume, broken)
+        self._reader = Reader(self._policy.repair, self._policy.max_event_bytes)
+        self._rule = self._end_rule()
+        self._items = 0
+        self._tail = bytearray()
+
+    def _end_rule(self) -> EndRule:
+        rule, asked = self._policy.end_rule, self.asked
+        if rule != "auto":
+            return rule
+        if asked.official:
+            return "strict"
+        return "learnt" if self._hosts.finishes(asked.host, asked.path, asked.model) else "auto"
+
+    # What arrives. Each returns what may be delivered now; look at `verdict` after delivering it.
+
+    def receive(self, data: bytes, now: float) -> list[Payload]:
+        """Take the bytes of one read."""
+        self._tail += data
+        if len(self._tail) > 8 * _TAIL:  # seldom, since it moves bytes
+            del self._tail[:-_TAIL]
+        self._out = []
+        payloads = self._reader.feed(data)
+        if payloads or self._reader.over:
+            self._read(payloads, now)
+        if not self._out and self.verdict is None and now >= self.deadline:
+            waited = now - self._ledger.progress_at
+            self._break(Trouble("stalled", f"no event for {waited:.1f} s, though bytes arrive"), now)
+        return self._out
+
+    def end(self, now: float) -> list[Payload]:
+        """The body ended in good order."""
+        self._out = []
+        self._read(self._reader.finish(), now)
+        if self.verdict is None:
+            self._judge_end(now)
+        return self._out
+
+    def fail(self, trouble: Trouble, now: float) -> list[Payload]:
+        """The transport broke. A last event that is whole but for its blank line still counts."""
+        self._out = []
+        self._read(self._reader.finish(), now)
+        if self.verdict is None:
+            self._break(trouble, now)
+        return self._out
+
+    def reopened(self, verdict: Reopen, status: int | None, request_id: str | None, now: float) -> None:
+        """A re-issue was answered: a new attempt begins."""
+        self.verdict = None
+        rest = verdict.resume if verdict.resume is not None and not verdict.resume.poll else None
+        if rest is None:
+            self._delivery.begin_again(self._recovery.continuation if verdict.way == "continue" else None)
+        self._ledger.open_attempt(verdict.way, now, 1, status, request_id)
+        self._begin(rest, None if rest is None else self.dialect)
+
+    def refused(self, verdict: Reopen, refusal: Refusal, now: float) -> None:
+        """A re-issue got no stream: it has cost one retry."""
+        if verdict.resume is not None and refusal.unfinished:
+            self._go_on(self._recovery.poll(verdict.resume, now))
+            return
+        self._ledger.refused(verdict.way, refusal.status, refusal.request_id)
+        asked, number = self.asked, len(self._ledger.attempts)
+        self._notify(Refused(refusal.status, number, refusal.request_id, asked.host, asked.model))
+        if verdict.resume is not None and refusal.no_longer_streamed and asked.starting_after is None:
+            self._go_on(self._recovery.poll(replace(verdict.resume, poll=True), now))
+        elif refusal.retryable:
+            self._plan(now, refusal.retry_after)
+        else:
+            self._give_up("not_retryable")
+
+    def abandon(self, now: float) -> None:
+        """The consumer went away. Not a fault, and never a reason to ask again."""
+        if self.outcome == "open":
+            self._close_attempt(None, now)
+            self._end("abandoned", None)
+
+    def report(self) -> StreamReport:
+        """All that has happened so far."""
+        return self._ledger.report(self.outcome)
+
+    @property
+    def deadline(self) -> float:
+        """When the stream counts as stalled, on the clock that `now` comes from."""
+        clocks = self._clocks
+        wait = AFTER_THE_FINISH if self.dialect.settled else clocks.idle if self._items else clocks.first_event
+        return min(self._ledger.progress_at + wait, self._recovery.deadline)
+
+    @property
+    def raw_tail(self) -> bytes:
+        """The last bytes that were read, at most 1,024."""
+        return bytes(self._tail[-_TAIL:])
+
+    @property
+    def transcript(self) -> Transcript:
+        """What was delivered."""
+        return self._delivery.transcript
+
+    # What it means.
+
+    def _read(self, payloads: list[Payload], now: float) -> None:
+        """Take the payloads of one read, then look whether they ended anything."""
+        over = self._reader.over
+        done = payloads.pop() if over and self._reader.done and payloads else None
+        before = self._items
+        trouble = self._sort(payloads) if not self.dialect.numbered else self._sort_by_number(payloads)
+        if self._items > before:
+            self._ledger.progress(len(self._out), now)
+            if self._out:
+                self._recovery.succeeded()
+        if trouble is not None:
+            self._break(trouble, now)
+        elif self.dialect.over:
+            self._complete(now)
+        elif done is not None:
+            self._judge_done(done, now)
+        elif over and (defect := self._reader.fault) is not None:
+            self._break(Trouble(defect.kind, defect.reason, defect.error), now)
+
+    def _sort_by_number(self, payloads: list[Payload]) -> Trouble | None:
+        """The same for payloads that the API numbers."""
+        for payload in payloads:
+            try:
+                due = self.dialect.arrange(payload)
+            except Gap:
+                return _GAP
+            trouble = self._sort(due)
+            if trouble is not None or self.dialect.over:
+                return trouble
+        return None
+
+    def _sort(self, payloads: Sequence[Payload]) -> Trouble | None:
+        """Deliver the items among some payloads; stop at what is none."""
+        for payload in payloads:
+            reading = self.dialect.read(payload)
+            if not isinstance(reading, Item):
+                if isinstance(reading, Broken):
+                    return Trouble(reading.fault, reading.reason, body=reading.body)
+                self._ledger.note("a keep-alive came as an event")
+                continue
+            self._items += 1
+            try:
+                self._out += self._delivery.accept(payload, reading, self.dialect)
+            except Diverged:
+                return _DIVERGED
+            except Oversized:
+                return Trouble("oversized", "more would have to be held than max_held_bytes allows")
+        return None
+
+    def _judge_done(self, done: Payload, now: float) -> None:
+        if self.dialect.missing:
+            self._break(_GAP, now)
+        elif not self.dialect.whole(self._rule, done=True):
+            self._break(Trouble("truncated", "[DONE] came before the answer was complete"), now)
+        elif self._complete(now):
+            self._out.append(done)
+
+    def _judge_end(self, now: float) -> None:
+        if self._reader.unfinished and not self.dialect.settled:
+            self._break(Trouble("truncated", "the body ends inside an event", self._reader.error), now)
+        elif self.dialect.missing:
+            self._break(_GAP, now)
+        elif self.dialect.whole(self._rule, done=False):
+            self._complete(now)
+        elif not self._items:
+            self._break(Trouble("truncated", "the body ends without an event"), now)
+        elif self.asked.host_in(self._policy.lenient_hosts):
+            self._ledger.note("the stream ended without any mark, as lenient_hosts allows")
+            self._complete(now)
+        else:
+            self._break(Trouble("truncated", "the body ends without its end mark"), now)
+
+    def _complete(self, now: float) -> bool:
+        """The answer is whole, unless it ended before the point that was delivered."""
+        if not self._delivery.caught_up:
+            self._break(_DIVERGED, now)
+            return False
+        held = self._delivery.release()
+        self._out += held
+        self._ledger.progress(len(held), now)
+        self._ledger.led_on()
+        self._close_attempt(None, now)
+        self.verdict = Finish()
+        self._end("recovered" if len(self._ledger.attempts) > 1 else "complete", None)
+        return True
+
+    def _break(self, trouble: Trouble, now: float) -> None:
+        """The attempt is over before its answer is whole, or the connection is after it."""
+        if self.dialect.settled and self._delivery.caught_up:
+            self._ledger.note(f"{trouble.fault} after the answer was complete")
+            self._complete(now)
+            return
+        self._close_attempt(trouble.fault, now)
+        asked, attempt = self.asked, self._ledger.attempts[-1]
+        if self._first is None:
+            self._first = Failure(trouble, attempt, self.raw_tail)
+        self._recovery.failed(now)
+        number = len(self._ledger.attempts)
+        self._notify(FaultSeen(trouble.reason, number, attempt, asked.host, asked.model))
+        if trouble.fault == "diverged":
+            self._hosts.saw_divergence(asked.host, asked.model, now)
+            self._give_up("diverged")
+        elif not _worth_another_try(trouble):
+            self._give_up("not_retryable")
+        else:
+            self._plan(now, None)
+
+    def _plan(self, now: float, retry_after: float | None) -> None:
+        self._go_on(self._recovery.plan(self.dialect, self.transcript, now, retry_after))
+
+    def _go_on(self, answer: Reopen | StoppedBy) -> None:
+        if not isinstance(answer, Reopen):
+            self._give_up(answer)
+            return
+        self.verdict = answer
+        if answer.resume is None or not answer.resume.poll:  # a poll costs nothing worth telling
+            number = len(self._ledger.attempts) + 1
+            self._notify(Recovering(answer.way, answer.delay, number, self.asked.host, self.asked.model))
+
+    def _give_up(self, stopped_by: StoppedBy) -> None:
+        assert self._first is not None
+        self.verdict = GiveUp(self._first, stopped_by)
+        self._end("failed", stopped_by)
+
+    def _close_attempt(self, fault: FaultKind | None, now: float) -> None:
+        reader, asked = self._reader, self.asked
+        if self.dialect.has_finished:
+            self._hosts.saw_finish(asked.host, asked.path, asked.model)
+        self._ledger.close_attempt(
+            fault,
+            now,
+            events=reader.events,
+            bytes=reader.bytes,
+            repairs=reader.repairs,
+            response_id=self.dialect.response_id,
+        )
+
+    def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
+        self.outcome = outcome
+        self._notify(Ended(self.report(), stopped_by, self.asked.host, self.asked.model))
+
+
+def _worth_another_try(trouble: Trouble) -> bool:
+    """Asking again makes no answer smaller, and no request better that the API has refused."""
+    if trouble.fault == "upstream_error":
+        return error_is_retryable(trouble.body)
+    return trouble.fault != "oversized"

@@ -1,0 +1,168 @@
+"""What the consumer has been given, and what a second answer must repeat of it.
+
+A *channel* is one text that grows by appending: the content of choice 0, the arguments of its second tool call.
+Its key is the path to it inside the payload. This module knows no API and no JSON; a dialect names the channels.
+
+The law its tests keep: whatever a replay lets through continues the delivered text of every channel exactly, and
+nothing is let through before every channel has repeated all that was delivered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Key: TypeAlias = tuple[Hashable, ...]
+Piece: TypeAlias = tuple[Key, str]
+Identity: TypeAlias = tuple[Key, object]
+
+
+class Diverged(Exception):
+    """The second answer is not the first one again."""
+
+
+@dataclass
+class News:
+    """What one payload adds to a transcript."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    identities: list[Identity] = field(default_factory=list)
+    kind: Hashable = None
+    sequence: int | None = None
+
+
+class Transcript:
+    """The delivered part of one logical answer.
+
+    Texts are kept as UTF-8, since a bytearray holds a delta in as many bytes as it has, where a list of strings
+    spends fifty on each; lone surrogates, which JSON may carry, survive by `surrogatepass`.
+    """
+
+    def __init__(self) -> None:
+        self.channels: dict[Key, bytearray] = {}
+        self.identities: dict[Key, object] = {}
+        """Roles, ids, types: said once, never appended to."""
+        self.lifecycle: Counter[Hashable] = Counter()
+        """Items without text that were delivered, by kind."""
+        self.sequence: int | None = None
+        """The `sequence_number` of the last delivered item, where the API numbers them."""
+        self.deltas = 0
+        """How many items carried text."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether anything was delivered that a person or a program would have to take back."""
+        return bool(self.channels)
+
+    def add(
+        self,
+        pieces: Collection[Piece],
+        identities: Iterable[Identity] = (),
+        kind: Hashable = None,
+        sequence: int | None = None,
+    ) -> None:
+        """Note what is being delivered."""
+        channels = self.channels
+        if pieces:
+            self.deltas += 1
+        for key, text in pieces:
+            if key in channels:
+                channels[key] += text.encode("utf-8", "surrogatepass")
+            else:
+                channels[key] = bytearray(text.encode("utf-8", "surrogatepass"))
+        for key, name in identities:
+            self.identities.setdefault(key, name)
+        if kind is not None:
+            self.lifecycle[kind] += 1
+        if sequence is not None:
+            self.sequence = sequence
+
+    def text(self, key: Key) -> str:
+        """The delivered text of one channel, empty where nothing was."""
+        return self.channels.get(key, b"").decode("utf-8", "surrogatepass")
+
+
+class Replay:
+    """Holds a second answer against the transcript of the first, and collects what is new in it."""
+
+    spent = 0
+    """A repetition is the whole answer: its usage needs nothing added."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._transcript = transcript
+        self._behind = {key: len(text) for key, text in transcript.channels.items()}
+        """Bytes that each channel has yet to repeat; a channel that has caught up is dropped."""
+        self._lifecycle: Counter[Hashable] = Counter()
+        self._number = transcript.sequence
+        self._news = News()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether every channel has repeated all it delivered."""
+        return not self._behind
+
+    def take(self, key: Key, text: str) -> str:
+        """The part of `text` that goes beyond what was delivered on its channel.
+
+        Raises:
+            Diverged: if the rest of it is not what was delivered at this place.
+        """
+        surplus = self._surplus(key, text)
+        if surplus:
+            self._news.pieces.append((key, surplus))
+        return surplus
+
+    def _surplus(self, key: Key, text: str) -> str:
+        behind = self._behind.get(key)
+        if behind is None:
+            return text
+        piece = text.encode("utf-8", "surrogatepass")
+        delivered = self._transcript.channels[key]
+        start = len(delivered) - behind
+        if len(piece) < behind:
+            if delivered[start : start + len(piece)] != piece:
+                raise Diverged
+            self._behind[key] = behind - len(piece)
+            return ""
+        if not piece.startswith(delivered[start:]):
+            raise Diverged
+        del self._behind[key]
+        return piece[behind:].decode("utf-8", "surrogatepass")
+
+    def identify(self, key: Key, name: object) -> object:
+        """The role or id that the consumer has been given here; None where it has none yet and `name` is news."""
+        known = self._transcript.identities.get(key)
+        if known is None:
+            self._news.identities.append((key, name))
+        return known
+
+    def repeats(self, kind: Hashable) -> bool:
+        """Whether an item without text was delivered already, counted by kind."""
+        self._lifecycle[kind] += 1
+        if self._lifecycle[kind] <= self._transcript.lifecycle[kind]:
+            return True
+        self._news.kind = kind
+        return False
+
+    def known(self, key: Key) -> object:
+        """The role or id that the consumer has been given here, if any."""
+        return self._transcript.identities.get(key)
+
+    def number(self, number: int | None) -> int | None:
+        """The number of an item that is new: one after the last, as the second answer may be cut into other items."""
+        if number is None:
+            return None
+        self._number = number if self._number is None else self._number + 1
+        self._news.sequence = self._number
+        return self._number
+
+    def flush(self, key: Key) -> str:
+        """Nothing is kept back of a text that is new."""
+        return ""
+
+    def news(self) -> News:
+        """What was new since the last call."""
+        news, self._news = self._news, News()
+        return news

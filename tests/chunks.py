@@ -1,0 +1,64 @@
+"""Chunks of chat streams, and what is read from them: shared by the tests of the dialects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from openai_stream_guard.dialects import Asked, Item
+from openai_stream_guard.dialects.chat import Chat
+from openai_stream_guard.payload import Payload
+from openai_stream_guard.transcript import Replay, Transcript
+
+
+def payload(value: object, event: str | None = None) -> Payload:
+    """A payload as the reader makes it."""
+    return Payload(event, json.dumps(value).encode(), value, None, None)
+
+
+def chat(**body: object) -> Chat:
+    """The dialect of a request with this body."""
+    return Chat(Asked("post", "/chat/completions", "host:1", body))
+
+
+def chunk(delta: object, finish: object = None, index: int = 0, **more: object) -> dict[str, Any]:
+    """A chunk with one choice."""
+    return {
+        "id": "chatcmpl-1",
+        "created": 5,
+        "choices": [{"index": index, "delta": delta, "finish_reason": finish}],
+        **more,
+    }
+
+
+def called(arguments: str | None, *, name: str = "f", index: int = 0) -> dict[str, Any]:
+    """A chunk that begins a tool call."""
+    function = {"name": name} if arguments is None else {"name": name, "arguments": arguments}
+    return chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}, index=index)
+
+
+def read(dialect: Chat, *values: object) -> list[object]:
+    """What each value is."""
+    return [dialect.read(payload(value)) for value in values]
+
+
+def transcript_of(*values: object) -> Transcript:
+    """What a consumer has who was handed these payloads."""
+    transcript, dialect = Transcript(), chat()
+    for value in values:
+        item = dialect.read(payload(value))
+        assert isinstance(item, Item)
+        transcript.add(item.pieces, item.identities, item.kind)
+    return transcript
+
+
+def trim(transcript: Transcript, *values: object) -> list[Any]:
+    """What is left of a second answer."""
+    dialect, replay = chat(), Replay(transcript)
+    left = [dialect.trim(payload(value), replay) for value in values]
+    return [one.value for one in left if one is not None]
+
+
+TEXT, FINISH = chunk({"content": "a"}), chunk({}, "stop")
+SECOND, SECOND_FINISH = chunk({"content": "b"}, index=1), chunk({}, "length", index=1)
+FILTER = {"id": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}

@@ -1,0 +1,99 @@
+"""What every test is held to: no response is left open, and the guard is as it was. And what many tests share."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import logging
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from openai_stream_guard import Policy, switch
+from openai_stream_guard.testing import Server
+
+pytest_plugins = ["pytester"] if importlib.util.find_spec("openai_stream_guard.pytest_plugin") else []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_certificates() -> Iterator[None]:
+    """No server here speaks TLS, and loading the system's certificates costs every client some 40 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("load_verify_locations", "load_default_certs"):
+            patch.setattr(ssl.SSLContext, name, lambda *args, **kwargs: None)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail the test that leaves a response open, with the address it came from.
+
+    Every response made during the test is held on to, so that none can hide by being collected; what reads them is
+    not, so that a dropped stream is finalised as it would be in a program.
+    """
+    made: list[Any] = []
+    for name in ("httpx", "httpx2"):
+        if importlib.util.find_spec(name) is None:
+            continue
+        library = importlib.import_module(name)
+        original = library.Response.__init__
+
+        def remember(response: Any, *args: Any, _original: Any = original, **kwargs: Any) -> None:
+            _original(response, *args, **kwargs)
+            made.append(response)
+
+        monkeypatch.setattr(library.Response, "__init__", remember)
+    yield
+    if any(not response.is_closed for response in made):
+        gc.collect()
+    left = [str(response.request.url) for response in made if not response.is_closed]
+    assert not left, f"responses left open: {left}"
+
+
+@pytest.fixture(autouse=True)
+def guard_restored() -> Iterator[None]:
+    """Whatever a test switches is switched back."""
+    with switch.restored():
+        yield
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A loopback server, healthy until told otherwise."""
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def guarded() -> None:
+    """Streams are guarded: no waiting between attempts, no budget."""
+    switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None))
+
+
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    """What the guard logs, at every level."""
+    logger, kept = logging.getLogger("openai_stream_guard"), _Kept()
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(kept)
+    yield kept.records
+    logger.removeHandler(kept)
+    logger.setLevel(level)
+
+
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def warned(records: list[logging.LogRecord]) -> Callable[[], list[str]]:
+    """What the guard has logged at WARNING and above."""
+    return lambda: [record.getMessage() for record in records if record.levelno >= logging.WARNING]

@@ -1,0 +1,157 @@
+"""How the tests consume streams: the real SDK over real sockets, in every colour by one text."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+import trio
+
+import openai_stream_guard
+from openai_stream_guard import StreamReport, switch
+from openai_stream_guard.testing import FAULTS, Performance, Server, take_answer
+from openai_stream_guard.testing.answer import Take
+
+VERSION = tuple(int(part) for part in openai.__version__.split(".")[:2])
+"""Of the SDK, without its patch level."""
+COLOURS = ("sync", "asyncio", "trio")
+KEY = "sk-planted0123456789"
+PATHS = {"chat": "/chat/completions", "completions": "/completions", "responses": "/responses"}
+
+Ask = Callable[[Any], Any]
+
+
+def chat(client: Any, **body: Any) -> Any:
+    """Ask for a chat stream."""
+    return client.chat.completions.create(model="m", messages=[], stream=True, **body)
+
+
+def completions(client: Any) -> Any:
+    """Ask for a stream of the legacy completions."""
+    return client.completions.create(model="m", prompt="", stream=True)
+
+
+def responses(client: Any) -> Any:
+    """Ask for a stream of the Responses API."""
+    return client.responses.create(model="m", input="", stream=True)
+
+
+@dataclass
+class Seen:
+    """What a consumer got out of one stream."""
+
+    items: list[tuple[type, Any]] = field(default_factory=list)
+    error: Any = None
+    report: StreamReport | None = None
+    kind: type | None = None
+
+    @property
+    def text(self) -> str:
+        """All that the chunks said."""
+        return "".join(said_by(dumped) for _, dumped in self.items)
+
+    def add(self, item: Any) -> None:
+        """One more item, as a plain value."""
+        self.items.append((type(item), item.model_dump()))
+
+
+def said_by(dumped: Any) -> str:
+    """The text in one dumped chunk of chat or completions."""
+    return "".join((one.get("delta") or one).get("content") or one.get("text") or "" for one in dumped["choices"])
+
+
+def client_for(server: Server, colour: str = "sync", **options: Any) -> Any:
+    """A client of this server; it reads neither proxies nor, which takes long, certificates."""
+    quick = {"verify": False, "trust_env": False}
+    if colour == "sync":
+        kind, http_client = openai.OpenAI, openai.DefaultHttpxClient(**quick)
+    else:
+        kind, http_client = openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient(**quick)  # type: ignore[assignment]
+    defaults = {"base_url": server.base_url, "api_key": KEY, "timeout": 5.0, "http_client": http_client}
+    return kind(**{**defaults, **options})
+
+
+def run(colour: str, body: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """Run a coroutine function under asyncio or trio."""
+
+    async def main() -> Any:
+        return await body(*arguments)
+
+    if colour != "trio":
+        return asyncio.run(main())
+    with warnings.catch_warnings():
+        # The SDK drops its generators half-read, even after a whole stream, and trio tells; see test_sdk_closing.py.
+        warnings.filterwarnings("ignore", "Async generator .* was garbage collected", ResourceWarning)
+        return trio.run(main)
+
+
+async def awaited(value: Any) -> Any:
+    """The value, or what it comes to when it has to be awaited."""
+    return await value if hasattr(value, "__await__") else value
+
+
+def consume(server: Server, colour: str = "sync", ask: Ask = chat, **options: Any) -> Seen:
+    """One stream to its end, by a client of its own."""
+    if colour != "sync":
+        return run(colour, _aconsume, server, ask, options)
+    seen, stream = Seen(), None
+    with client_for(server, **options) as client:
+        try:
+            stream = ask(client)
+            seen.kind = type(stream)
+            for item in stream:
+                seen.add(item)
+        except Exception as error:
+            seen.error = error
+        seen.report = openai_stream_guard.report(stream)
+        if switch.current_mode() != "on" and stream is not None:
+            stream.response.close()  # openai 1 alone leaves a broken stream open
+    return seen
+
+
+async def _aconsume(server: Server, ask: Ask, options: dict[str, Any]) -> Seen:
+    seen, stream = Seen(), None
+    async with client_for(server, "async", **options) as client:
+        try:
+            stream = await awaited(ask(client))
+            seen.kind = type(stream)
+            async for item in stream:
+                seen.add(item)
+        except Exception as error:
+            seen.error = error
+        seen.report = openai_stream_guard.report(stream)
+        if switch.current_mode() != "on" and stream is not None:
+            await stream.response.aclose()
+    return seen
+
+
+def alone(server: Server, colour: str = "sync", ask: Ask = chat, **options: Any) -> Seen:
+    """The same by the SDK alone."""
+    with switch.restored():
+        switch.disable()
+        return consume(server, colour, ask, **options)
+
+
+def performance(fault: str, api: Any = "chat", answer: str = "text", after: int | None = None) -> Performance:
+    """The bytes of one catalogue fault, the same every time: ids and all."""
+    found = FAULTS[fault]
+    return found.perform(take_answer(api, found.answer or answer, Take(1)), after)
+
+
+def idle(client: Any) -> bool:
+    """Whether no connection of the client is in use."""
+    connections = client._client._transport._pool.connections
+    return all(one.is_idle() or one.is_closed() for one in connections)
+
+
+def settles(condition: Callable[[], bool]) -> bool:
+    """Whether something comes true within a second."""
+    end = time.monotonic() + 1.0
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()

@@ -1,0 +1,264 @@
+"""Architecture: imports go one way, from doors over doing to thinking, and the thinking has no effects."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "openai_stream_guard"
+FACADE = "openai_stream_guard"
+
+# Each module, or package, and what of ours and of third parties it may import. The standard library is free.
+THINKING = {
+    "masking": "",
+    "notices": "",
+    "payload": "",
+    "sse": "",
+    "transcript": "",
+    "budget": "",
+    "fields": "masking",
+    "policy": "fields",
+    "hints": "notices",
+    "ledger": "notices",
+    "verdicts": "notices",
+    "hosts": "budget",
+    "jsontext": "",
+    "datatext": "jsontext",
+    "dispatch": "datatext jsontext payload",
+    "strays": "datatext",
+    "blocks": "datatext dispatch jsontext payload sse strays",
+    "repair": "blocks dispatch jsontext payload sse",
+    "continuation": "transcript",
+    "dialects": "continuation notices payload transcript verdicts",
+    "delivery": "continuation dialects payload policy transcript",
+    "recovery": "continuation dialects hosts notices policy transcript verdicts",
+    "session": "delivery dialects hosts ledger notices payload policy recovery repair transcript verdicts",
+    "polled": "dialects",
+}
+DOING = {
+    "drivers": "payload session verdicts",
+    "transport": "verdicts",
+    "logs": "masking notices",
+    "errors": "hints masking notices policy polled verdicts openai",
+    "exchange": "errors session transport verdicts anyio",
+    "raw": "drivers exchange session verdicts",
+    "sdk": "dialects drivers exchange hosts logs notices policy polled raw session transport verdicts openai wrapt",
+}
+DOORS = {
+    "settings": "fields policy",
+    "switch": "fields policy settings wrapt",
+    "testing": "",
+    "cli": "policy settings switch testing",
+    FACADE: "fields notices policy settings switch",
+    "pytest_plugin": "pytest",
+    "__main__": "cli",
+}
+MAY_IMPORT = {**THINKING, **DOING, **DOORS}
+
+# What they may import in a function, or for the type checker alone: not before it is needed.
+MAY_IMPORT_INSIDE = {
+    "jsontext": "jiter",
+    "switch": "errors sdk",
+    "testing": "exchange",
+    "cli": f"sdk {FACADE} openai",
+    FACADE: "errors openai sdk",
+    "pytest_plugin": f"notices switch testing {FACADE}",
+}
+
+# The thinking is told the time and handed its dice, and touches no file, socket or log.
+EFFECTS = {
+    "asyncio",
+    "logging",
+    "pathlib",
+    "random",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "ssl",
+}
+EFFECTS |= {"subprocess", "sys", "tempfile", "time", "urllib", "http", "warnings", "os", "threading"}
+EXCUSED = {
+    ("fields", "os"),  # `os.PathLike`
+    ("policy", "os"),  # `os.environ` as a default, which the caller may replace
+    ("budget", "threading"),  # process memory is shared
+    ("hosts", "os"),
+    ("hosts", "threading"),
+}
+
+NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "core", "common", "base", "patch", "compat", "misc"}
+MOST_LINES = 330
+
+
+class Import(NamedTuple):
+    """That a module imports another, and whether as soon as it is imported itself."""
+
+    importer: str
+    imported: str
+    at_once: bool
+    where: str
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    """All imports of the package, a subpackage counting as one module."""
+    return tuple(
+        Import(_module(path), imported, at_once, f"{path.relative_to(PACKAGE)}:{line}")
+        for path in _sources()
+        for imported, at_once, line in _imports(path)
+    )
+
+
+def _sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _module(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return FACADE if first == "__init__" else first
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool, int]]:
+    """Each import of a file outside of its own module: what, whether at once, and in which line."""
+    package = [FACADE, *path.relative_to(PACKAGE).parts[:-1]]
+    for node, at_once in _statements(ast.parse(path.read_text(encoding="utf-8")), at_once=True):
+        match node:
+            case ast.Import():
+                targets = [alias.name for alias in node.names]
+            case ast.ImportFrom(level=0):
+                targets = [f"{node.module}.{alias.name}" for alias in node.names]
+            case ast.ImportFrom():
+                start = package[: len(package) - node.level + 1] + ([node.module] if node.module else [])
+                targets = [".".join([*start, alias.name]) for alias in node.names]
+            case _:
+                continue
+        for name in {_owner(target) for target in targets} - {_module(path)}:
+            yield name, at_once, node.lineno
+
+
+def _statements(node: ast.AST, *, at_once: bool) -> Iterator[tuple[ast.AST, bool]]:
+    """The nodes below `node`, each with whether it runs when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        yield child, at_once
+        deferred = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        )
+        yield from _statements(child, at_once=at_once and not deferred)
+
+
+def _owner(target: str) -> str:
+    """`a.b.c` → `a`; of our own package the module, or the facade where the name is none."""
+    first, *rest = target.split(".")
+    if first != FACADE:
+        return first
+    found = rest and ((PACKAGE / rest[0]).is_dir() or (PACKAGE / f"{rest[0]}.py").is_file())
+    return rest[0] if found else FACADE
+
+
+def test_every_module_has_its_place() -> None:
+    """A new module is entered here first, among the thinking, the doing or the doors."""
+    assert {_module(path) for path in _sources()} <= set(MAY_IMPORT)
+
+
+def test_the_table_has_one_direction() -> None:
+    """Nothing imports, over however many steps, what imports it."""
+    graphlib.TopologicalSorter({name: row.split() for name, row in MAY_IMPORT.items()}).prepare()
+    assert all(set(row.split()) <= set(THINKING) for row in THINKING.values())
+    assert all(set(row.split()).isdisjoint(DOORS) for row in DOING.values())
+
+
+def test_imports_are_those_of_the_table() -> None:
+    """No module imports anything that its row does not name, be it in a function."""
+    strays = []
+    for importer, imported, at_once, where in imports():
+        allowed = MAY_IMPORT.get(importer, "").split()
+        if not at_once:
+            allowed += MAY_IMPORT_INSIDE.get(importer, "").split()
+        if imported not in allowed and imported not in sys.stdlib_module_names:
+            strays.append(f"{where} imports {imported}{'' if at_once else ' inside'}")
+    assert strays == []
+
+
+def test_thinking_has_no_effects() -> None:
+    """No clock, no dice, no I/O: the same values in give the same values out."""
+    strays = [
+        f"{where} imports {imported}"
+        for importer, imported, _, where in imports()
+        if importer in THINKING and imported in EFFECTS and (importer, imported) not in EXCUSED
+    ]
+    assert strays == []
+
+
+def test_modules_are_named_for_what_they_do() -> None:
+    """A name that would fit any module tells a reader nothing."""
+    named = {part.removesuffix(".py") for path in _sources() for part in path.relative_to(PACKAGE).parts}
+    assert named & NAMES_THAT_SAY_NOTHING == set()
+
+
+def test_files_stay_readable() -> None:
+    """No file grows past what can be read in one sitting."""
+    long = {path.name: length for path in _sources() if (length := len(path.read_text().splitlines())) > MOST_LINES}
+    assert long == {}
+
+
+@pytest.mark.parametrize("mode", ["", "1", "observe"])
+def test_import_is_light(mode: str) -> None:
+    """Importing the guard, on or off, loads neither the SDK nor anything heavy that wrapt has not loaded."""
+    program = """
+        import sys, wrapt
+        before = set(sys.modules)
+        import openai_stream_guard
+        print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))
+    """
+    loaded = _run(program, OPENAI_STREAM_GUARD=mode).split()
+    assert "openai_stream_guard" in loaded
+    heavy = {
+        "openai",
+        "httpx",
+        "httpx2",
+        "pydantic",
+        "anyio",
+        "jiter",
+        "asyncio",
+        "pytest",
+        "socket",
+        "random",
+    }
+    assert heavy.isdisjoint(loaded)
+
+
+def test_thinking_needs_no_sdk() -> None:
+    """Every module of the thinking can be imported where there is no openai, nor anything it brings."""
+    modules = sorted({_module(path) for path in _sources()} & set(THINKING))
+    program = f"""
+        import importlib, sys
+        for name in ("openai", "jiter", "pydantic", "httpx", "httpx2", "anyio"):
+            sys.modules[name] = None
+        for name in {modules!r}:
+            importlib.import_module("openai_stream_guard." + name)
+        print("imported")
+    """
+    assert _run(program) == "imported\n"
+
+
+def _run(program: str, **environ: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        env={**environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,307 @@
+"""blocks and dispatch: what belongs to which payload, rule by rule, seen through a Reader."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from openai_stream_guard.repair import Mode, Reader
+
+DONE = "[DONE]"
+
+
+class Read(NamedTuple):
+    """What a body came to: values by event name, and what ended it, if anything did."""
+
+    payloads: list[tuple[str | None, object]]
+    end: str | None
+    repairs: set[str]
+
+
+def read(body: bytes, mode: Mode = "safe") -> Read:
+    """Read a body; its end is a kind of fault, `done`, `unfinished`, or None where it just ends."""
+    reader = Reader(mode)
+    payloads = [*reader.feed(body), *reader.finish()]
+    end = "done" if reader.done else "unfinished" if reader.unfinished else None
+    return Read(
+        [(payload.event, DONE if payload.is_done else payload.value) for payload in payloads],
+        reader.fault.kind if reader.fault else end,
+        set(reader.repairs),
+    )
+
+
+def unnamed(*values: object) -> list[tuple[str | None, object]]:
+    """Payloads without event names."""
+    return [(None, value) for value in values]
+
+
+A, B = {"a": 1}, {"b": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "payloads"),
+    [
+        (b'event: x\ndata: {"a":1}\ndata: {"b":2}\n\n', [("x", A), (None, B)]),
+        (b'data: {"a":1}\nevent: x\ndata: {"b":2}\n\n', [(None, A), ("x", B)]),
+        (b'event: x\ndata: {"a":1}\nevent: y\n\n', [("y", A)]),
+        (b'event: x\ndata: {"a":1}\nevent:\n\n', [(None, A)]),
+        (b'event: x\ndata: {"a":1}\nevent: y\n', [("x", A)]),
+        (b'event: x\n\ndata: {"a":1}\n\n', [(None, A)]),
+        (b'event: x\n: ping\ndata: {"a":1}\n\n', [("x", A)]),
+        (b'event: x\ndata: {"a":1}{"b":2}\n\n', [("x", A), ("x", B)]),
+        (b'data: {"a":1}event: x\ndata: {"b":2}\n\n', [(None, A), ("x", B)]),
+        (b'event: x\n{"a":1}\n{"b":2}\n', [("x", A), (None, B)]),
+        (b'data: event: x\ndata: data: {"a":1}\n\n', [("x", A)]),
+        (b'data: {"a":1}\n \nevent: x\ndata: {"b":2}\n\n', [(None, A), ("x", B)]),
+    ],
+)
+def test_names(body: bytes, payloads: list[tuple[str | None, object]]) -> None:
+    """A name is its own block's, the last before the blank line; or, where that is missing, the next data's."""
+    assert read(body).payloads == payloads
+
+
+def test_ids_and_retries() -> None:
+    """An id sticks, as WHATWG has it; a retry is its block's. A missing blank line changes neither."""
+    body = b"id: 1\nretry: 5\ndata: {}\nid: 2\ndata: {}\n\nid: \0\ndata: {}\n\nid: 3\n\ndata: {}\n\nid\ndata: {}\n\n"
+    assert [(payload.id, payload.retry) for payload in Reader().feed(body)] == [
+        ("1", 5),
+        ("2", None),
+        ("2", None),
+        ("3", None),
+        ("", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"\n\n",
+            b": ping\n\n",
+            b"data\n\n",
+            b"data:\ndata: \n\n",
+            b"event: ping\n\n",
+            b"id: 1\n\n",
+            b"retry: 1\n\n",
+        ),
+        *(b"data: : ping\n\n", b"data: data:\n\n", b"data: event: x\n\n", b"data: id: 1\n\n", b"ping\n", b"1f4\r\n"),
+        *(
+            b"error: text\n",
+            b"da",
+            b"data",
+            b"data: ",
+            b"event: res",
+            b"id: 4",
+            b"ret",
+            b"data: [DON",
+            b"[",
+            b" \0\n",
+        ),
+    ],
+)
+def test_nothing(body: bytes) -> None:
+    """Comments, fields without data, blank data, and what was cut before it said anything, are no payloads."""
+    assert read(body)[:2] == ([], None)
+
+
+@pytest.mark.parametrize("mode", ["safe", "lenient"])
+@pytest.mark.parametrize(
+    ("body", "payloads", "end"),
+    [
+        (b'data: {"a":1}', unnamed(A), None),
+        (b'data: {"a":1}\r', unnamed(A), None),
+        (b'data: {"a":1}\ndata', unnamed(A), None),
+        (b'data: {"a":1}da', unnamed(A), None),
+        (b'data: {"a":1}xyz', unnamed(A), "malformed"),
+        (b'data: {"a":1}\n[', unnamed(A), None),
+        (b'data: {"a":1}{"b"', unnamed(A), "unfinished"),
+        (b'data: {"a":1}\ndata: {"b"', unnamed(A), "unfinished"),
+        (b'data: {"a":"\xd0', [], "unfinished"),
+        (b'data: {"a":[1,{}', [], "unfinished"),
+        (b"data: 12\n", [], "unfinished"),
+        (b'data: "x"', [], "unfinished"),
+        (b"data: tru", [], "unfinished"),
+        (b'{"a":1}', unnamed(A), None),
+        (b'{"a":1', [], "unfinished"),
+        (b"{\n", [], "unfinished"),
+        (b'error: {"code":1}', unnamed({"error": {"code": 1}}), None),
+        (b"data: [DONE]", unnamed(DONE), "done"),
+        (b"[DONE]", unnamed(DONE), "done"),
+        (b"<html", [], "not_a_stream"),
+    ],
+)
+def test_the_end_of_the_body(
+    mode: Mode, body: bytes, payloads: list[tuple[str | None, object]], end: str | None
+) -> None:
+    """A closed container or `[DONE]` proves that nothing of it is missing; anything else that has begun does not."""
+    assert read(body, mode)[:2] == (payloads, end)
+
+
+@pytest.mark.parametrize(
+    ("body", "payloads", "end"),
+    [
+        (b"data: [DONE] \n\n", unnamed(DONE), "done"),
+        (b"data: [DONE]\ndata:\n\n", unnamed(DONE), "done"),
+        (b"data: [DONE]\ndata: [DONE]\n\n", unnamed(DONE), "done"),
+        (b"data: [DONE]\n[DONE]\n", unnamed(DONE), "done"),
+        (b"event: done\ndata: [DONE]\n\n", [("done", DONE)], "done"),
+        (b'data: {"a":1}\n[DONE]\n', unnamed(A, DONE), "done"),
+        (b'data: "[DONE]"\n\n', unnamed("[DONE]"), None),
+        (b'data: [DONE]{"a":1}\n\n', [], "malformed"),
+        (b'data: {"a":1}[DONE]{"b":2}\n\n', unnamed(A), "malformed"),
+        (b'data: {"a":1}[DONE]\ndata: {"b":2}\n\n', unnamed(A), "malformed"),
+        (b'data: [DONE]\n{"a":1}\n', [], "malformed"),
+        (b"data: [DONE]: sk\n\n", [], "malformed"),
+        (b"[DONE]sk\n", [], None),
+    ],
+)
+def test_done(body: bytes, payloads: list[tuple[str | None, object]], end: str | None) -> None:
+    """The sentinel is `[DONE]` and white space; with anything after it in the same block it is a forgery."""
+    assert read(body)[:2] == (payloads, end)
+
+
+@pytest.mark.parametrize(
+    ("body", "payloads", "end"),
+    [
+        (b'data: {"a":1}\n{"b":2}\n', unnamed(A, B), None),
+        (b'{"a":1}{"b":2}\n', unnamed(A, B), None),
+        (b'{"a":1} \ndata: {"b":2}\n\n', unnamed(A, B), None),
+        (b'{"a":1}x\n', unnamed(A), "malformed"),
+        (b'{\n\n"a": 1\n}\n', unnamed(A), None),
+        (b'error: {\n"code": 1}\n', unnamed({"error": {"code": 1}}), None),
+        (b"{unparsable}\n", [], "malformed"),
+        (b'{"a":\ndata: {"b":2}\n\n', [], "malformed"),
+        (b'{"a":\n[DONE]\n', [], "malformed"),
+        (b'{"a":"x\n\n"}\n', [], "malformed"),
+        (b'data: {"a":[\n{"b":2}\n]}\n\n', [], "malformed"),
+        (b'data: {"a":\n[DONE]\n', [], "malformed"),
+        (b'data: null\n{"b":2}\n', [], "malformed"),
+        (b'data: : ping\n{"a":1}\n', unnamed(A), None),
+        (b"b'data: {}'\n", [], "malformed"),
+    ],
+)
+def test_payloads_without_a_field(body: bytes, payloads: list[tuple[str | None, object]], end: str | None) -> None:
+    """A JSON text outside any field is a payload when it is whole; inside an unfinished one it is none."""
+    assert read(body)[:2] == (payloads, end)
+
+
+@pytest.mark.parametrize(
+    ("body", "payloads"),
+    [
+        (b"<!doctype html>\n", []),
+        (b' <HTML>\ndata: {"a":1}\n\n', []),
+        (b'data: {"a":1}\n<html>\n', unnamed(A)),
+        (b'data: {"a":1}\n\n<html>\n', unnamed(A)),
+        (b'[{"a":1}]\n', []),
+        (b'data: {"a":1}\n[\n', unnamed(A)),
+        (b"\x1f\x8b\x08", []),
+        (b"\x28\xb5\x2f\xfd\0", []),
+        (b"\xff\xfed\0a\0", []),
+        (b"x\x9c\xcb\n: \n", []),
+    ],
+)
+def test_not_a_stream(body: bytes, payloads: list[tuple[str | None, object]]) -> None:
+    """A page, an array, a compressed or binary body are no event stream; what was whole before them is."""
+    assert read(body)[:2] == (payloads, "not_a_stream")
+
+
+def test_bytes_that_are_not_text_are_harmless_outside_payloads() -> None:
+    """Neither a comment nor an ignored line has to be UTF-8, nor a name, which takes U+FFFD as WHATWG has it."""
+    assert read(b": \xff\n\n\xff\n\nevent: \xff\ndata: {}\n\n") == ([("\ufffd", {})], None, set())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'event: xdata: {"a":1}\n\n', b'data: {"a":1}: pingdata: {"b":2}\n\n', b'data: event: x{"a":1}\n\n'],
+)
+def test_a_swallowed_payload_is_missed(body: bytes) -> None:
+    """Where a lost line end has made a payload part of a name or a comment, that is a fault and no silence."""
+    assert read(body).end == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("body", "payloads", "liberties"),
+    [
+        (b'data: {"a":"x\ry\nz"}\n\n', unnamed({"a": "x\ry\nz"}), {"raw_newline"}),
+        (b'data: {"a":"x\r\n  y"}\r\n\r\n', unnamed({"a": "x\r\n  y"}), {"raw_newline"}),
+        (b'{"a":"x\ny"}\n', unnamed({"a": "x\ny"}), {"raw_newline", "bare_json"}),
+        (b'data: "x\ty"\n\n', unnamed("x\ty"), {"raw_control"}),
+        (b'data: {"a":\n\ndata: 1\n\ndata: }\n\n', unnamed(A), {"joined_events"}),
+        (b'data: {\n\n\ndata: "a":1}\n\ndata: {"b":2}\n\n', unnamed(A, B), {"joined_events"}),
+        (b'[\n{"a":1}\n,{"b":2}\n]\ndata: [DONE]\n\n', unnamed(A, B, DONE), {"json_array"}),
+        (b'[{"a":"x\ny"}]', unnamed({"a": "x\ny"}), {"json_array", "raw_newline"}),
+        (b'data: b\'event: x\\ndata: {"a":1}\\n\\ndata: {"b":2}\\n\\n\'\n\n', [("x", A), (None, B)], {"bytes_repr"}),
+        (b"b'data: [DONE]\\n\\n'\n", unnamed(DONE), {"bytes_repr"}),
+        (b"data: b': ping'\n\n", [], {"bytes_repr"}),
+    ],
+)
+def test_liberties(body: bytes, payloads: list[tuple[str | None, object]], liberties: set[str]) -> None:
+    """What only the lenient reader reads, it reads exactly, and says which liberty it took."""
+    assert read(body, "lenient") == (payloads, "done" if (None, DONE) in payloads else None, liberties)
+    assert read(body).end in ("malformed", "not_a_stream")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b'data: {"a":"x\ndata: y"}\n\n',
+            b'data: {"a":"x\n: y\n"}\n\n',
+            b'data: {"a":"x\n\ny"}\n\n',
+            b'data: "x\ndata: y"\n\n',
+        ),
+        *(b'data: {"a":"x\r\ncd\r\ny"}\n\n', b'data: {"a":"x\\\ny"}\n\n', b'data: {"a":"x\n<html>"}\n\n'),
+        *(b'data: {"a":1\n\ndata: 2}\n\n', b'data: {"a":tr\n\ndata: ue}\n\n', b'data: {"a":"x\n\ndata: y"}\n\n'),
+        *(
+            b'data: {"a":[\n\ndata: {"b":2}\n\n',
+            b'data: {"a":\n\n: ping\n\ndata: 1}\n\n',
+            b"data: {\n\ndata: [DONE]\n\n",
+        ),
+        *(
+            b'data: {"a":\n\ndata:\n\ndata: 1}\n\n',
+            b'data: {"a":\n\nevent: x\ndata: 1}\n\n',
+            b'data: {"a":\n\n{"b":2}\n',
+        ),
+        *(
+            b"[5]\n[{}5]\n",
+            b"[{} {}]\n",
+            b'data: b\'{"a":"x\\ny"}\'\n\n',
+            b"data: b'x'\n\n",
+            b"b'data: {'\n",
+            b"data: {'a':1}\n\n",
+        ),
+    ],
+)
+def test_liberties_end_where_guessing_begins(body: bytes) -> None:
+    """What could be read in more than one way is a fault to every reader, and nothing of it is handed out."""
+    assert [value for _, value in read(body, "lenient").payloads if value != {}] == []
+    assert read(body, "lenient").end == "malformed"
+
+
+def test_an_unfinished_array_is_unfinished() -> None:
+    """The elements of a cut array are handed out, and the cut is told."""
+    assert read(b'[{"a":1},\n{"b":2}\n', "lenient") == (unnamed(A, B), "unfinished", {"json_array"})
+
+
+@pytest.mark.parametrize(
+    ("body", "payloads", "end"),
+    [
+        (b'data: {"a":1}\nevent: x\n\n', [("x", A)], None),
+        (b'data: {\n\0data: x\ndata: "a":1}\n\n', unnamed(A), None),
+        (b'data: {"a":1}\n', [], "unfinished"),
+        (b"data: [DONE]\n", [], "unfinished"),
+        (b'data: {"a":1}{"b":2}\n\n', [], "malformed"),
+        (b'data: {"a":1}\ndata: {"b":2}\n\n', [], "malformed"),
+        (b'data: {"a":"\xff"}\n\n', [], "malformed"),
+        (b"data: [DONE]x\n\n", [], "malformed"),
+        (b"data:\n\ndata: [DONE]\n\n", unnamed(DONE), "done"),
+        (b'{"a":1}\n[DONE]\nerror: {}\n[\n', [], None),
+        (b"<html>\n", [], "not_a_stream"),
+        (b"\xff\xfe\n", [], "not_a_stream"),
+    ],
+)
+def test_off(body: bytes, payloads: list[tuple[str | None, object]], end: str | None) -> None:
+    """WHATWG's reading, and what can be seen to be wrong with it."""
+    assert read(body, "off") == (payloads, end, set())

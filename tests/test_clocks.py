@@ -1,0 +1,205 @@
+"""The law: a stream without events ends when its clock says, however it is kept alive; one that lives never does."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from openai_stream_guard import configure, session, transport
+from openai_stream_guard.testing import (
+    End,
+    Performance,
+    Repeat,
+    Request,
+    Send,
+    Server,
+    Take,
+    Wait,
+    replying,
+    take_answer,
+)
+from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.performance import Step
+
+from .streams import COLOURS, awaited, chat, client_for, consume, run
+
+pytestmark = pytest.mark.usefixtures("guarded")
+
+IDLE = 0.2
+BEAT = Send(b": keep-alive\n\n")
+FRAMES = [Send(frame) for frame in take_answer("chat", "text", Take(1)).encode()]
+
+
+def first_attempt(server: Server, *steps: Step, colour: str = "sync", **options: Any) -> Any:
+    """What became of a stream whose first answer is these steps, and whose second is healthy."""
+    server.script(Performance(steps))
+    seen = consume(server, colour, **options)
+    assert seen.text == TEXT
+    return seen.report.attempts[0]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (*FRAMES[:6], Wait()),
+        (*FRAMES[:6], Repeat((BEAT, Wait(0.03)))),
+        (*FRAMES[:6], Wait(0.75 * IDLE), BEAT, Wait()),
+        (*FRAMES[:6], Send(FRAMES[6].data[:40]), Wait()),
+    ],
+    ids=["silence", "heartbeats", "silence after a heartbeat", "half an event"],
+)
+def test_idle_timeout_is_the_time_without_an_event(server: Server, colour: str, steps: tuple[Step, ...]) -> None:
+    """Neither comments nor parts of an event move it, and no silence is waited for twice."""
+    configure(idle_timeout=IDLE)
+    attempt = first_attempt(server, *steps, colour=colour)
+    assert (attempt.fault, attempt.events) == ("stalled", 6)
+    assert IDLE <= attempt.seconds < 1.6 * IDLE
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("steps", [(Wait(),), (Repeat((BEAT, Wait(0.03))),)], ids=["silence", "heartbeats"])
+def test_the_first_event_has_a_timeout_of_its_own(server: Server, colour: str, steps: tuple[Step, ...]) -> None:
+    """It runs from the headers to the first event, and then no more."""
+    configure(first_event_timeout=IDLE, idle_timeout=5.0)
+    attempt = first_attempt(server, *steps, colour=colour)
+    assert (attempt.fault, attempt.events) == ("stalled", 0)
+    assert IDLE <= attempt.seconds < 1.6 * IDLE
+
+    server.script(Performance((*FRAMES[:3], Wait(1.5 * IDLE), *FRAMES[3:], End())))
+    assert consume(server, colour).report.outcome == "complete"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_stalled_stream_is_raised_as_a_timeout(server: Server, colour: str) -> None:
+    """Where nothing helps, existing `except openai.APITimeoutError` clauses catch it."""
+    import openai
+
+    configure(idle_timeout=0.1)
+    server.reset(fault="stall_heartbeat", times=None)
+    seen = consume(server, colour, max_retries=1)
+    assert isinstance(seen.error, openai.APITimeoutError)
+    assert (seen.error.fault, len(server.requests)) == ("stalled", 2)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_slow_but_living_stream_runs_by_no_clock(
+    server: Server, colour: str, monkeypatch: pytest.MonkeyPatch, warned: Any
+) -> None:
+    """By default only the time since the last event counts, not the time since the first, nor max_elapsed."""
+    monkeypatch.setattr(transport, "LEAST_DEFAULT_IDLE", IDLE)
+    configure(max_elapsed=IDLE)
+    server.reset(fault="slow")
+    seen = consume(server, colour, timeout=IDLE)
+    assert (seen.text, seen.report.outcome, len(server.requests)) == (TEXT, "complete", 1)
+    assert seen.report.first_event_seconds + len(FRAMES) * 0.05 > 3 * IDLE
+    assert warned() == []
+
+
+@pytest.mark.parametrize(
+    ("read", "policy", "clocks"),
+    [
+        (600.0, (None, None), (600.0, 600.0)),
+        (5.0, (None, None), (300.0, 300.0)),
+        (None, (None, None), (float("inf"), float("inf"))),
+        (600.0, (None, 20.0), (20.0, 20.0)),
+        (600.0, (90.0, 20.0), (90.0, 20.0)),
+        (600.0, (90.0, None), (90.0, 600.0)),
+        (None, (90.0, None), (90.0, float("inf"))),
+    ],
+)
+def test_the_default_clock_is_the_read_timeout_but_at_least_five_minutes(
+    read: float | None, policy: tuple[float | None, float | None], clocks: tuple[float, float]
+) -> None:
+    """A model may think for minutes; where the caller wants no timeout there is none."""
+    from .cuts import HTTP
+
+    request = HTTP.Request("POST", "http://wire.test", extensions={"timeout": {"read": read}})
+    found = transport.clocks_for(HTTP.Response(200, request=request), *policy)
+    assert (found.first_event, found.idle) == clocks
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_max_elapsed_bounds_a_recovery_that_only_repeats(server: Server, colour: str) -> None:
+    """From the fault to the next new item: a second answer that drips out what is known is given up."""
+    configure(max_elapsed=IDLE)
+    slowly = [step for frame in FRAMES for step in (Wait(0.05), frame)]
+    server.script(Performance((*FRAMES[:12], End())), Performance((*slowly, End())))
+    started = time.monotonic()
+    seen = consume(server, colour)
+    assert time.monotonic() - started < 2.5 * IDLE
+    assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "time", 2)
+    assert [attempt.fault for attempt in seen.error.attempts] == ["truncated", "stalled"]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_wait_that_would_pass_max_elapsed_is_not_begun(server: Server, colour: str) -> None:
+    """Neither a backoff nor what a server asks for in Retry-After."""
+    configure(max_elapsed=1.0, backoff_initial=5.0, backoff_max=5.0)
+    server.reset(fault="rst", times=None)
+    started = time.monotonic()
+    assert consume(server, colour).error.stopped_by == "time"
+    configure(max_elapsed=1.0, backoff_initial=0.0)
+    server.script("rst", replying({}, 503, (("retry-after", "30"),)))
+    seen = consume(server, colour)
+    assert (seen.error.stopped_by, seen.error.fault) == ("time", "disconnected")
+    assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("steps", [(Wait(),), (Repeat((BEAT, Wait(0.05))),)], ids=["silence", "heartbeats"])
+def test_after_the_last_finish_reason_the_end_is_not_waited_for_long(
+    server: Server, colour: str, steps: tuple[Step, ...], monkeypatch: pytest.MonkeyPatch, warned: Any
+) -> None:
+    """What may follow gets its moment, then the answer is complete: reported, not asked for again."""
+    assert session.AFTER_THE_FINISH == 5.0
+    monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.3)
+    server.script(Performance((*FRAMES[:-1], *steps)))
+    started = time.monotonic()
+    seen = consume(server, colour)
+    assert 0.3 <= time.monotonic() - started < 0.6
+    assert (seen.text, seen.error, len(server.requests)) == (TEXT, None, 1)
+    assert seen.report.notes == ("stalled after the answer was complete",)
+    assert warned() == []
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_usage_that_comes_late_is_waited_for(server: Server, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows the last finish_reason within that moment is handed over."""
+    monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.3)
+    frames = [Send(frame) for frame in take_answer("chat", "usage", Take(1)).encode()]
+    server.script(Performance((*frames[:-2], Wait(0.15), *frames[-2:], End())))
+    assert consume(server, colour).items[-1][1]["usage"]["total_tokens"] == 33
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_connection_that_is_used_again_keeps_no_clock(server: Server, colour: str) -> None:
+    """The socket waits as long as the next request wants, and its `read` is the library's own again."""
+    configure(idle_timeout=0.1)
+
+    def later(request: Request) -> Performance:
+        return Performance((Wait(0.3), Send(b"{}"), End()), headers=(("content-type", "application/json"),))
+
+    async def body() -> None:
+        client = client_for(server, colour)
+        try:
+            server.script("no_done", later)
+            stream = await awaited(chat(client))
+            socket = stream.response.extensions["network_stream"]
+            if colour == "sync":
+                next(stream)
+                assert "read" in vars(socket), "while the stream is read, its clock is on the socket"
+                list(stream)
+            else:
+                await stream.__anext__()
+                assert "read" in vars(socket)
+                [item async for item in stream]
+            assert "read" not in vars(socket)
+            await awaited(client.chat.completions.create(model="m", messages=[]))
+        finally:
+            await awaited(client.close())
+        assert server.connections == 1, "it was the same connection"
+
+    run(colour, body)

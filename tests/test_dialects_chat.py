@@ -1,0 +1,303 @@
+"""The laws: the end rules of the API table; every text is a channel of its own; errors, pings and bodies that are no
+stream are told from payloads, whatever their shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
+from openai_stream_guard.dialects.chat import Chat
+from openai_stream_guard.transcript import Transcript
+
+from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read
+
+RULES: tuple[EndRule, ...] = get_args(EndRule)
+WHOLE_CALL, OPEN_CALL, BARE_CALL = '{"city":"東京"}', '{"city":', ""
+ALL, LAX = " ".join(RULES), "auto lenient"
+CUSTOM = chunk({"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls {"}}]})
+LEGACY = chunk({"function_call": {"name": "f", "arguments": "{"}})
+
+# What came, n, and the rules by which that is whole: with `[DONE]`, and without.
+ENDS: dict[str, tuple[Sequence[object], int, str, str]] = {
+    "nothing": ([], 1, "", ""),
+    "only a ping": ([None, {"type": "ping"}], 1, "", ""),
+    "only empty choices": ([FILTER], 1, LAX, ""),
+    "choices that are null": ([{"id": "x", "choices": None}], 1, LAX, ""),
+    "only a role": ([chunk({"role": "assistant", "content": ""})], 1, LAX, ""),
+    "text": ([TEXT], 1, LAX, ""),
+    "text, finish": ([TEXT, FINISH], 1, ALL, ALL),
+    "finish, usage": ([FINISH, {"choices": [], "usage": {}}], 1, ALL, ALL),
+    "an empty finish": ([chunk({"content": "a"}, "")], 1, LAX, ""),
+    "an unfinished one spelled out": ([chunk({"content": "a"}, "null")], 1, LAX, ""),
+    "a finish that is no text": ([chunk({"content": "a"}, True)], 1, LAX, ""),
+    "the model's own length": ([chunk({}, "length")], 1, ALL, ALL),
+    "one of two finished": ([TEXT, SECOND, FINISH], 2, LAX, ""),
+    "two of two finished": ([TEXT, SECOND, FINISH, SECOND_FINISH], 2, ALL, ALL),
+    "n ignored, or the second never came": ([TEXT, FINISH], 2, "learnt auto lenient", "lenient"),
+    "n ignored, no finish": ([TEXT], 2, LAX, ""),
+    "more than n, the last open": ([TEXT, FINISH, SECOND], 1, LAX, ""),
+    "an open call, whole arguments": ([called(WHOLE_CALL)], 1, LAX, ""),
+    "an open call, half of its arguments": ([called(OPEN_CALL)], 1, "", ""),
+    "an open call, its arguments empty": ([called(BARE_CALL)], 1, "", ""),
+    "an open call, no arguments": ([called(None)], 1, "", ""),
+    "an open call, nested beyond reading": ([called("[" * 100_000)], 1, "", ""),
+    "a finished call, half of its arguments": ([called(OPEN_CALL), chunk({}, "tool_calls")], 1, ALL, ALL),
+    "a finished choice and an open call": ([called(OPEN_CALL, index=1), FINISH], 2, "", ""),
+    "an open call finished, the other open": ([called(OPEN_CALL), FINISH, SECOND], 2, LAX, ""),
+    "an open custom call, which is free text": ([CUSTOM], 1, LAX, ""),
+    "an open function_call": ([LEGACY], 1, "", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["DONE", "EOF"])
+@pytest.mark.parametrize("name", ENDS)
+def test_the_end_rules(name: str, done: bool) -> None:
+    """Every rule, on every kind of end, with and without `[DONE]`."""
+    values, n, with_done, without = ENDS[name]
+    dialect = chat(n=n)
+    read(dialect, *values)
+    assert [rule for rule in RULES if dialect.whole(rule, done=done)] == (with_done if done else without).split()
+
+
+def test_several_prompts_are_several_answers() -> None:
+    """`/completions` answers each prompt n times, and one of them is not all."""
+    dialect = Chat(Asked("post", "/completions", "host", {"prompt": ["a", "b"]}))
+    read(dialect, {"choices": [{"index": 0, "text": "a", "finish_reason": "stop"}]})
+    assert not dialect.settled
+    assert not dialect.whole("strict", done=True)
+    read(dialect, {"choices": [{"index": 1, "text": "b", "finish_reason": "stop"}]})
+    assert dialect.settled
+
+
+chunks = st.lists(
+    st.builds(
+        lambda index, finish, text: chunk({"content": text}, finish, index),
+        st.integers(0, 2),
+        st.sampled_from([None, None, "stop"]),
+        st.sampled_from(["", "a"]),
+    )
+)
+
+
+@given(chunks, st.integers(1, 3), st.booleans())
+def test_a_stricter_rule_accepts_nothing_that_a_laxer_one_refuses(values: list[object], n: int, done: bool) -> None:
+    """strict ⊂ learnt ⊂ auto ⊂ lenient; what is settled is whole by all; a `[DONE]` never makes an end worse."""
+    dialect = chat(n=n)
+    read(dialect, *values)
+    verdicts = [dialect.whole(rule, done=done) for rule in RULES]
+    assert verdicts == sorted(verdicts)
+    assert not dialect.settled or all(verdicts)
+    assert all(dialect.whole(rule, done=True) for rule in RULES if dialect.whole(rule, done=False))
+
+
+def test_settled_is_taken_back_when_another_choice_begins() -> None:
+    """A server may send more choices than were asked for."""
+    dialect = chat()
+    read(dialect, FINISH)
+    assert dialect.settled
+    assert dialect.has_finished
+    read(dialect, SECOND)
+    assert not dialect.settled
+    read(dialect, SECOND_FINISH)
+    assert dialect.settled
+
+
+def test_a_tool_call_is_held_from_its_first_delta_to_its_choices_finish() -> None:
+    """Text is not, nor a call of a choice that has finished."""
+    dialect = chat(n=2)
+    held = []
+    for value in (TEXT, called(""), SECOND, SECOND_FINISH, FINISH, LEGACY):
+        read(dialect, value)
+        held.append(dialect.holding)
+    assert held == [False, True, True, True, False, False]
+    assert chat().holding is False
+    legacy = chat()
+    read(legacy, LEGACY)
+    assert legacy.holding
+
+
+MESSAGE = {"message": "The server had an error", "type": "server_error", "code": 500}
+ERRORS: list[tuple[object, str | None, object]] = [
+    ({"error": MESSAGE}, None, MESSAGE),
+    ({"error": MESSAGE}, "error", MESSAGE),
+    ({"error": MESSAGE} | TEXT, None, MESSAGE),
+    ({"error": {"error": MESSAGE}}, None, {"error": MESSAGE}),
+    ({"error": "overloaded"}, None, "overloaded"),
+    ({"error": [MESSAGE]}, None, [MESSAGE]),
+    ({"error": 503}, None, 503),
+    ({"error": True}, None, True),
+    (MESSAGE, "error", MESSAGE),
+    ({}, "error", {}),
+    ({"choices": []} | MESSAGE, "error", {"choices": []} | MESSAGE),
+    ({"type": "error", "message": "m"}, None, {"type": "error", "message": "m"}),
+    ({"object": "error", "message": "m", "code": 40303}, None, {"object": "error", "message": "m", "code": 40303}),
+    ("overloaded", "error", "overloaded"),
+    ([MESSAGE], "error", [MESSAGE]),
+    (None, "error", None),
+]
+
+
+@pytest.mark.parametrize(("value", "event", "body"), ERRORS)
+def test_errors_in_all_shapes(value: object, event: str | None, body: object) -> None:
+    """Nested, flat, named by the event or the object, of any JSON type: the body is handed on as it is."""
+    reading = chat().read(payload(value, event))
+    assert isinstance(reading, Broken)
+    assert (reading.fault, reading.body) == ("upstream_error", body)
+
+
+@pytest.mark.parametrize("error", [None, "", {}, [], 0, False])
+def test_an_empty_error_is_none(error: object) -> None:
+    """Servers that write every field of their model send `"error": null` with each chunk."""
+    assert isinstance(chat().read(payload({"error": error} | TEXT)), Item)
+    assert isinstance(chat().read(payload({"type": "error"})), Item), "an error without a word is not taken for one"
+
+
+@pytest.mark.parametrize(
+    ("value", "event"),
+    [
+        (None, None),
+        (None, "ping"),
+        ({"type": "ping"}, None),
+        ({"type": "keepalive"}, None),
+        ({"type": "Keep-Alive", "time": 5}, None),
+        ({}, "ping"),
+        ({"time": "12:00"}, "heartbeat"),
+        ({"time": "12:00"}, "heart_beat"),
+        ("2026-01-01", "ping"),
+        (5, "keep-alive"),
+    ],
+)
+def test_pings_are_no_items(value: object, event: str | None) -> None:
+    """A keep-alive dressed as an event is told from a payload, and is no progress."""
+    dialect = chat()
+    assert isinstance(dialect.read(payload(value, event)), Ping)
+    assert not dialect.whole("lenient", done=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "event"),
+    [
+        ({"choices": [], "usage": {"total_tokens": 3}}, None),
+        ({"choices": [], "type": "ping"}, "ping"),
+        (TEXT, "ping"),
+        ({"type": "pinging"}, None),
+        ({"type": ["ping"]}, None),
+        ({"anything": 1}, "thread.created"),
+        ({}, None),
+        ("text", None),
+        (5, "message"),
+        ([], None),
+    ],
+)
+def test_what_is_unknown_is_passed_on(value: object, event: str | None) -> None:
+    """A foreign event is the consumer's to judge: it is an item, with nothing to repeat."""
+    reading = chat().read(payload(value, event))
+    assert isinstance(reading, Item)
+
+
+@pytest.mark.parametrize("delta", [{}, {"delta": None}])
+def test_a_whole_answer_is_no_stream(delta: dict[str, object]) -> None:
+    """A server that ignores `stream: true` sends a message where deltas were to come."""
+    body = {
+        "id": "chatcmpl-1",
+        "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"} | delta],
+    }
+    reading = chat().read(payload(body))
+    assert isinstance(reading, Broken)
+    assert reading.fault == "not_a_stream"
+
+
+def test_a_message_after_deltas_is_an_item() -> None:
+    """Some servers end with the whole message once more."""
+    last = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}
+    dialect = chat()
+    assert all(isinstance(reading, Item) for reading in read(dialect, TEXT, last))
+    assert dialect.settled
+
+
+def deltas(*given: object) -> list[tuple[object, str]]:
+    """The pieces of chunks with these deltas."""
+    dialect = chat()
+    items = read(dialect, *(chunk(delta) for delta in given))
+    assert all(isinstance(item, Item) for item in items)
+    return [piece for item in items if isinstance(item, Item) for piece in item.pieces]
+
+
+@pytest.mark.parametrize("name", ["content", "refusal", "reasoning_content", "reasoning", "thinking", "whatever_comes"])
+def test_every_text_in_a_delta_is_a_channel(name: str) -> None:
+    """Fields that servers add are guarded like `content`; empty and missing texts are none."""
+    assert deltas({name: "a"}, {name: ""}, {name: None}, {name: "b"}) == [((0, name), "a"), ((0, name), "b")]
+
+
+def test_audio_is_text_too() -> None:
+    """Its transcript and its base64 data grow; its id names it, and its expiry is a number."""
+    assert deltas({"audio": {"id": "audio_1", "transcript": "Bl"}}, {"audio": {"data": "UklG", "expires_at": 5}}) == [
+        ((0, "audio", "transcript"), "Bl"),
+        ((0, "audio", "data"), "UklG"),
+    ]
+
+
+def test_tool_calls_are_told_apart_by_index() -> None:
+    """Names and arguments of each call are channels; ids and types name it."""
+    dialect = chat()
+    calls = [
+        {"index": i, "id": f"call_{i}", "type": "function", "function": {"name": f"f{i}", "arguments": "{"}}
+        for i in (0, 1)
+    ]
+    (item,) = read(dialect, chunk({"role": "assistant", "tool_calls": calls}))
+    assert isinstance(item, Item)
+    place = (0, "tool_calls")
+    assert item.pieces == [
+        ((*place, 0, "function", "name"), "f0"),
+        ((*place, 0, "function", "arguments"), "{"),
+        ((*place, 1, "function", "name"), "f1"),
+        ((*place, 1, "function", "arguments"), "{"),
+    ]
+    assert item.identities == [
+        (("id",), "chatcmpl-1"),
+        (("created",), 5),
+        ((0, "role"), "assistant"),
+        ((*place, 0, "id"), "call_0"),
+        ((*place, 0, "type"), "function"),
+        ((*place, 1, "id"), "call_1"),
+        ((*place, 1, "type"), "function"),
+    ]
+
+
+def test_odd_choices_are_read_as_far_as_they_go() -> None:
+    """A missing index is 0, what is no choice has no text, and a text that is no string is none."""
+    odd = [None, 5, [], "x", {"delta": {"content": "a"}}, {"index": "1", "delta": {"content": "b"}}]
+    odd += [{"index": True, "text": "c"}, {"index": 1, "text": ["d"]}, {"delta": []}, {"delta": {"content": ["e"]}}]
+    (item,) = read(chat(), {"id": 7, "choices": odd})
+    assert isinstance(item, Item)
+    assert [text for _, text in item.pieces] == ["a", "b", "c", '"e"\n']
+    assert {key[0] for key, _ in item.pieces} == {0}
+    assert item.identities == []
+
+
+def test_the_first_id_that_says_anything_is_the_answers() -> None:
+    """Azure's first chunk carries an empty one; one on a chunk without choices was seen by the consumer too."""
+    dialect = chat()
+    first, second = read(dialect, FILTER, TEXT)
+    assert isinstance(first, Item)
+    assert isinstance(second, Item)
+    assert (first.identities, dialect.response_id) == ([], "chatcmpl-1")
+    read(dialect, TEXT | {"id": "chatcmpl-2"}, FILTER | {"id": "chatcmpl-3"})
+    assert dialect.response_id == "chatcmpl-1"
+    early = chat()
+    (item,) = read(early, FILTER | {"id": "chatcmpl-0"})
+    assert isinstance(item, Item)
+    assert item.identities == [(("id",), "chatcmpl-0"), (("created",), None)]
+
+
+def test_a_stored_answer_is_not_repeated() -> None:
+    """The API would store it twice, under two ids."""
+    assert chat(store=False).may_replay(Transcript())
+    assert chat().may_replay(Transcript())
+    assert not chat(store=True).may_replay(Transcript())

@@ -1,0 +1,457 @@
+"""The laws: a terminal event ends the stream and nothing else does; every text is a channel of its own; errors and
+pings are told from events, whatever their shape; no JSON makes reading or trimming raise anything but `Gap` and
+`Diverged`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
+from openai_stream_guard.dialects.responses import Responses
+from openai_stream_guard.dialects.sequence import Gap
+from openai_stream_guard.payload import Payload
+from openai_stream_guard.testing import Take, take_answer
+from openai_stream_guard.transcript import Diverged, Replay, Transcript
+from openai_stream_guard.verdicts import Resume
+
+from .chunks import payload
+
+NAMES = ("text", "function_call", "reasoning", "refusal", "several", "llamacpp", "incomplete")
+MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
+CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "f", "arguments": ""}
+
+
+def asked(**body: object) -> Asked:
+    """A request for a response."""
+    return Asked("post", "/responses", "host:1", body)
+
+
+def told(name: str, serial: int = 1, *, regroup: bool = False) -> list[dict[str, Any]]:
+    """The events of a recorded answer."""
+    frames = take_answer("responses", name, Take(serial, regroup=regroup)).frames
+    return [json.loads(frame.data) for frame in frames if frame.data != "[DONE]"]
+
+
+def delivered(*values: object, **body: object) -> Transcript:
+    """What a consumer has who was handed these events."""
+    transcript, dialect = Transcript(), Responses(asked(**body))
+    for value in values:
+        reading = dialect.read(payload(value))
+        assert isinstance(reading, Item)
+        transcript.add(reading.pieces, reading.identities, reading.kind, reading.sequence)
+    return transcript
+
+
+def left_of(transcript: Transcript, *values: object, **body: object) -> list[Any]:
+    """What a repetition leaves of these events, and the session would hand over."""
+    dialect, replay = Responses(asked(**body)), Replay(transcript)
+    left: list[Any] = []
+    for value in values:
+        dialect.read(payload(value))
+        trimmed = dialect.trim(payload(value), replay)
+        left += [] if trimmed is None else [trimmed.value]
+    assert replay.caught_up
+    return left
+
+
+def delta(text: str, place: int | None = 0, kind: str = "output_text", **more: object) -> dict[str, Any]:
+    """A delta of text."""
+    where = {} if place is None else {"output_index": place, "content_index": 0}
+    return {"type": f"response.{kind}.delta", **where, "item_id": "msg_1", "delta": text, **more}
+
+
+# The end.
+
+
+@pytest.mark.parametrize("name", ["completed", "incomplete", "failed", "cancelled"])
+def test_a_terminal_event_is_the_end(name: str) -> None:
+    """At once, by every rule, and as an item: it is the API's word, passed on."""
+    dialect = Responses(asked())
+    assert not dialect.over
+    reading = dialect.read(payload({"type": f"response.{name}", "response": {"id": "resp_1", "error": {"code": "x"}}}))
+    assert isinstance(reading, Item)
+    assert (dialect.over, dialect.settled, dialect.response_id) == (True, True, "resp_1")
+    assert dialect.whole("strict", done=False)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_nothing_else_is_the_end(done: bool) -> None:
+    """Neither the last item's end nor `[DONE]`, which a gateway may append, but for the lenient."""
+    dialect = Responses(asked())
+    for value in told("text")[:-1]:
+        dialect.read(payload(value))
+    assert [rule for rule in get_args(EndRule) if dialect.whole(rule, done=done)] == (["lenient"] if done else [])
+    assert not Responses(asked()).whole("lenient", done=True), "nothing came"
+
+
+def test_the_type_may_come_as_the_events_name() -> None:
+    """A payload without a type is what its event is called."""
+    dialect = Responses(asked())
+    dialect.read(payload({"response": {"id": "resp_1"}}, "response.completed"))
+    assert dialect.over
+
+
+# What is an item, and what is none.
+
+
+@pytest.mark.parametrize(
+    ("value", "event", "body"),
+    [
+        ({"error": {"code": "server_error"}}, None, {"code": "server_error"}),
+        ({"error": "overloaded"}, "error", "overloaded"),
+        ({"type": "error", "error": {"code": "x"}, "sequence_number": 3}, "error", {"code": "x"}),
+        ({"type": "error", "code": "x", "message": "no"}, None, {"type": "error", "code": "x", "message": "no"}),
+        ({"code": "x", "message": "no"}, "error", {"code": "x", "message": "no"}),
+        ("overloaded", "error", "overloaded"),
+        (None, "error", None),
+    ],
+)
+def test_errors_are_known_by_any_of_their_shapes(value: object, event: str | None, body: object) -> None:
+    """Flat or nested, named or not: the error object itself is what the policy judges."""
+    reading = Responses(asked()).read(payload(value, event))
+    assert isinstance(reading, Broken)
+    assert (reading.fault, reading.body) == ("upstream_error", body)
+
+
+@pytest.mark.parametrize(("value", "event"), [(None, None), ({}, "ping"), ({"type": "keepalive"}, None)])
+def test_keep_alives_are_no_items(value: object, event: str | None) -> None:
+    """What only says that the connection lives is not handed on."""
+    assert isinstance(Responses(asked()).read(payload(value, event)), Ping)
+
+
+def test_a_whole_answer_is_no_stream() -> None:
+    """A server that ignores `stream` sends the response itself."""
+    reading = Responses(asked()).read(payload(take_answer("responses", "text", Take(1)).plain))
+    assert isinstance(reading, Broken)
+    assert reading.fault == "not_a_stream"
+
+
+@pytest.mark.parametrize(
+    ("value", "visible"),
+    [
+        ({"type": "response.created", "response": {"id": "r"}}, False),
+        ({"type": "response.in_progress", "response": {"id": "r"}}, False),
+        ({"type": "response.output_item.added", "output_index": 0, "item": MESSAGE}, False),
+        ({"type": "response.content_part.added", "output_index": 0, "content_index": 0, "part": {}}, False),
+        (delta(""), False),
+        (delta("a"), True),
+        ({"type": "response.output_item.added", "output_index": 0, "item": CALL}, True),
+        ({"type": "response.output_item.added", "output_index": 0, "item": {"id": "r", "type": "reasoning"}}, True),
+        ({"type": "response.some_new_kind.delta", "output_index": 0, "delta": "a"}, True),
+    ],
+)
+def test_what_shows(value: dict[str, Any], visible: bool) -> None:
+    """Lifecycle and an empty message do not; text of any kind and the begin of any deed do."""
+    assert delivered(value).visible is visible
+
+
+def test_the_texts_of_every_place_are_channels_of_their_own() -> None:
+    """Output, part and kind: no delta is added to another's text."""
+    for name in ("text", "function_call", "reasoning", "refusal", "several"):
+        said: dict[tuple[object, ...], str] = {}
+        for event in told(name):
+            if event["type"].endswith(".delta"):
+                place = tuple(event.get(part) for part in ("output_index", "content_index", "summary_index", "type"))
+                said[place] = said.get(place, "") + event["delta"]
+        transcript = delivered(*told(name))
+        texts = [transcript.text(key) for key in transcript.channels if key[-1] != "item"]
+        assert texts == list(said.values())
+
+
+# Numbers.
+
+
+def arranged(dialect: Responses, *numbers: int | None) -> list[int | None]:
+    """The numbers in the order in which they are due."""
+    due: list[int | None] = []
+    for number in numbers:
+        value = {**delta("a"), **({} if number is None else {"sequence_number": number})}
+        for one in dialect.arrange(payload(value)):
+            assert isinstance(one.value, dict)
+            due.append(one.value.get("sequence_number"))
+    return due
+
+
+def test_numbers_decide_the_order() -> None:
+    """A stream counts from 0, or from where its lifecycle begins; one without numbers passes as it comes."""
+    assert arranged(Responses(asked()), 0, 2, 1, 1, 3) == [0, 1, 2, 3]
+    assert arranged(Responses(asked()), 1, 2) == [], "the first one is missing"
+    assert arranged(Responses(asked()), None, None) == [None, None]
+    late = Responses(asked())
+    late.arrange(payload({"type": "response.created", "sequence_number": 1}))
+    assert arranged(late, 2) == [2]
+
+
+@pytest.mark.parametrize(
+    ("request_", "resume"),
+    [
+        (Asked("get", "/responses/resp_1", "host", starting_after=4), None),
+        (Asked("post", "/responses", "host"), Resume("resp_1", 4)),
+    ],
+)
+def test_the_rest_of_an_answer_begins_behind_its_number(request_: Asked, resume: Resume | None) -> None:
+    """Asked for what comes after a number, that is where counting goes on."""
+    dialect = Responses(request_, resume)
+    assert (dialect.response_id, dialect.resume_after) == ("resp_1", 4)
+    assert arranged(dialect, 4, 6, 5) == [5, 6]
+    assert dialect.resume_after == 6
+
+
+def test_a_number_that_never_comes_is_a_gap() -> None:
+    """After many later events it is lost."""
+    with pytest.raises(Gap):
+        arranged(Responses(asked()), 0, *range(2, 100))
+
+
+# Repetition.
+
+
+@pytest.mark.parametrize("regroup", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_broken_anywhere_is_repeated_without_a_seam(name: str, regroup: bool) -> None:
+    """Delivered events and what is left of the second answer are the unbroken one, numbered on, with one id each."""
+    first, second = told(name, 1), told(name, 2, regroup=regroup)
+    for place in range(len(first)):
+        joined = first[:place] + left_of(delivered(*first[:place], store=False), *second, store=False)
+        if not regroup:
+            assert [event["type"] for event in joined] == [event["type"] for event in first]
+        if name != "llamacpp":
+            numbers = [event["sequence_number"] for event in joined]
+            assert numbers == list(range(len(joined))), place
+        transcript, whole = delivered(*joined), delivered(*first)
+        assert transcript.channels == whole.channels
+        before, after = names_by_place(first[:place]), names_by_place(joined)
+        assert all(len(ids) == 1 for ids in after.values()), place
+        assert before.items() <= after.items()
+
+
+def names_by_place(values: list[dict[str, Any]]) -> dict[object, set[str]]:
+    """The ids of every output item, wherever they are said."""
+    names: dict[object, set[str]] = {}
+    for event in values:
+        items = [(event.get("output_index"), event.get("item") or {"id": event.get("item_id")})]
+        if "response" in event:
+            items = [*enumerate(event["response"]["output"])]
+        for place, item in items:
+            if item.get("id") and place is not None:
+                names.setdefault(place, set()).add(item["id"])
+            if item.get("call_id"):
+                names.setdefault((place, "call"), set()).add(item["call_id"])
+    return names
+
+
+def test_the_last_response_is_the_real_one_unless_nothing_was_stored() -> None:
+    """Its id leads to what the API has kept; where nothing is kept, one stream has one identity."""
+    first, second = told("text", 1), told("text", 2)
+    transcript = delivered(*first[:8])
+    assert left_of(transcript, *second)[-1] == {**second[-1]}
+    kept_nothing = left_of(transcript, *second, store=False)[-1]["response"]
+    assert kept_nothing["id"] == first[0]["response"]["id"]
+    assert kept_nothing["output"][0]["id"] == first[2]["item"]["id"]
+    replay, dialect = Replay(transcript), Responses(Asked("post", "/responses", "host", one_identity=True))
+    last = None
+    for event in second:
+        dialect.read(payload(event))
+        last = dialect.trim(payload(event), replay)
+    assert last is not None
+    assert last.value["response"]["id"] == first[0]["response"]["id"]  # type: ignore[index]
+
+
+def test_another_kind_of_item_at_a_place_diverges() -> None:
+    """A call where a message was is another answer, though no text says so."""
+    transcript = delivered({"type": "response.output_item.added", "output_index": 0, "item": MESSAGE}, delta("a", 1))
+    with pytest.raises(Diverged):
+        left_of(transcript, {"type": "response.output_item.added", "output_index": 0, "item": CALL})
+
+
+def test_another_function_at_a_place_diverges() -> None:
+    """Its name is part of what was said."""
+    added = {"type": "response.output_item.added", "output_index": 0, "item": CALL}
+    with pytest.raises(Diverged):
+        left_of(delivered(added), {**added, "item": {**CALL, "name": "g"}})
+
+
+def test_logprobs_are_cut_where_a_token_ends() -> None:
+    """By bytes, since a token can be a part of a character; text that ends inside a token cannot be cut."""
+    tokens: list[dict[str, Any]] = [{"token": "Zü"}, {"token": "\\xf0\\x9f", "bytes": [240, 159]}]
+    tokens += [{"token": "\\x9a\\x8b", "bytes": [154, 139]}, {"token": "."}]
+    whole = delta("Zü🚋.", logprobs=tokens)
+    [left] = left_of(delivered(delta("Zü🚋")), whole)
+    assert (left["delta"], left["logprobs"]) == (".", tokens[3:])
+    with pytest.raises(Diverged):
+        left_of(delivered(delta("Z")), whole)
+
+
+def test_an_empty_delta_is_new_once_all_was_repeated() -> None:
+    """It says nothing, but the unbroken stream has it."""
+    assert left_of(delivered(delta("a")), delta(""), delta("a"), delta("")) == [delta("")]
+
+
+def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
+    """llama.cpp numbers nothing: what was thought and what was said are two items all the same."""
+    thought = {"id": "rs_1", "type": "reasoning", "summary": []}
+
+    def answer(serial: int) -> list[dict[str, Any]]:
+        thinking = {"type": "response.output_item.added", "item": {**thought, "id": f"rs_{serial}"}}
+        saying = {"type": "response.output_item.added", "item": {**MESSAGE, "id": f"msg_{serial}"}}
+        return [
+            thinking,
+            {**delta("hm", None, "reasoning_text"), "item_id": f"rs_{serial}"},
+            saying,
+            {**delta("Blue", None), "item_id": f"msg_{serial}"},
+            {**delta("!", None), "item_id": f"msg_{serial}"},
+        ]
+
+    first = answer(1)
+    transcript = delivered(*first[:4], store=False)
+    assert len(transcript.channels) == 3
+    assert left_of(transcript, *answer(2), store=False) == first[4:]
+    assert not Responses(asked()).may_replay(transcript)
+
+
+@pytest.mark.parametrize(
+    ("item", "stored", "unstored"),
+    [(MESSAGE, True, True), (CALL, False, True), ({"id": "rs_1", "type": "reasoning"}, False, True)],
+)
+def test_what_may_be_repeated(item: dict[str, Any], stored: bool, unstored: bool) -> None:
+    """A call's or a thought's id leads to what the API has stored, which a repetition has not."""
+    transcript = delivered({"type": "response.output_item.added", "output_index": 0, "item": item}, delta("a"))
+    assert Responses(asked()).may_replay(transcript) is stored
+    assert Responses(asked(store=True)).may_replay(transcript) is stored
+    assert Responses(asked(store=False)).may_replay(transcript) is unstored
+
+
+def test_calls_are_held_until_they_are_done() -> None:
+    """From its begin to its end, also where the rest of the answer is another attempt's; a message is never held."""
+    dialect = Responses(asked())
+    dialect.read(payload({"type": "response.output_item.added", "output_index": 0, "item": MESSAGE}))
+    assert not dialect.holding
+    dialect.read(payload({"type": "response.output_item.added", "output_index": 1, "item": CALL}))
+    assert dialect.holding
+    resumed = Responses(asked(), Resume("resp_1", 3), dialect)
+    assert resumed.holding
+    resumed.read(payload({"type": "response.output_item.done", "output_index": 1, "item": CALL}))
+    assert not resumed.holding
+
+
+def test_the_partial_answer_has_every_output_as_far_as_it_came() -> None:
+    """Texts, refusals, names and arguments stand where the whole response has them."""
+    for name in ("text", "function_call", "refusal", "several"):
+        events = told(name)
+        transcript, whole = delivered(*events[:-1]), events[-1]["response"]["output"]
+        partial = Responses(asked(model="m")).partial(transcript)
+        assert partial is not None
+        json.dumps(partial)
+        assert (partial["id"], partial["status"]) == (events[0]["response"]["id"], "incomplete")
+        outputs: Any = partial["output"]
+        for mine, theirs in zip(outputs, whole, strict=True):
+            assert {part: mine[part] for part in ("type", "id")} == {part: theirs[part] for part in ("type", "id")}
+            assert mine.get("arguments") == theirs.get("arguments")
+            assert mine.get("name") == theirs.get("name")
+            texts = [part.get("text") or part.get("refusal") for part in mine.get("content") or ()]
+            assert texts == [part.get("text") or part.get("refusal") for part in theirs.get("content") or ()]
+    said = Responses(asked()).partial_text(delivered(*told("text")))
+    assert said == told("text")[-1]["response"]["output"][0]["content"][0]["text"]
+
+
+# Whatever a server sends.
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "error", "\ud83d", "message"])
+)
+names = st.sampled_from(
+    ["type", "id", "item", "item_id", "delta", "response", "output", "error", "logprobs", "token", "part"]
+)
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4), max_leaves=10
+)
+kinds = ["created", "in_progress", "output_text.delta", "function_call_arguments.delta", "output_text.done"]
+kinds += [
+    "output_item.added",
+    "output_item.done",
+    "content_part.added",
+    "completed",
+    "failed",
+    "output_text.annotation.added",
+]
+places = st.integers(0, 1) | anything
+items = st.fixed_dictionaries(
+    {}, optional={"type": st.sampled_from(["message", "function_call", "reasoning"]) | anything, "id": anything,
+                  "call_id": anything, "name": anything, "arguments": anything}
+)  # fmt: skip
+events = st.fixed_dictionaries(
+    {"type": st.sampled_from([f"response.{kind}" for kind in kinds]) | anything},
+    optional={"sequence_number": st.integers(0, 6) | anything, "output_index": places, "content_index": places,
+              "summary_index": places, "item_id": anything, "delta": st.sampled_from(["a", "b", ""]) | anything,
+              "item": items | anything, "response": st.dictionaries(names, anything, max_size=3) | anything,
+              "logprobs": st.lists(st.dictionaries(names, anything, max_size=2) | anything, max_size=2) | anything},
+)  # fmt: skip
+hostile = st.lists(events | anything, max_size=5)
+
+
+@settings(deadline=None, max_examples=200)
+@given(hostile, hostile, st.sampled_from([None, "error", "ping", "response.created"]), st.booleans(), st.booleans())
+def test_any_json_is_read_and_repeated_or_diverges(
+    first: list[object], second: list[object], event: str | None, one_identity: bool, stored: bool
+) -> None:
+    """A reading for every value; a trimmed event, nothing, `Gap` or `Diverged` for every repetition."""
+    request_ = Asked("post", "/responses", "host", {} if stored else {"store": False}, one_identity=one_identity)
+    transcript, dialect = Transcript(), Responses(request_)
+    for value in first:
+        try:
+            due = dialect.arrange(payload(value, event))
+        except Gap:
+            break
+        for one in due:
+            reading = dialect.read(one)
+            assert isinstance(reading, Item | Ping | Broken)
+            if isinstance(reading, Item):
+                transcript.add(reading.pieces, reading.identities, reading.kind, reading.sequence)
+    assert dialect.may_replay(transcript) in (True, False)
+    assert isinstance(dialect.partial_text(transcript), str)
+    json.dumps(dialect.partial(transcript))
+    again, replay = Responses(request_), Replay(transcript)
+    try:
+        for value in second:
+            for one in again.arrange(payload(value, event)):
+                if isinstance(again.read(one), Item):
+                    trimmed = again.trim(one, replay)
+                    assert trimmed is None or isinstance(trimmed, Payload)
+    except (Gap, Diverged):
+        pass
+
+
+def nested(depth: int) -> Any:
+    """Objects in objects."""
+    value: Any = "bottom"
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
+DEEP = {**MESSAGE, "type": nested(100_000), "name": nested(100_000), "output": [nested(100_000)]}
+ADDED: dict[str, Any] = {"type": "response.output_item.added", "output_index": 0, "item": MESSAGE}
+
+
+@pytest.mark.parametrize("name", ["item", "response", "delta", "part", "output_index", "error"])
+def test_nesting_that_cannot_be_followed_is_no_exception(name: str) -> None:
+    """Deeper than Python calls functions: it is read, as part of any event."""
+    for kind in ("response.output_item.added", "response.output_text.delta", "response.completed"):
+        one = Payload(None, b"", {**ADDED, "type": kind, name: DEEP}, None, None)
+        assert isinstance(Responses(asked()).read(one), Item | Broken)
+
+
+def test_nesting_that_cannot_be_written_anew_diverges() -> None:
+    """A repetition that would have to be changed, and cannot be, is not joined."""
+    replay, dialect = Replay(delivered(ADDED)), Responses(asked())
+    value = {"type": "response.content_part.added", "output_index": 0, "item_id": "msg_2", "part": DEEP}
+    one = Payload(None, b"", value, None, None)
+    assert isinstance(dialect.read(one), Item)
+    with pytest.raises(Diverged):
+        dialect.trim(one, replay)

@@ -1,0 +1,89 @@
+"""`OPENAI_STREAM_GUARD=observe` judges and reports, and a program cannot tell that it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import openai_stream_guard
+from openai_stream_guard import is_enabled, switch
+from openai_stream_guard.testing import FAULTS, Equal, Server
+from tests.streams import COLOURS, VERSION, alone, chat, client_for, consume, performance, responses, run
+
+WORN_OUT = {"stall_heartbeat"}
+"""On this the SDK alone waits for ever."""
+OF_CHAT = [fault for fault in FAULTS.values() if fault.api in (None, "chat") and fault.name not in {*WORN_OUT, "slow"}]
+OPTIONS = {"timeout": 0.3, "max_retries": 0}
+
+
+@pytest.fixture(autouse=True)
+def observing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switched on as a user does it, for a first rollout: the recovery settings are to have no effect."""
+    monkeypatch.setenv("OPENAI_STREAM_GUARD", "observe")
+    monkeypatch.setenv("OPENAI_STREAM_GUARD_MAX_RETRIES", "5")
+    monkeypatch.setenv("OPENAI_STREAM_GUARD_DELIVERY", "atomic")
+    switch.start()
+    assert is_enabled()
+    assert switch.current_mode() == "observe"
+
+
+@pytest.mark.parametrize("fault", OF_CHAT, ids=lambda fault: fault.name)
+def test_nothing_changes_but_the_report(server: Server, fault: Any, warned: Callable[[], list[str]]) -> None:
+    """Items, exception and requests are the unguarded SDK's; a fault is logged once and reported."""
+    colour = COLOURS[len(fault.name) % 3]
+    play = performance(fault.name)
+    server.script(play, play)
+    plain = alone(server, colour, **OPTIONS)
+    before = len(server.requests)
+    seen = consume(server, colour, **OPTIONS)
+    assert seen.items == plain.items
+    assert seen.kind is plain.kind
+    assert type(seen.error) is type(plain.error)
+    assert str(seen.error) == str(plain.error)
+    assert type(getattr(seen.error, "__cause__", None)) is type(getattr(plain.error, "__cause__", None))
+    assert len(server.requests) == before + 1
+    if fault.name == "status_503":  # it never became a stream
+        return
+    assert seen.report is not None
+    if isinstance(fault.promise, Equal) or fault.verdict is None:
+        # Before openai 2.9 a stream that the SDK itself cannot read is left open until it is collected.
+        assert seen.report.outcome in ("complete", "abandoned", *(["open"] if VERSION < (2, 9) else []))
+        assert not warned()
+    else:
+        assert seen.report.outcome == "failed"
+        assert seen.report.attempts[0].fault == fault.verdict
+        assert len(warned()) == 1
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_stream_that_is_left_is_abandoned(server: Server, colour: str, warned: Callable[[], list[str]]) -> None:
+    """Also under observation a consumer who goes away is no fault."""
+
+    async def main() -> Any:
+        async with client_for(server, colour) as client:
+            stream = await chat(client)
+            await stream.__anext__()
+            await stream.close()
+            return stream
+
+    if colour == "sync":
+        with client_for(server) as client:
+            stream = chat(client)
+            next(stream)
+            stream.close()
+    else:
+        stream = run(colour, main)
+    report = openai_stream_guard.report(stream)
+    assert report is not None
+    assert report.outcome == "abandoned"
+    assert not warned()
+
+
+@pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
+def test_a_responses_stream_is_observed(server: Server) -> None:
+    """Whatever the API, the items are the SDK's own."""
+    play = performance("clean", "responses")
+    server.script(play, play)
+    assert consume(server, "sync", responses).items == alone(server, "sync", responses).items

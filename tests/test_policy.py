@@ -1,0 +1,435 @@
+"""Policy: every policy that exists is valid, and judging what a server sent never raises."""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import math
+import os
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai import _base_client
+
+from openai_stream_guard.policy import (
+    KINDS,
+    LONGEST_RETRY_AFTER,
+    Policy,
+    StreamGuardConfigError,
+    backoff,
+    error_is_retryable,
+    refusal_is_retryable,
+    retry_after,
+)
+
+NOW = 1_700_000_000.0
+
+DEFAULTS = {
+    "max_retries": None,
+    "backoff_initial": 0.5,
+    "backoff_max": 8.0,
+    "max_elapsed": 120.0,
+    "recovery": ("resume", "restart", "replay"),
+    "continuation": None,
+    "delivery": "live",
+    "max_held_bytes": 16_777_216,
+    "idle_timeout": None,
+    "first_event_timeout": None,
+    "repair": "safe",
+    "end_rule": "auto",
+    "lenient_hosts": (),
+    "retry_budget": 0.1,
+    "max_event_bytes": 268_435_456,
+    "on_event": None,
+    "log_raw": False,
+    "capture": None,
+}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["error", "code", "type", "status", "message"]) | st.text(), inner)
+    ),
+    max_leaves=20,
+)
+
+
+def test_fields_and_defaults_are_those_promised() -> None:
+    """Users rely on every field's name and default."""
+    assert dataclasses.asdict(Policy()) == DEFAULTS
+
+
+def test_every_field_is_checked() -> None:
+    """No field goes without a kind, nor a kind without its field."""
+    assert list(KINDS) == [field.name for field in dataclasses.fields(Policy)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "stored"),
+    [
+        ("max_retries", 0, 0),
+        ("max_retries", None, None),
+        ("backoff_max", 3, 3.0),
+        ("recovery", "none", ()),
+        ("recovery", (), ()),
+        ("recovery", ["replay", "restart"], ("replay", "restart")),
+        ("recovery", "Restart, stateful,restart", ("restart", "stateful")),
+        ("continuation", "vllm", "vllm"),
+        ("continuation", print, print),
+        ("lenient_hosts", "LOCALHOST:8000", ("localhost:8000",)),
+        ("lenient_hosts", ["[::1]:80", "gpu.internal"], ("[::1]:80", "gpu.internal")),
+        ("retry_budget", None, None),
+        ("retry_budget", 0, 0.0),
+    ],
+)
+def test_allowed_value_is_stored_in_its_plain_form(field: str, value: object, stored: object) -> None:
+    """However a value is written, the policy holds one form of it."""
+    assert getattr(Policy().replace(**{field: value}), field) == stored
+
+
+def test_path_is_stored_as_text(tmp_path: Any) -> None:
+    """A path object and its text make equal policies."""
+    assert Policy(capture=tmp_path) == Policy(capture=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_retries", -1),
+        ("max_retries", 2.0),
+        ("max_retries", True),
+        ("max_retries", "2"),
+        ("backoff_initial", -0.1),
+        ("backoff_initial", math.nan),
+        ("backoff_max", math.inf),
+        ("backoff_max", 10**400),
+        ("max_elapsed", None),
+        ("max_elapsed", False),
+        ("recovery", "retry"),
+        ("recovery", ("none", "replay")),
+        ("recovery", None),
+        ("recovery", ("restart", 1)),
+        ("recovery", {"restart"}),
+        ("continuation", "openai"),
+        ("continuation", 1),
+        ("delivery", "Live"),
+        ("delivery", []),
+        ("max_held_bytes", 0),
+        ("max_held_bytes", 1.5),
+        ("idle_timeout", 0),
+        ("first_event_timeout", "5"),
+        ("repair", None),
+        ("end_rule", "none"),
+        ("lenient_hosts", "https://localhost"),
+        ("lenient_hosts", ("a b",)),
+        ("lenient_hosts", ""),
+        ("retry_budget", -1),
+        ("max_event_bytes", -5),
+        ("on_event", "print"),
+        ("log_raw", 1),
+        ("capture", b"captures"),
+        ("capture", ""),
+        ("capture", "a\0b"),
+    ],
+)
+def test_bad_value_is_refused_in_one_sentence(field: str, value: object) -> None:
+    """A value that is not allowed never makes a policy; the error names the field and what is allowed."""
+    with pytest.raises(StreamGuardConfigError) as caught:
+        Policy(**{field: value})  # type: ignore[arg-type]
+    assert str(caught.value).startswith(f"{field} is ")
+    assert str(caught.value).endswith(f"; allowed is {KINDS[field].allowed}.")
+
+
+@pytest.mark.parametrize("secret", ["sk-proj-0123456789", "Bearer 0123456789", "https://me:0123456789@host"])
+def test_refusal_shows_no_credential(secret: str) -> None:
+    """A key that someone put into the wrong variable does not reach a log."""
+    with pytest.raises(StreamGuardConfigError) as caught:
+        Policy().replace(delivery=secret)
+    assert "0123456789" not in str(caught.value)
+
+
+def test_refusal_of_a_foreign_object_shows_its_type_only() -> None:
+    """What a stranger's repr would print, or raise, stays out of the message."""
+
+    class Stranger:
+        def __repr__(self) -> str:
+            raise AssertionError("asked for its repr")
+
+    for value in (Stranger(), (Stranger(),), int("9" * 4000) ** 2):
+        with pytest.raises(StreamGuardConfigError, match=r"delivery is <\w+>;"):
+            Policy().replace(delivery=value)
+
+
+@given(st.sampled_from(sorted(KINDS)), json_values)
+def test_what_is_accepted_is_accepted_again(field: str, value: object) -> None:
+    """Any value makes a policy or one `StreamGuardConfigError`, and a policy's own values make it again."""
+    try:
+        policy = Policy().replace(**{field: value})
+    except StreamGuardConfigError:
+        return
+    assert policy.replace(**{field: getattr(policy, field)}) == policy
+
+
+def test_replace_leaves_the_original_alone() -> None:
+    """A policy is a value: a change is a new one."""
+    policy = Policy()
+    assert policy.replace(max_retries=5, repair="off").max_retries == 5
+    assert policy == Policy()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        policy.max_retries = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "end"), [("max_retry", "; did you mean 'max_retries'?"), ("zzz", "Unknown setting 'zzz'.")]
+)
+def test_unknown_field_is_refused_with_the_nearest(name: str, end: str) -> None:
+    """A misspelt field is an error that says what was probably meant."""
+    with pytest.raises(StreamGuardConfigError) as caught:
+        Policy().replace(**{name: 1})
+    assert str(caught.value).endswith(end)
+
+
+def test_policy_and_its_error_pickle() -> None:
+    """Both cross a process boundary unchanged."""
+    policy = Policy(max_retries=1, recovery=("replay",))
+    assert pickle.loads(pickle.dumps(policy)) == policy
+    error = pickle.loads(pickle.dumps(StreamGuardConfigError("max_retries is -1.")))
+    assert (type(error), str(error)) == (StreamGuardConfigError, "max_retries is -1.")
+
+
+def _environment(**fields: str) -> dict[str, str]:
+    return {f"OPENAI_STREAM_GUARD_{name.upper()}": text for name, text in fields.items()}
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("max_retries", "3", 3),
+        ("max_retries", "None", None),
+        ("backoff_initial", " 0.25 ", 0.25),
+        ("recovery", "none", ()),
+        ("recovery", "restart, replay", ("restart", "replay")),
+        ("continuation", "PREFILL", "prefill"),
+        ("continuation", "builtins:print", print),
+        ("delivery", "Atomic", "atomic"),
+        ("max_held_bytes", "1048576", 1 << 20),
+        ("max_held_bytes", "2 MiB", 2 << 20),
+        ("max_event_bytes", "1gib", 1 << 30),
+        ("idle_timeout", "none", None),
+        ("idle_timeout", "30", 30.0),
+        ("lenient_hosts", "localhost:8000,gpu.internal", ("localhost:8000", "gpu.internal")),
+        ("lenient_hosts", "none", ()),
+        ("retry_budget", "none", None),
+        ("on_event", "os.path:join", os.path.join),
+        ("log_raw", "YES", True),
+        ("log_raw", "off", False),
+        ("capture", "/var/captures", "/var/captures"),
+        ("capture", "none", None),
+        ("max_retries", "", None),
+        ("repair", "  ", "safe"),
+    ],
+)
+def test_text_is_read(field: str, text: str, value: object) -> None:
+    """Every field can be written as text; an empty variable is as good as none."""
+    assert getattr(Policy.from_env(_environment(**{field: text})), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "reason"),
+    [
+        ("max_retries", "two", ""),
+        ("max_retries", "2.5", ""),
+        ("max_retries", "9" * 5000, ""),
+        ("backoff_max", "inf", ""),
+        ("backoff_max", "nan", ""),
+        ("max_elapsed", "none", ""),
+        ("max_held_bytes", "16 MB", ""),
+        ("max_held_bytes", "-1", ""),
+        ("delivery", "none", ""),
+        ("log_raw", "maybe", ""),
+        ("on_event", "print", ""),
+        ("on_event", "no_such_module:hook", " (importing it raised ModuleNotFoundError)"),
+        ("on_event", "os:no_such_hook", " (importing it raised AttributeError)"),
+        ("on_event", "not a name:hook", " (importing it raised ValueError)"),
+        ("on_event", "os:name", ""),
+        ("continuation", "builtins:", ""),
+    ],
+)
+def test_bad_text_names_its_variable(field: str, text: str, reason: str) -> None:
+    """A bad variable is an error that names it, its value, why, and what is allowed."""
+    with pytest.raises(StreamGuardConfigError) as caught:
+        Policy.from_env(_environment(**{field: text}))
+    message = str(caught.value)
+    assert message.startswith(f"OPENAI_STREAM_GUARD_{field.upper()} is '{text[:70]}")
+    assert message.endswith(f"{reason}; allowed is {KINDS[field].allowed}.")
+
+
+def test_failed_import_stays_the_cause() -> None:
+    """Who configured a hook that does not import can see why."""
+    with pytest.raises(StreamGuardConfigError) as caught:
+        Policy.from_env(_environment(on_event="no_such_module:hook"))
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_environment_is_the_process_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`from_env` without an argument reads the variables of now, not those of the import."""
+    monkeypatch.setenv("OPENAI_STREAM_GUARD_MAX_RETRIES", "7")
+    assert Policy.from_env().max_retries == 7
+
+
+@given(st.integers(0, 2000), st.floats(0, 1, exclude_max=True), st.none() | st.floats())
+def test_backoff_is_bounded(retry: int, jitter: float, asked: float | None) -> None:
+    """A wait is never negative, and longer than the policy's longest only where the server asked for it."""
+    wait = backoff(Policy(backoff_initial=1e300, backoff_max=6), retry, jitter=jitter, retry_after=asked)
+    if asked is not None and 0 < asked <= LONGEST_RETRY_AFTER:
+        assert wait == asked
+    else:
+        assert 4.5 <= wait <= 6
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.4, 0.999])
+def test_backoff_is_the_sdks(monkeypatch: pytest.MonkeyPatch, jitter: float) -> None:
+    """Given the same jitter the guard waits as long as the SDK would."""
+    monkeypatch.setattr(_base_client, "random", lambda: jitter)
+    options = _base_client.FinalRequestOptions(method="post", url="/", max_retries=8)
+    with openai.OpenAI(api_key="none") as client:
+        sdk = [client._calculate_retry_timeout(8 - retry, options) for retry in range(8)]
+    assert [backoff(Policy(), retry, jitter=jitter) for retry in range(8)] == sdk
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"Retry-After": " 1.5 "}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "-4"}, 0.0),
+        ({"retry-after": "9e999"}, math.inf),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "3, 4"}, None),
+        ({"retry-after": email.utils.formatdate(NOW + 30, usegmt=True)}, 30.0),
+        ({"retry-after": email.utils.formatdate(NOW - 30, usegmt=True)}, 0.0),
+        ({"retry-after": "Wed, 99 Foo 99999 99:99:99 GMT"}, None),
+        ({"retry-after": "Wed, 21 Oct 10000 07:28:00 GMT"}, None),
+        ({"retry-after": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}, None),
+    ],
+)
+def test_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
+    """Milliseconds first, then seconds, then a date; what is none of them is no answer."""
+    read = retry_after(headers, NOW)
+    assert read == (seconds if seconds is None else pytest.approx(seconds, rel=1e-12))
+
+
+@given(st.text() | st.from_regex(r"[0-9eE+.,-]{1,9}") | st.datetimes().map(str), st.text())
+def test_any_retry_after_is_a_wait_or_none(seconds: str, milliseconds: str) -> None:
+    """No header raises, and a wait is never negative nor NaN."""
+    wait = retry_after({"retry-after": seconds, "retry-after-ms": milliseconds}, NOW)
+    assert wait is None or wait >= 0
+
+
+REFUSALS = [
+    *[(status, {}) for status in (400, 401, 403, 404, 408, 409, 410, 413, 422, 429, 499, 500, 502, 503, 529)],
+    (503, {"x-should-retry": "false"}),
+    (400, {"x-should-retry": "true"}),
+    (429, {"x-should-retry": "perhaps"}),
+    (429, {"retry-after": "120"}),
+    (429, {"retry-after": "soon"}),
+]
+LONG_WAITS = [
+    (429, {"retry-after": "121"}),
+    (503, {"retry-after-ms": "120001", "x-should-retry": "true"}),
+    (503, {"retry-after": "1e999"}),
+]
+
+
+@pytest.mark.parametrize(("status", "headers"), REFUSALS)
+def test_refusals_are_judged_as_the_sdk_does(status: int, headers: dict[str, str]) -> None:
+    """A re-issue is tried again exactly where the SDK would try a first request again."""
+    response: Any = SimpleNamespace(status_code=status, headers=headers)
+    with openai.OpenAI(api_key="none") as client:
+        assert refusal_is_retryable(status, headers) is client._should_retry(response)
+
+
+@pytest.mark.parametrize(("status", "headers"), LONG_WAITS)
+def test_too_long_a_wait_is_a_no(status: int, headers: dict[str, str]) -> None:
+    """A server that wants more than two minutes does not want another try now."""
+    assert not refusal_is_retryable(status, headers)
+
+
+def test_too_late_a_date_is_a_no_where_the_time_is_known() -> None:
+    """A date counts as a wait once there is a now to count from."""
+    headers = {"retry-after": email.utils.formatdate(NOW + 600, usegmt=True)}
+    assert not refusal_is_retryable(503, headers, NOW)
+    assert refusal_is_retryable(503, headers, NOW + 500)
+    assert refusal_is_retryable(503, headers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": 500, "message": "boom", "type": "server_error"}},
+        {"error": {"code": "503", "type": None}},
+        {"error": {"code": "429", "type": "rate_limit_error"}},
+        {"error": {"status": 408}},
+        {"code": 502, "message": "bad gateway"},
+        {"type": "error", "code": "server_error", "message": "…", "sequence_number": 4},
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        {"error": {"type": "InternalServerError"}},
+        {"error": {"code": "rate_limit_exceeded", "type": "tokens", "message": "check your quota settings"}},
+        {"error": {"type": "timeout", "code": None}},
+        {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}},
+        [{"error": {"code": 503, "status": "UNAVAILABLE"}}],
+        {"error": "Service Unavailable"},
+        {"error": "503 Service Unavailable"},
+        {"error": {"error": {"code": 500}}},
+        {"error": {"code": 503.0}},
+    ],
+)
+def test_passing_errors_are_retried(body: object) -> None:
+    """An error that calls itself passing, in whichever dialect, deserves another try."""
+    assert error_is_retryable(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        {},
+        {"error": None},
+        {"error": {"code": "insufficient_quota", "type": "insufficient_quota"}},
+        {"error": {"code": 429, "type": "insufficient_quota"}},
+        {"error": {"code": "429", "type": "exceeded_current_quota_error"}},
+        {"error": {"type": "invalid_request_error", "code": "context_length_exceeded"}},
+        {"error": {"type": "invalid_request_error", "code": 500}},
+        {"error": {"type": "server_error", "code": 400}},
+        {"error": {"type": "BadRequestError", "code": 400}},
+        {"error": {"code": "content_filter"}},
+        {"error": {"code": 10**400}},
+        {"error": {"code": math.nan}},
+        {"error": {"code": "9" * 10_000}},
+        {"error": {"code": True, "status": [503], "type": {"server_error": 1}}},
+        {"error": {"code": "1503"}},
+        {"error": {"message": "server_error 503 timeout"}},
+        {"error": {"error": {"error": {"error": {"error": {"code": 500}}}}}},
+        "the server is on fire",
+        [],
+    ],
+)
+def test_other_errors_are_raised(body: object) -> None:
+    """An error that does not say that it may pass costs no further request."""
+    assert not error_is_retryable(body)
+
+
+@given(json_values)
+def test_any_error_is_judged(body: object) -> None:
+    """Whatever a server sends as its error, judging it does not raise."""
+    assert error_is_retryable(body) in (True, False)

@@ -1,0 +1,63 @@
+"""The law: the way on is a function of the policy, the request and what was delivered, and of nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from openai_stream_guard.dialects import Asked, dialect_for
+from openai_stream_guard.policy import Policy
+from openai_stream_guard.recovery import Go, way_on
+from openai_stream_guard.transcript import Transcript
+
+BOTH, RESTART, REPLAY, NONE = ("restart", "replay"), ("restart",), ("replay",), ()
+OPT_IN = ("resume", "continue", "stateful")
+
+
+@pytest.mark.parametrize("diverged_lately", [False, True])
+@pytest.mark.parametrize("visible", [False, True])
+@pytest.mark.parametrize("recovery", [BOTH, RESTART, REPLAY, NONE, OPT_IN])
+@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/threads/runs"])
+@pytest.mark.parametrize("resendable", [True, False])
+@pytest.mark.parametrize("store", [None, False, True])
+def test_what_cannot_be_sent_twice_is_not(
+    path: str, resendable: bool, store: bool | None, recovery: tuple[str, ...], visible: bool, diverged_lately: bool
+) -> None:
+    """Every combination: first what is safe at all, then what the policy allows, then what is worth trying."""
+    asked = Asked("post", path, "host", {"store": store}, resendable=resendable)
+    transcript = Transcript()
+    transcript.add([((0, "content"), "Blue")] if visible else [], [((0, "role"), "assistant")], "usage")
+    way = way_on(Policy(recovery=recovery), asked, dialect_for(asked), transcript, diverged_lately=diverged_lately)
+    if path == "/threads/runs" or not resendable:
+        assert way == "unsafe"
+    elif not visible:
+        assert way == (Go("restart") if "restart" in recovery else "policy")
+    elif "replay" not in recovery:
+        assert way == "policy"
+    elif store:
+        assert way == "unsafe"
+    else:
+        assert way == ("diverged" if diverged_lately else Go("replay"))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "visible", "diverged_lately", "expected"),
+    [
+        ("/chat/completions", {}, False, False, Go("restart")),
+        ("/chat/completions", {}, False, True, Go("restart")),
+        ("/chat/completions", {}, True, False, Go("replay")),
+        ("/chat/completions", {}, True, True, "diverged"),
+        ("/chat/completions", {"store": True}, False, False, Go("restart")),
+        ("/chat/completions", {"store": True}, True, False, "unsafe"),
+        ("/completions", {}, True, False, Go("replay")),
+        ("/threads/t/runs", {}, False, False, "unsafe"),
+        ("/images/generations", {}, False, False, "unsafe"),
+    ],
+)
+def test_the_default_policy(
+    path: str, body: dict[str, object], visible: bool, diverged_lately: bool, expected: object
+) -> None:
+    """The safety table, row by row."""
+    asked = Asked("post", path, "host", body)
+    transcript = Transcript()
+    transcript.add([((0, "content"), "Blue")] if visible else [])
+    assert way_on(Policy(), asked, dialect_for(asked), transcript, diverged_lately=diverged_lately) == expected

@@ -1,0 +1,167 @@
+"""A stream closed or cancelled by somebody else ends at once, in a read or a backoff, and is not asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import anyio
+import pytest
+
+import openai_stream_guard
+from openai_stream_guard import configure
+from openai_stream_guard.notices import Recovering
+from openai_stream_guard.testing import Server
+from tests.streams import COLOURS, chat, client_for, idle, run
+
+pytestmark = pytest.mark.usefixtures("guarded")
+
+AT_ONCE = 0.1
+"""Seconds within which a cancellation must be through."""
+
+
+def held_in_backoff(recovering: threading.Event) -> None:
+    """Make the backoff after a fault last far longer than a test may, and say when it has begun."""
+
+    def note(notice: Any) -> None:
+        if isinstance(notice, Recovering):
+            recovering.set()
+
+    configure(backoff_initial=30.0, backoff_max=30.0, on_event=note)
+
+
+@pytest.mark.parametrize("moment", ["read", "backoff"])
+def test_another_thread_can_close_a_stream(server: Server, moment: str) -> None:
+    """`close()` from elsewhere ends a wait for a re-issue at once; the reader stops, and nobody is asked again."""
+    recovering = threading.Event()
+    held_in_backoff(recovering)
+    server.reset(fault="truncate_clean" if moment == "backoff" else "stall", after=1)
+    outcome: list[Any] = []
+    with client_for(server, timeout=0.5) as client:
+        stream = chat(client)
+        reading = threading.Event()
+
+        def read() -> None:
+            try:
+                for item in stream:
+                    reading.set()
+                    outcome.append(item)
+            except Exception as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        assert (recovering if moment == "backoff" else reading).wait(5)
+        started = time.monotonic()
+        stream.close()
+        thread.join(5)
+        seconds = time.monotonic() - started
+        assert idle(client)
+    assert not thread.is_alive()
+    assert seconds < (AT_ONCE if moment == "backoff" else 1.0)
+    assert len(server.requests) == 1
+    assert openai_stream_guard.report(stream).outcome == "abandoned"
+
+
+@pytest.mark.parametrize("moment", ["read", "backoff"])
+@pytest.mark.parametrize("colour", COLOURS[1:])
+def test_another_task_can_close_a_stream(server: Server, colour: str, moment: str) -> None:
+    """The same between tasks of one event loop."""
+    recovering = threading.Event()
+    held_in_backoff(recovering)
+    server.reset(fault="truncate_clean" if moment == "backoff" else "stall", after=1)
+
+    async def main() -> None:
+        async with client_for(server, colour, timeout=0.5) as client, anyio.create_task_group() as tasks:
+            stream = await chat(client)
+            reading, over = anyio.Event(), anyio.Event()
+
+            async def read() -> None:
+                try:
+                    async for _ in stream:
+                        reading.set()
+                except Exception as error:
+                    assert moment == "read", error  # noqa: PT017
+                over.set()
+
+            tasks.start_soon(read)
+            await reading.wait()
+            with anyio.fail_after(5):
+                while moment == "backoff" and not recovering.is_set():
+                    await anyio.sleep(0.002)
+            await anyio.sleep(0.01)
+            started = time.monotonic()
+            await stream.close()
+            await over.wait()
+            assert time.monotonic() - started < (AT_ONCE if moment == "backoff" else 1.0)
+            assert openai_stream_guard.report(stream).outcome == "abandoned"
+
+    run(colour, main)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("moment", ["read", "backoff"])
+@pytest.mark.parametrize("colour", COLOURS[1:])
+def test_a_cancel_scope_ends_a_stream_at_once(server: Server, colour: str, moment: str) -> None:
+    """Cancelled in a read or in a backoff, the task is out within 0.1 s, and the scope sees its cancellation."""
+    recovering = threading.Event()
+    held_in_backoff(recovering)
+    server.reset(fault="truncate_clean" if moment == "backoff" else "stall", after=1)
+
+    async def main() -> None:
+        async with client_for(server, colour) as client:
+            stream = await chat(client)
+            await stream.__anext__()
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+
+                    async def cancel() -> None:
+                        await anyio.sleep(0.02)
+                        while moment == "backoff" and not recovering.is_set():
+                            await anyio.sleep(0.002)
+                        started.append(time.monotonic())
+                        scope.cancel()
+
+                    started: list[float] = []
+                    tasks.start_soon(cancel)
+                    await stream.__anext__()
+            assert scope.cancelled_caught
+            assert time.monotonic() - started[0] < AT_ONCE
+            assert idle(client)
+            assert openai_stream_guard.report(stream).outcome == "abandoned"
+
+    run(colour, main)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("moment", ["read", "backoff"])
+def test_a_cancelled_task_is_cancelled(server: Server, moment: str) -> None:
+    """`task.cancel()` comes out as CancelledError within 0.1 s, and is swallowed nowhere."""
+    recovering = threading.Event()
+    held_in_backoff(recovering)
+    server.reset(fault="truncate_clean" if moment == "backoff" else "stall", after=1)
+
+    async def main() -> None:
+        async with client_for(server, "asyncio") as client:
+            stream = await chat(client)
+
+            async def read() -> None:
+                async for _ in stream:
+                    pass
+
+            task = asyncio.create_task(read())
+            await asyncio.sleep(0.03)
+            while moment == "backoff" and not recovering.is_set():
+                await asyncio.sleep(0.002)
+            started = time.monotonic()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert time.monotonic() - started < AT_ONCE
+            assert task.cancelled()
+            assert idle(client)
+
+    asyncio.run(main())
+    assert len(server.requests) == 1

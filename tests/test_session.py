@@ -1,0 +1,287 @@
+"""The law: for every series of cuts, faults and refusals, what was delivered is a prefix of one answer and nothing
+twice; a session that finishes has delivered all of it; there are never more than `1 + max_retries` requests.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openai_stream_guard.dialects import Asked
+from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.notices import Ended, FaultSeen, Recovering
+from openai_stream_guard.policy import Policy
+from openai_stream_guard.verdicts import Clocks
+
+from .simulated import ANSWERS, End, Response, body, ids, play, said, take
+
+NO_BUDGET = Policy(retry_budget=None)
+WHOLE = {
+    name: said(json.loads(frame.data) for frame in take(name, 0).frames if frame.data != "[DONE]") for name in ANSWERS
+}
+
+
+def cut(
+    name: str, serial: int, offset: int, end: End = "clean", *, sampled: bool = False, regroup: bool = False
+) -> Response:
+    """An answer up to a byte offset, in one read."""
+    return Response([body(take(name, serial, sampled=sampled, regroup=regroup))[:offset]], end)
+
+
+def whole(name: str, serial: int, *, regroup: bool = False) -> Response:
+    """An unbroken answer."""
+    return Response([body(take(name, serial, regroup=regroup))])
+
+
+def is_prefix(texts: dict[tuple[object, ...], str], of: dict[tuple[object, ...], str]) -> bool:
+    """Whether every text is the beginning of the one at its place."""
+    return all(of.get(path, "").startswith(text) for path, text in texts.items())
+
+
+@pytest.mark.parametrize("end", ["clean", "reset"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_cut_at_any_byte_comes_out_whole_and_once(name: str, end: End) -> None:
+    """One cut, wherever it falls and however the body ends, costs at most one request and not a character."""
+    stride = 29  # every byte, through the SDK: `python tests/cuts.py`
+    for offset in range(0, len(body(take(name, 0))), stride):
+        outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET)
+        assert outcome.gave_up is None, offset
+        texts = said(outcome.values)
+        # A cut after the last finish_reason loses what may follow it, which is reported and not asked for again.
+        if outcome.session.report().outcome == "complete":
+            texts.setdefault(("usage",), WHOLE[name].get(("usage",), ""))
+        assert {path: text for path, text in texts.items() if text} == WHOLE[name], offset
+        chunk_ids, call_ids = ids(outcome.values)
+        assert len(chunk_ids) == 1, offset
+        assert all(len(names) == 1 for names in call_ids.values()), offset
+        assert outcome.network.requests <= 2
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data(), name=st.sampled_from(ANSWERS), retries=st.integers(0, 4), size=st.integers(1, 400))
+def test_any_faults_and_any_cuts_of_the_reads_give_the_answer_once_or_a_true_prefix(
+    data: st.DataObject, name: str, retries: int, size: int
+) -> None:
+    """Whatever breaks, regrouped deltas included: whole, or given up with a prefix of every channel."""
+    responses = []
+    for serial in range(retries + 1):
+        raw = body(take(name, serial, regroup=True))
+        offset = data.draw(st.integers(0, len(raw)))
+        end: End = data.draw(st.sampled_from(["clean", "reset", "refused"] if serial else ["clean", "reset"]))
+        reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
+        responses.append(Response([] if end == "refused" else reads, end))
+    outcome = play(responses, NO_BUDGET.replace(max_retries=retries))
+    texts = said(outcome.values)
+    assert is_prefix(texts, WHOLE[name])
+    assert outcome.network.requests <= 1 + retries
+    if outcome.gave_up is None:
+        texts.pop(("usage",), None)
+        assert texts == {path: text for path, text in WHOLE[name].items() if path != ("usage",)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from(ANSWERS), offset=st.integers(0, 4000), end=st.sampled_from(["clean", "reset"]))
+def test_atomic_delivery_is_all_or_nothing(name: str, offset: int, end: End) -> None:
+    """Nothing is handed over before the answer is whole, so that any break is a restart, of a sampling model too."""
+    policy = NO_BUDGET.replace(delivery="atomic")
+    raw = body(take(name, 0))
+    responses = [cut(name, 0, min(offset, len(raw) - 1), end, sampled=True), whole(name, 1)]
+    outcome = play(responses, policy)
+    assert outcome.gave_up is None
+    recoveries = outcome.session.report().recoveries
+    assert recoveries in ((), ("restart",))
+    if recoveries:
+        assert said(outcome.values) == WHOLE[name]
+    failed = play([cut(name, 0, min(offset, 300), end)], policy.replace(max_retries=0))
+    assert failed.values == []
+
+
+def test_tool_calls_delivery_hands_a_call_over_only_when_it_is_whole() -> None:
+    """However a stream breaks, no part of a tool call is seen whose end has not come."""
+    policy = NO_BUDGET.replace(delivery="tool_calls", max_retries=0)
+    for offset in range(0, len(body(take("tool_calls", 0))), 3):
+        outcome = play([cut("tool_calls", 0, offset)], policy)
+        if outcome.gave_up is not None:
+            assert not any(path[1:2] == ("tool_calls",) for path in said(outcome.values)), offset
+    assert said(play([whole("tool_calls", 0)], policy).values) == WHOLE["tool_calls"]
+    text = play([cut("text", 0, 1500)], policy)
+    assert text.gave_up is not None
+    assert said(text.values), "text flows"
+
+
+def test_a_model_that_does_not_repeat_itself_is_asked_once_more_and_then_not_again() -> None:
+    """The first error stands, the delivered text is a true prefix, and for ten minutes no replay is tried."""
+    hosts = Hosts()
+    first = [cut("text", 0, 1500, sampled=True), cut("text", 1, 9999, sampled=True)]
+    outcome = play(first, NO_BUDGET.replace(max_retries=5), hosts=hosts)
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "diverged"
+    assert outcome.gave_up.failure.trouble.fault == "truncated"
+    assert outcome.network.requests == 2
+    sampled = said(json.loads(frame.data) for frame in take("text", 0, sampled=True).frames[:-1])
+    assert is_prefix(said(outcome.values), sampled)
+
+    again = play([cut("text", 2, 1500, sampled=True)], NO_BUDGET, hosts=hosts)
+    assert again.network.requests == 1
+    assert again.gave_up is not None
+    assert again.gave_up.stopped_by == "diverged"
+
+
+def test_an_end_before_the_delivered_point_is_a_divergence() -> None:
+    """A second answer that is whole but shorter cannot be the first one again."""
+    shorter = body(take("text", 1)).split(b"\n\n")
+    del shorter[5:12]
+    outcome = play([cut("text", 0, 3000), Response([b"\n\n".join(shorter)])], NO_BUDGET)
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("policy", "offset", "requests", "stopped_by"),
+    [
+        (Policy(retry_budget=None, max_retries=0), 0, 1, "retries"),
+        (Policy(retry_budget=None, max_retries=3), 0, 4, "retries"),
+        (Policy(retry_budget=None, recovery=()), 0, 1, "policy"),
+        (Policy(retry_budget=None, recovery=("replay",)), 0, 1, "policy"),
+        (Policy(retry_budget=None, recovery=("restart",)), 1500, 1, "policy"),
+        (Policy(retry_budget=None, max_retries=9, backoff_initial=50.0, backoff_max=50.0), 0, 3, "time"),
+        (Policy(retry_budget=0.0, max_retries=20, backoff_initial=0.0), 0, 11, "budget"),
+        (Policy(retry_budget=None, max_event_bytes=100), 150, 1, "not_retryable"),
+    ],
+)
+def test_recovery_stops_where_the_policy_says(policy: Policy, offset: int, requests: int, stopped_by: str) -> None:
+    """Retries, time, budget and allowed ways all bound it, and the error says which."""
+    outcome = play([cut("text", serial, offset) for serial in range(25)], policy)
+    assert outcome.gave_up is not None
+    assert (outcome.network.requests, outcome.gave_up.stopped_by) == (requests, stopped_by)
+
+
+def test_what_the_sdk_retried_before_the_headers_is_deducted() -> None:
+    """One loop, one count: all requests of one logical stream are at most `1 + max_retries`."""
+    outcome = play([cut("text", 0, 0), whole("text", 1)], NO_BUDGET.replace(max_retries=2), requests=3)
+    assert outcome.gave_up is not None
+    assert outcome.network.requests == 1
+
+
+def test_a_refused_reissue_costs_a_retry() -> None:
+    """A refusal is one of the tries, and the first failure is still the one that is told."""
+    responses = [cut("text", 0, 0), Response([], "refused"), Response([], "refused")]
+    outcome = play(responses, NO_BUDGET.replace(max_retries=2))
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.failure.trouble.fault == "truncated"
+    report = outcome.session.report()
+    assert [(attempt.fault, attempt.way) for attempt in report.attempts] == [
+        ("truncated", None),
+        (None, "restart"),
+        (None, "restart"),
+    ]
+
+
+def test_keep_alives_do_not_hold_the_idle_clock() -> None:
+    """Comments are no events: a stream of nothing else is stalled once the idle time is over."""
+    begun = take("text", 0).encode()[0]
+    outcome = play(
+        [Response([begun, *[b": ping\n\n"] * 100], pause=1.0)],
+        NO_BUDGET.replace(max_retries=0),
+        clocks=Clocks(first_event=50.0, idle=10.0),
+    )
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.failure.trouble.fault == "stalled"
+    assert outcome.network.now == pytest.approx(11.0)
+
+
+def test_the_first_event_has_a_clock_of_its_own() -> None:
+    """A model may think longer before its first event than between two."""
+    late = Response([*[b": ping\n\n"] * 40, body(take("text", 0))], pause=1.0)
+    clocks = Clocks(first_event=60.0, idle=5.0)
+    assert play([late], NO_BUDGET, clocks=clocks).gave_up is None
+    assert play([late, late, late], NO_BUDGET, clocks=Clocks(first_event=20.0)).gave_up is not None
+
+
+def test_no_clock_runs_where_none_was_set() -> None:
+    """A stream that lives, however slowly, is healthy by default."""
+    slow = Response([part + b"\n\n" for part in body(take("text", 0)).split(b"\n\n")], pause=3600.0)
+    outcome = play([slow], NO_BUDGET)
+    assert outcome.session.report().outcome == "complete"
+
+
+def test_after_the_last_finish_reason_five_idle_seconds_are_the_end() -> None:
+    """What may still follow is waited for, but a complete answer is never lost to a hanging connection."""
+    raw = body(take("text", 0))
+    finished = raw[: raw.index(b"data: [DONE]")]
+    outcome = play([Response([finished, *[b": ping\n\n"] * 20], pause=1.0)], NO_BUDGET)
+    report = outcome.session.report()
+    assert report.outcome == "complete"
+    assert outcome.network.now == pytest.approx(6.0)
+    assert report.notes == ("stalled after the answer was complete",)
+
+
+def test_recovery_has_a_deadline_from_the_fault_to_the_next_new_item() -> None:
+    """A second answer that only drips out what was delivered is given up when max_elapsed is over."""
+    dripping = Response([bytes([byte]) for byte in body(take("text", 1))], pause=0.1)
+    outcome = play([cut("text", 0, 3000), dripping], NO_BUDGET.replace(max_elapsed=20.0))
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "time"
+    assert outcome.network.now < 25
+
+
+def test_where_a_finish_reason_was_seen_a_bare_done_is_no_end() -> None:
+    """A gateway can append [DONE] to a cut stream; a server that has sent finish_reasons is held to them."""
+    forged = body(take("text", 0))[:1500].rpartition(b"\n\n")[0] + b"\n\ndata: [DONE]\n\n"
+    hosts = Hosts()
+    assert play([Response([forged])], NO_BUDGET, hosts=hosts).gave_up is None, (
+        "nothing is known yet: either mark will do"
+    )
+    play([whole("text", 1)], NO_BUDGET, hosts=hosts)
+    caught = play([Response([forged])], NO_BUDGET.replace(max_retries=0), hosts=hosts)
+    assert caught.gave_up is not None
+    official = Asked("post", "/chat/completions", "api.openai.com", {"model": "m"})
+    assert play([Response([forged])], NO_BUDGET.replace(max_retries=0), asked=official).gave_up is not None
+
+
+def test_a_lenient_host_may_end_without_any_mark() -> None:
+    """Such an end is accepted and reported, but never one inside an event."""
+    raw = body(take("text", 0))
+    unmarked = raw[:1500].rpartition(b"\n\n")[0] + b"\n\n"
+    policy = NO_BUDGET.replace(lenient_hosts=("host",), max_retries=0)
+    outcome = play([Response([unmarked])], policy)
+    assert outcome.session.report().notes == ("the stream ended without any mark, as lenient_hosts allows",)
+    assert play([Response([raw[:1500]])], policy).gave_up is not None
+    assert play([Response([b""])], policy).gave_up is not None
+
+
+def test_held_bytes_are_bounded() -> None:
+    """What atomic delivery may hold has a limit, and asking again would not make the answer smaller."""
+    outcome = play([whole("text", 0)], NO_BUDGET.replace(delivery="atomic", max_held_bytes=1000))
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.failure.trouble.fault == "oversized"
+    assert outcome.values == []
+
+
+def test_notices_tell_the_story_in_order() -> None:
+    """A fault, the recovery, the end: each is told once, with a report that holds both attempts."""
+    outcome = play([cut("text", 0, 1500), whole("text", 1)], NO_BUDGET)
+    fault, recovering, ended = outcome.notices
+    assert isinstance(fault, FaultSeen)
+    assert isinstance(recovering, Recovering)
+    assert isinstance(ended, Ended)
+    assert ended.report.outcome == "recovered"
+    assert [attempt.way for attempt in ended.report.attempts] == [None, "replay"]
+
+
+def test_a_consumer_that_leaves_is_no_fault() -> None:
+    """A stream closed before its end is abandoned: told as such, and nothing else."""
+    from openai_stream_guard.drivers import drive
+    from openai_stream_guard.session import Session
+
+    from .simulated import CHAT, Network
+
+    network = Network([Response(take("text", 0).encode())])
+    session = Session(CHAT, NO_BUDGET, Hosts(), now=0.0, max_retries=2)
+    events = drive(session, network)
+    next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert (session.report().outcome, network.open, network.requests) == ("abandoned", 0, 1)

@@ -1,0 +1,61 @@
+"""strays: a line is what it looks like beyond doubt, and otherwise unknown."""
+
+from __future__ import annotations
+
+import pytest
+
+from openai_stream_guard.strays import is_content, stray
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "text"),
+    [
+        (b" \t\0", "blank", b""),
+        (b"\xef\xbb\xbf", "blank", b""),
+        (b"<!DOCTYPE html>", "html", b" html>"),
+        (b"  <Html lang=en>", "html", b" lang=en>"),
+        (b"[DONE]", "bare_done", b"[DONE]"),
+        (b"\0[DONE] \0", "bare_done", b"[DONE]"),
+        (b'{"a":1} ', "bare_json", b'{"a":1} '),
+        (b"{", "bare_json", b"{"),
+        (b'error: {"code":1}', "error_line", b'{"code":1}'),
+        (b"error:{", "error_line", b"{"),
+        (b"[", "json_array", b"["),
+        (b'[ {"a":1},', "json_array", b'[ {"a":1},'),
+        (b"b'data: {}'", "bytes_repr", b"b'data: {}'"),
+        (b'b"[DONE]"', "bytes_repr", b'b"[DONE]"'),
+    ],
+)
+def test_what_is_recognised(line: bytes, kind: str, text: bytes) -> None:
+    """What WHATWG ignores though it is plainly a payload, the start of one, or no event stream at all."""
+    assert stray(line) == (kind, text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"1f4", b"[DONE]x", b"[1]", b"[]", b"error: no memory", b"Data: x", b"b'", b"b'text'", b"html", b"x{}", b"<p>"],
+)
+def test_what_is_not(line: bytes) -> None:
+    """Chunk sizes, prose and other fields are ignored as WHATWG says."""
+    assert stray(line).kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("line", "content"),
+    [
+        (b"line two", True),
+        (b"  indented: yes", True),
+        (b"{", True),
+        (b"", False),
+        (b" ", False),
+        (b"<html>", False),
+        (b"[DONE]", False),
+        (b"cd", False),
+        (b" 1F4 ", False),
+        (b"1f4;name=value", False),
+        (b'error: {"code":1}', False),
+    ],
+)
+def test_content_of_a_string(line: bytes, content: bool) -> None:
+    """A line that could be anything but the rest of a string is not taken for that."""
+    assert is_content(line) == content
