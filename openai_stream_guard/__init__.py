@@ -3,6 +3,8 @@
     import openai_stream_guard      # at startup, before or after `import openai`, with OPENAI_STREAM_GUARD=1
 
 Importing this package never imports openai.
+
+PYTEST_DONT_REWRITE: else pytest complains where this was imported before it, by `run` or at start-up.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from .switch import configure, disable, enable, guarding, is_enabled, start
 
 if TYPE_CHECKING:
     from .errors import OpenAIStreamParseError
+
+    __version__: str
 
 __all__ = [
     "Attempt",
@@ -52,18 +56,20 @@ def report(stream: object) -> StreamReport | None:
     return report_of(stream)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "OpenAIStreamParseError":  # a child of openai's error: only those who use it import openai
-        import openai  # noqa: F401 - first, since its import names the error, which must not be half made then
+if not TYPE_CHECKING:  # to a type checker every misspelt name would be one of ours
 
-        from .errors import OpenAIStreamParseError
+    def __getattr__(name: str) -> Any:
+        if name == "OpenAIStreamParseError":  # a child of openai's error: only those who use it import openai
+            import openai  # noqa: F401 - first, since its import names the error, which must not be half made then
 
-        return OpenAIStreamParseError
-    if name == "__version__":
-        from importlib.metadata import version
+            from .errors import OpenAIStreamParseError
 
-        return version("openai-stream-guard")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return OpenAIStreamParseError
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("openai-stream-guard")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 start()

@@ -19,6 +19,7 @@ from .jsontext import Scanner
 
 DONE = b"[DONE]"
 
+_LINE_COST = 64  # bytes that Python takes to keep one more line, however short
 _SPACE = re.compile(rb"[ \t\r\n]+")
 _WRAPPED_LINE = re.compile(rb"(event|id|retry|):([^\r\n]*)")
 _ESCAPED_NEWLINES = re.compile(rb"(?:\\r\\n|\\n)+")
@@ -72,6 +73,7 @@ class DataText:
         """Take the next line; `joint` stands for the line end before it."""
         if self._parts:
             self._parts.append(joint)
+            self.size += _LINE_COST
         self._parts.append(line)
         self._unread.append((joint, line))
         self.size += len(joint) + len(line)

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from .policy import Policy
 
 
+MOST_ENTRIES = 65_536
+"""Of a transcript: texts side by side, ids and kinds of event. A long response with a thousand items has some ten
+thousand; what has more is an attempt to fill the memory."""
+
+
 class Oversized(Exception):
-    """More would have to be held than `max_held_bytes` allows."""
+    """More would have to be held than is allowed, in words."""
 
 
 class Delivery:
@@ -47,6 +52,8 @@ class Delivery:
             Diverged: if a repeated answer is not the first one again.
             Oversized: if too much would have to be held.
         """
+        if self.transcript.entries + len(item.pieces) + len(item.identities) > MOST_ENTRIES:
+            raise Oversized("the answer has more parts side by side than any answer has")
         if self._replay is None and self._mode == "live":
             self.transcript.add(item.pieces, item.identities, item.kind, item.sequence)
             return (payload,)
@@ -61,7 +68,7 @@ class Delivery:
         self._held_bytes += len(payload.raw)
         due = self._release_if_due(dialect)
         if self._held_bytes > self._max_held:
-            raise Oversized
+            raise Oversized("more would have to be held than max_held_bytes allows")
         return due
 
     def _release_if_due(self, dialect: Dialect) -> Sequence[Payload]:

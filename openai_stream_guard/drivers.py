@@ -6,7 +6,7 @@ behind these words is the transport's matter, see `exchange.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
 from .payload import Payload
@@ -30,10 +30,14 @@ class _Exchange(Protocol):
 
     status: int | None
     request_id: str | None
+    headers: Mapping[str, str]
 
     def clock(self) -> float: ...
     def trouble(self, error: Exception) -> Trouble | None:
         """What an exception of the transport means; None for one that is not about this stream."""
+
+    def let_out(self, error: Exception) -> None:
+        """Raise what the SDK alone makes of such an exception; nothing where it lets it out as it is."""
 
     def refusal(self, error: Exception) -> Refusal:
         """The same for an exception of a re-issue, where any is the end of this try."""
@@ -85,6 +89,7 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
             except Exception as error:
                 trouble = exchange.trouble(error)
                 if trouble is None:
+                    exchange.let_out(error)
                     raise
                 events = session.fail(trouble, exchange.clock())
             else:
@@ -108,7 +113,7 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                 except Exception as error:
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
-                    session.reopened(verdict, exchange.status, exchange.request_id, exchange.clock())
+                    session.reopened(verdict, exchange.status, exchange.request_id, exchange.clock(), exchange.headers)
                 verdict = session.verdict
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)
@@ -130,6 +135,7 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
             except Exception as error:
                 trouble = exchange.trouble(error)
                 if trouble is None:
+                    exchange.let_out(error)
                     raise
                 events = session.fail(trouble, exchange.clock())
             else:
@@ -153,7 +159,7 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                 except Exception as error:
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
-                    session.reopened(verdict, exchange.status, exchange.request_id, exchange.clock())
+                    session.reopened(verdict, exchange.status, exchange.request_id, exchange.clock(), exchange.headers)
                 verdict = session.verdict
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)

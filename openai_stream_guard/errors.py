@@ -11,17 +11,23 @@ import functools
 import importlib
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import openai
 
 from .hints import hint
-from .masking import masked
+from .masking import identifier, masked, masked_in_place, masked_tail, masked_tree
 from .notices import Attempt, FaultKind, StoppedBy
 from .policy import refusal_is_retryable, retry_after
 from .polled import Unfinished
+from .transport import credentials_of, forget_quotes
 from .verdicts import Failure, Refusal
+
+if TYPE_CHECKING:
+    from openai.types import Completion
+    from openai.types.chat import ChatCompletion
+    from openai.types.responses import Response
 
 _ANSWERS: dict[object, tuple[str, str]] = {
     "chat.completion": ("openai.types.chat", "ChatCompletion"),
@@ -45,7 +51,7 @@ class OpenAIStreamParseError(openai.APIConnectionError):
     """Why recovery went no further."""
     partial_text: str
     """The text that was delivered."""
-    partial: Any
+    partial: ChatCompletion | Completion | Response | None
     """The answer object built from what was delivered; None where there is none, or `partial_text` is all."""
     raw_tail: bytes
     """The last bytes of the failed attempt, at most 1,024, secrets masked. Never in `str` or `repr`."""
@@ -109,37 +115,40 @@ def stream_error(
     partial_text: str,
     partial: dict[str, object] | None,
     request: object,
+    credentials: Collection[str] = (),
     keep_cause: bool = True,
 ) -> OpenAIStreamParseError:
     """The exception for a first failure.
 
     Args:
         request: the HTTP request of the failed attempt, as the SDK's own errors carry it.
+        credentials: what it was authenticated with, which the API may have repeated.
         keep_cause: False where the SDK would unwrap `__cause__` and raise that instead; then it is `__context__`.
     """
     trouble = failure.trouble
-    body = trouble.body
+    body = masked_tree(trouble.body, credentials)
+    forget_quotes(trouble.error)
     error = _joined(_classes(trouble.fault, trouble.error))(
-        _message(failure, attempts),
+        masked(_message(failure, attempts), credentials),
         fault=trouble.fault,
         attempts=attempts,
         stopped_by=stopped_by,
         partial_text=partial_text,
         partial=answer_of(partial),
-        raw_tail=masked(failure.raw_tail),
+        raw_tail=masked_tail(failure.raw_tail, credentials),
         request_id=failure.attempt.request_id,
-        hint=hint(trouble.fault, stopped_by),
+        hint=hint(failure.evidence, stopped_by),
         body=body,
         _request=request,
-        _native=_native(trouble.error),
+        _native=_native(trouble.error, credentials),
         **_details(body, request),
-        **_parser_fields(trouble.error),
+        **_parser_fields(trouble.error, credentials),
     )
     if keep_cause:
         error.__cause__ = trouble.error
     else:
         error.__context__ = trouble.error
-    _add_notes(error, [_told(number, attempt) for number, attempt in enumerate(attempts[1:], 2)] + [error.hint])
+    explain(error, *(_told(number, attempt) for number, attempt in enumerate(attempts[1:], 2)), error.hint)
     return error
 
 
@@ -188,20 +197,21 @@ def _joined(classes: tuple[type[Exception], ...]) -> type[OpenAIStreamParseError
     return joined
 
 
-def _native(error: Exception | None) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
+def _native(error: Exception | None, credentials: Collection[str]) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
     """The constructors that fill fields which live in C, where no attribute can stand in for them."""
     if isinstance(error, UnicodeDecodeError):
-        return ((UnicodeDecodeError, error.args),)
+        encoding, text, *where = error.args
+        return ((UnicodeDecodeError, (encoding, masked_in_place(text, credentials), *where)),)
     if isinstance(error, OSError):
         return ((OSError, error.args),)
     return ()
 
 
-def _parser_fields(error: Exception | None) -> dict[str, Any]:
+def _parser_fields(error: Exception | None, credentials: Collection[str]) -> dict[str, Any]:
     if isinstance(error, json.JSONDecodeError):
         return {
             "msg": error.msg,
-            "doc": error.doc,
+            "doc": masked_in_place(error.doc, credentials),
             "pos": error.pos,
             "lineno": error.lineno,
             "colno": error.colno,
@@ -209,7 +219,8 @@ def _parser_fields(error: Exception | None) -> dict[str, Any]:
     return {}
 
 
-def _add_notes(error: Exception, notes: list[str]) -> None:
+def explain(error: Exception, *notes: str) -> None:
+    """Add notes to an exception, which a traceback shows below it."""
     if notes:  # PEP 678 says how it is stored; `add_note` itself came with Python 3.11
         error.__notes__ = [*getattr(error, "__notes__", []), *notes]  # type: ignore[attr-defined]
 
@@ -228,7 +239,7 @@ def _restore(paths: list[tuple[str, str]], fields: dict[str, Any], notes: list[s
         except (ImportError, AttributeError):
             continue
     error = _joined(tuple(classes))(**fields)
-    _add_notes(error, notes)
+    explain(error, *notes)
     return error
 
 
@@ -240,7 +251,7 @@ def refusal_of(error: Exception) -> Refusal:
             retryable=refusal_is_retryable(error.status_code, headers, time.time()),
             no_longer_streamed="no longer be streamed" in error.message,
             status=error.status_code,
-            request_id=headers.get("x-request-id"),
+            request_id=identifier(headers.get("x-request-id"), credentials_of(error.request)),
             retry_after=retry_after(headers, time.time()),
         )
     return Refusal(retryable=isinstance(error, openai.APIConnectionError), unfinished=isinstance(error, Unfinished))

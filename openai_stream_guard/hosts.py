@@ -1,6 +1,7 @@
 """What this process has learnt about the servers it talks to.
 
-Only positive evidence is kept: that a server has sent a finish_reason, that a model did not repeat itself. All of it
+Only positive evidence is kept: that a server has sent a finish_reason, that a model did not repeat itself, when
+connections were cut. All of it
 is bounded, shared by threads, and forgotten by a forked child.
 """
 
@@ -10,14 +11,21 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
 from .budget import Budget
+from .evidence import Cut, Evidence
 
 _MOST = 1024
+_CUTS = 8
+"""How many cuts are remembered of one host."""
 DIVERGENCE_SECONDS = 600.0
 """How long no replay is tried for a model that did not repeat itself."""
+
+
+_Kept = TypeVar("_Kept")
 
 
 class Hosts:
@@ -34,6 +42,7 @@ class Hosts:
         self._lock = threading.Lock()
         self._finishing: OrderedDict[Hashable, float] = OrderedDict()
         self._diverging: OrderedDict[Hashable, float] = OrderedDict()
+        self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
         self.budget = Budget()
 
     def saw_finish(self, host: str, path: str, model: str | None) -> None:
@@ -53,7 +62,18 @@ class Hosts:
         seen = self._diverging.get((host, model))
         return seen is not None and now - seen < DIVERGENCE_SECONDS
 
-    def _note(self, memory: OrderedDict[Hashable, float], key: Hashable, value: float) -> None:
+    def saw_fault(self, host: str, evidence: Evidence) -> Evidence:
+        """Remember when a connection was cut: equal times tell a timeout from an accident. Returns it `compared`."""
+        if evidence.fault in ("disconnected", "truncated"):
+            cut = Cut(evidence.seconds, evidence.silence)
+            self._note(self._cuts, host, (*self._cuts.get(host, ()), cut)[-_CUTS:])
+        return self.compared(host, evidence)
+
+    def compared(self, host: str, evidence: Evidence) -> Evidence:
+        """The evidence, with the latest cuts by this host."""
+        return replace(evidence, cuts=self._cuts.get(host, ()))
+
+    def _note(self, memory: OrderedDict[Hashable, _Kept], key: Hashable, value: _Kept) -> None:
         with self._lock:
             memory[key] = value
             memory.move_to_end(key)

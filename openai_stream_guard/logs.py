@@ -1,37 +1,78 @@
-"""From notices to log records: one WARNING for a fault, one INFO for a recovery, no word of any answer."""
+"""Who is told of a notice: the log (a WARNING for a fault, an INFO for a recovery), the user's hook, OpenTelemetry."""
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
-from .masking import masked
+from .masking import masked_tail
 from .notices import Ended, FaultSeen, Notice, Recovering, Refused
 
 logger = logging.getLogger("openai_stream_guard")
+Listener: TypeAlias = Callable[[Notice], object]
+
+attached: list[Listener] = []
+"""Who is told of every stream, while tests run; see `openai_stream_guard.testing`."""
 
 
-def publish(notice: Notice, on_event: Callable[[Notice], object] | None = None) -> None:
-    """Log a notice and hand it to the user's hook, whose errors are logged and go no further."""
+def listeners(on_event: Listener | None) -> tuple[Listener, ...]:
+    """Who listens to the stream that is being asked for: the user's hook, and OpenTelemetry where the program uses it.
+
+    A program that does has imported it. Its libraries need no switch for that: where no SDK is set up, its API does
+    nothing.
+    """
+    heard = () if on_event is None else (on_event,)
+    if "opentelemetry.trace" not in sys.modules and "opentelemetry.metrics" not in sys.modules:
+        return heard
+    recorder = _recorder()
+    return heard if recorder is None else (*heard, recorder())
+
+
+@functools.cache
+def _recorder() -> Callable[[], Listener] | None:
+    try:
+        from .telemetry import recorder
+    except Exception as error:  # an old or a broken OpenTelemetry is no reason not to stream
+        logger.warning("streams are not recorded by OpenTelemetry (%s: %s)", type(error).__name__, error)
+        return None
+    return recorder
+
+
+def publish(notice: Notice, listeners: Sequence[Listener] = ()) -> None:
+    """Log a notice and hand it to those who listen, whose errors are logged and go no further."""
     _log(notice)
-    if on_event is not None:
+    handled = sys.exc_info()[1]
+    for listener in (*attached, *listeners):
         try:
-            on_event(notice)
-        except Exception:
-            logger.exception("on_event raised; the stream goes on")
+            listener(notice)
+        except Exception as error:
+            _forget(error, handled)
+            logger.exception("a listener to the notices raised (on_event is one); the stream goes on")
 
 
-def publish_raw(tail: bytes) -> None:
+def _forget(error: BaseException, handled: BaseException | None) -> None:
+    """Unlink the transport's exception, during which a notice may be given: its words may be the answer's."""
+    while (before := error.__context__) is not None:
+        if before is handled:
+            error.__context__ = None
+            return
+        error = before
+
+
+def publish_raw(tail: bytes, credentials: Collection[str]) -> None:
     """Log the last bytes of a faulty attempt, for those who asked for it by `log_raw`: they hold answer text."""
-    logger.debug("raw tail of the faulty attempt: %r", masked(tail))
+    logger.debug("raw tail of the faulty attempt: %r", masked_tail(tail, credentials))
 
 
 def _log(notice: Notice) -> None:
     match notice:
-        case FaultSeen(reason, number, attempt, host, model):
+        case FaultSeen(reason, number, attempt, host, model, hint):
             logger.warning(
-                "stream fault: %s (%s), attempt %d, %d events, %d bytes, request id %s, host %s, model %s",
-                attempt.fault, reason, number, attempt.events, attempt.bytes, attempt.request_id, host, model,
+                "stream fault: %s (%s), attempt %d, %d events, %d bytes, request id %s, host %s, model %s. %s",
+                attempt.fault, reason, number, attempt.events, attempt.bytes, attempt.request_id, host, model, hint,
             )  # fmt: skip
         case Recovering(way, delay, number, host, model):
             logger.debug("asking again by %s in %.2f s, attempt %d, host %s, model %s", way, delay, number, host, model)

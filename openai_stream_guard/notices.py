@@ -56,13 +56,13 @@ class Attempt:
     """The HTTP status; None where a re-issue got no response at all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StreamReport:
     """All that happened to one logical stream, see `openai_stream_guard.report`."""
 
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
-    recoveries: tuple[Way, ...] = ()
+    recoveries: list[Way] = field(default_factory=list)
     """The ways that led on, in order."""
     repairs: dict[str, int] = field(default_factory=dict)
     """Kind of repair → how often."""
@@ -76,6 +76,24 @@ class StreamReport:
     """From the first read to the first event."""
     worst_gap_seconds: float = 0.0
     """The longest wait between two events."""
+    recovery_seconds: float = 0.0
+    """From a fault to the next newly delivered event, for all faults that were recovered from."""
+    hint: str | None = None
+    """Likely cause of the first fault, and its remedy; None where there was no fault."""
+
+    def __repr__(self) -> str:
+        unbroken = "left" if self.outcome == "abandoned" else "read to its end"
+        attempts = ", ".join(_told(one, unbroken) for one in self.attempts) or "no attempt has ended"
+        led = "by" if self.outcome == "recovered" else "after"
+        by = f" {led} {', '.join(self.recoveries)}" if self.recoveries else ""
+        return f"<StreamReport {self.outcome}{by}: {attempts}; {self.events} events delivered>"
+
+
+def _told(attempt: Attempt, unbroken: str) -> str:
+    """How an attempt ended."""
+    refused = attempt.fault is None and attempt.status is not None and attempt.status >= 400
+    end = f"refused with {attempt.status}" if refused else attempt.fault or unbroken
+    return end if refused else f"{end} after {attempt.events} events"
 
 
 @dataclass(frozen=True)
@@ -88,6 +106,8 @@ class FaultSeen:
     attempt: Attempt
     host: str
     model: str | None
+    hint: str = ""
+    """Likely cause, and remedy."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from .continuation import Continuation, continued_body
 from .notices import StoppedBy, Way
-from .policy import backoff
-from .verdicts import Reopen, Resume
+from .policy import backoff, error_is_retryable
+from .verdicts import Reopen, Resume, Trouble
 
 if TYPE_CHECKING:
     from .dialects import Asked, Dialect
@@ -57,6 +57,13 @@ def way_on(
     if not dialect.may_replay(transcript):
         return "unsafe"
     return "diverged" if diverged_lately else Go("replay")
+
+
+def worth_another_try(trouble: Trouble) -> bool:
+    """Asking again makes no answer smaller, and no request better that the API has refused."""
+    if trouble.fault == "upstream_error":
+        return error_is_retryable(trouble.body)
+    return trouble.fault != "oversized"
 
 
 class Recovery:

@@ -10,36 +10,26 @@ nothing twice; a session that finishes has delivered all of it; there are never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from .delivery import Delivery, Oversized
-from .dialects import Asked, Broken, Dialect, EndRule, Item, dialect_for
+from .dialects import Asked, Broken, Dialect, Item, dialect_for
 from .dialects.sequence import Gap
+from .evidence import NO_HEADERS, Headers
+from .hints import advice
 from .hosts import Hosts
 from .ledger import Ledger
-from .notices import (
-    Ended,
-    FaultKind,
-    FaultSeen,
-    Notice,
-    Outcome,
-    Recovering,
-    Refused,
-    StoppedBy,
-    StreamReport,
-)
+from .notices import Ended, FaultKind, FaultSeen, Notice, Outcome, Recovering, Refused, StoppedBy, StreamReport
 from .payload import Payload
-from .policy import Policy, error_is_retryable
-from .recovery import Recovery
+from .policy import Policy
+from .recovery import Recovery, worth_another_try
 from .repair import Reader
 from .transcript import Diverged, Transcript
 from .verdicts import Clocks, Failure, Finish, GiveUp, Refusal, Reopen, Resume, Trouble, Verdict
 
 AFTER_THE_FINISH = 5.0
 """Seconds to wait for what may follow the last finish_reason: usage, filter results, `[DONE]`."""
-_TAIL = 1024
-
 
 _GAP = Trouble("gap", "events are missing, by their sequence_number")
 _DIVERGED = Trouble("diverged", "the second answer is not the first one again")
@@ -60,6 +50,7 @@ class Session:
         requests: int = 1,
         status: int | None = None,
         request_id: str | None = None,
+        headers: Headers = NO_HEADERS,
         jitter: Callable[[], float] = lambda: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
@@ -73,36 +64,40 @@ class Session:
         self._notify = notify
         self._first: Failure | None = None
         self._out: list[Payload] = []
+        self._straight = policy.delivery == "live"
+        """Each item is handed over as it comes: nothing is held, and no attempt went before."""
         self._delivery = Delivery(policy)
-        self._ledger = Ledger(now, requests, status, request_id)
+        self._ledger = Ledger(now, requests, status, request_id, headers)
         self._recovery = Recovery(policy, asked, hosts, max_retries=max_retries, requests=requests, jitter=jitter)
         self._begin(None)
 
     def _begin(self, resume: Resume | None, broken: Dialect | None = None) -> None:
         self.dialect: Dialect = dialect_for(self.asked, resume, broken)
         self._reader = Reader(self._policy.repair, self._policy.max_event_bytes)
-        self._rule = self._end_rule()
+        learnt = self._hosts.finishes(self.asked.host, self.asked.path, self.asked.model)
+        self._rule = self.asked.end_rule(self._policy.end_rule, learnt=learnt)
         self._items = 0
-        self._tail = bytearray()
-
-    def _end_rule(self) -> EndRule:
-        rule, asked = self._policy.end_rule, self.asked
-        if rule != "auto":
-            return rule
-        if asked.official:
-            return "strict"
-        return "learnt" if self._hosts.finishes(asked.host, asked.path, asked.model) else "auto"
+        self._deadline: float | None = None
 
     # What arrives. Each returns what may be delivered now; look at `verdict` after delivering it.
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read."""
-        self._tail += data
-        if len(self._tail) > 8 * _TAIL:  # seldom, since it moves bytes
-            del self._tail[:-_TAIL]
+        self._ledger.reads += 1
+        self._ledger.read_at = now
+        payloads, over = self._reader.feed(data), self._reader.over
+        if not payloads and not over and now < self.deadline:  # most reads of a few bytes
+            return payloads
         self._out = []
-        payloads = self._reader.feed(data)
-        if payloads or self._reader.over:
+        if payloads and self._straight:
+            count = self.dialect.append(payloads, 0, self._delivery.transcript)
+            self._items += count
+            if count == len(payloads) and not over:  # nearly every read: by `_read` an event takes 3 µs more of its 80
+                self._deadline = None
+                self._ledger.progress(count, now)
+                return payloads
+            self._out, payloads = payloads[:count], payloads[count:]
+        if payloads or over:
             self._read(payloads, now)
         if not self._out and self.verdict is None and now >= self.deadline:
             waited = now - self._ledger.progress_at
@@ -125,13 +120,20 @@ class Session:
             self._break(trouble, now)
         return self._out
 
-    def reopened(self, verdict: Reopen, status: int | None, request_id: str | None, now: float) -> None:
+    def asked_for_more(self, now: float) -> None:
+        """The program waits for bytes, after whatever it did with the last."""
+        self._ledger.asked(now)
+
+    def reopened(
+        self, verdict: Reopen, status: int | None, request_id: str | None, now: float, headers: Headers = NO_HEADERS
+    ) -> None:
         """A re-issue was answered: a new attempt begins."""
         self.verdict = None
+        self._straight = False
         rest = verdict.resume if verdict.resume is not None and not verdict.resume.poll else None
         if rest is None:
             self._delivery.begin_again(self._recovery.continuation if verdict.way == "continue" else None)
-        self._ledger.open_attempt(verdict.way, now, 1, status, request_id)
+        self._ledger.open_attempt(verdict.way, now, 1, status, request_id, headers)
         self._begin(rest, None if rest is None else self.dialect)
 
     def refused(self, verdict: Reopen, refusal: Refusal, now: float) -> None:
@@ -152,24 +154,27 @@ class Session:
     def abandon(self, now: float) -> None:
         """The consumer went away. Not a fault, and never a reason to ask again."""
         if self.outcome == "open":
-            self._close_attempt(None, now)
+            if self._ledger.reading:
+                self._close_attempt(None, now)
             self._end("abandoned", None)
 
     def report(self) -> StreamReport:
         """All that has happened so far."""
-        return self._ledger.report(self.outcome)
+        return self._ledger.report(self.outcome, None if self._first is None else advice(self._first.evidence))
 
     @property
     def deadline(self) -> float:
         """When the stream counts as stalled, on the clock that `now` comes from."""
-        clocks = self._clocks
-        wait = AFTER_THE_FINISH if self.dialect.settled else clocks.idle if self._items else clocks.first_event
-        return min(self._ledger.progress_at + wait, self._recovery.deadline)
+        if self._deadline is None:  # only an event moves it, and most reads of a few bytes bring none
+            clocks = self._clocks
+            wait = AFTER_THE_FINISH if self.dialect.settled else clocks.idle if self._items else clocks.first_event
+            self._deadline = min(self._ledger.progress_at + wait, self._recovery.deadline)
+        return self._deadline
 
     @property
     def raw_tail(self) -> bytes:
-        """The last bytes that were read, at most 1,024."""
-        return bytes(self._tail[-_TAIL:])
+        """The last bytes that were read, not masked yet."""
+        return self._reader.tail
 
     @property
     def transcript(self) -> Transcript:
@@ -180,11 +185,12 @@ class Session:
 
     def _read(self, payloads: list[Payload], now: float) -> None:
         """Take the payloads of one read, then look whether they ended anything."""
+        self._deadline = None
         over = self._reader.over
         done = payloads.pop() if over and self._reader.done and payloads else None
         before = self._items
-        trouble = self._sort(payloads) if not self.dialect.numbered else self._sort_by_number(payloads)
-        if self._items > before:
+        trouble = self._sort(payloads)
+        if self._items > before or self._out:
             self._ledger.progress(len(self._out), now)
             if self._out:
                 self._recovery.succeeded()
@@ -195,36 +201,41 @@ class Session:
         elif done is not None:
             self._judge_done(done, now)
         elif over and (defect := self._reader.fault) is not None:
-            self._break(Trouble(defect.kind, defect.reason, defect.error), now)
+            reason = f"{defect.reason}, at byte {defect.offset}"
+            self._break(Trouble(defect.kind, reason, defect.error), now)
 
-    def _sort_by_number(self, payloads: list[Payload]) -> Trouble | None:
-        """The same for payloads that the API numbers."""
-        for payload in payloads:
+    def _sort(self, payloads: list[Payload]) -> Trouble | None:
+        """Deliver the items among some payloads; stop at what is none."""
+        dialect, start = self.dialect, 0
+        while start < len(payloads) and not dialect.over:
+            end = dialect.append(payloads, start, self.transcript) if self._straight else start
+            self._items += end - start
+            self._out += payloads[start:end]
             try:
-                due = self.dialect.arrange(payload)
+                due = dialect.arrange(payloads[end]) if end < len(payloads) else ()
             except Gap:
                 return _GAP
-            trouble = self._sort(due)
-            if trouble is not None or self.dialect.over:
-                return trouble
+            for payload in due:
+                if (trouble := self._sort_one(payload)) is not None:
+                    return trouble
+            start = end + 1
         return None
 
-    def _sort(self, payloads: Sequence[Payload]) -> Trouble | None:
-        """Deliver the items among some payloads; stop at what is none."""
-        for payload in payloads:
-            reading = self.dialect.read(payload)
-            if not isinstance(reading, Item):
-                if isinstance(reading, Broken):
-                    return Trouble(reading.fault, reading.reason, body=reading.body)
-                self._ledger.note("a keep-alive came as an event")
-                continue
-            self._items += 1
-            try:
-                self._out += self._delivery.accept(payload, reading, self.dialect)
-            except Diverged:
-                return _DIVERGED
-            except Oversized:
-                return Trouble("oversized", "more would have to be held than max_held_bytes allows")
+    def _sort_one(self, payload: Payload) -> Trouble | None:
+        """The same for a payload that may be anything."""
+        reading = self.dialect.read(payload)
+        if isinstance(reading, Broken):
+            return Trouble(reading.fault, reading.reason, body=reading.body)
+        if not isinstance(reading, Item):
+            self._ledger.note("a keep-alive came as an event")
+            return None
+        self._items += 1
+        try:
+            self._out += self._delivery.accept(payload, reading, self.dialect)
+        except Diverged:
+            return _DIVERGED
+        except Oversized as excess:
+            return Trouble("oversized", str(excess))
         return None
 
     def _judge_done(self, done: Payload, now: float) -> None:
@@ -237,18 +248,18 @@ class Session:
 
     def _judge_end(self, now: float) -> None:
         if self._reader.unfinished and not self.dialect.settled:
-            self._break(Trouble("truncated", "the body ends inside an event", self._reader.error), now)
+            self._break(Trouble("truncated", "the body ends inside an event", self._reader.error, ending="clean"), now)
         elif self.dialect.missing:
             self._break(_GAP, now)
         elif self.dialect.whole(self._rule, done=False):
             self._complete(now)
         elif not self._items:
-            self._break(Trouble("truncated", "the body ends without an event"), now)
+            self._break(Trouble("truncated", "the body ends without an event", ending="clean"), now)
         elif self.asked.host_in(self._policy.lenient_hosts):
             self._ledger.note("the stream ended without any mark, as lenient_hosts allows")
             self._complete(now)
         else:
-            self._break(Trouble("truncated", "the body ends without its end mark"), now)
+            self._break(Trouble("truncated", "the body ends without its end mark", ending="clean"), now)
 
     def _complete(self, now: float) -> bool:
         """The answer is whole, unless it ended before the point that was delivered."""
@@ -258,7 +269,7 @@ class Session:
         held = self._delivery.release()
         self._out += held
         self._ledger.progress(len(held), now)
-        self._ledger.led_on()
+        self._ledger.led_on(now)
         self._close_attempt(None, now)
         self.verdict = Finish()
         self._end("recovered" if len(self._ledger.attempts) > 1 else "complete", None)
@@ -270,17 +281,19 @@ class Session:
             self._ledger.note(f"{trouble.fault} after the answer was complete")
             self._complete(now)
             return
+        found = self._ledger.evidence(trouble, self._reader, self._clocks, now)
+        evidence = self._hosts.saw_fault(self.asked.host, found)
         self._close_attempt(trouble.fault, now)
         asked, attempt = self.asked, self._ledger.attempts[-1]
         if self._first is None:
-            self._first = Failure(trouble, attempt, self.raw_tail)
+            self._first = Failure(trouble, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
         number = len(self._ledger.attempts)
-        self._notify(FaultSeen(trouble.reason, number, attempt, asked.host, asked.model))
+        self._notify(FaultSeen(trouble.reason, number, attempt, asked.host, asked.model, advice(evidence)))
         if trouble.fault == "diverged":
             self._hosts.saw_divergence(asked.host, asked.model, now)
             self._give_up("diverged")
-        elif not _worth_another_try(trouble):
+        elif not worth_another_try(trouble):
             self._give_up("not_retryable")
         else:
             self._plan(now, None)
@@ -299,29 +312,18 @@ class Session:
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
+        self._first = replace(self._first, evidence=self._hosts.compared(self.asked.host, self._first.evidence))
         self.verdict = GiveUp(self._first, stopped_by)
         self._end("failed", stopped_by)
 
     def _close_attempt(self, fault: FaultKind | None, now: float) -> None:
-        reader, asked = self._reader, self.asked
+        read, asked, response_id = self._reader, self.asked, self.dialect.response_id
         if self.dialect.has_finished:
             self._hosts.saw_finish(asked.host, asked.path, asked.model)
         self._ledger.close_attempt(
-            fault,
-            now,
-            events=reader.events,
-            bytes=reader.bytes,
-            repairs=reader.repairs,
-            response_id=self.dialect.response_id,
+            fault, now, events=read.events, bytes=read.bytes, repairs=read.repairs, response_id=response_id
         )
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
         self._notify(Ended(self.report(), stopped_by, self.asked.host, self.asked.model))
-
-
-def _worth_another_try(trouble: Trouble) -> bool:
-    """Asking again makes no answer smaller, and no request better that the API has refused."""
-    if trouble.fault == "upstream_error":
-        return error_is_retryable(trouble.body)
-    return trouble.fault != "oversized"

@@ -82,8 +82,9 @@ class Lines:
 
     def skip(self, count: int) -> None:
         """Count `count` bytes of whole LF or CRLF lines that somebody else has read. Only when `between`."""
-        self.start += count
-        self._after = b"\n"
+        if count:
+            self.start += count
+            self._after = b"\n"
 
     def _first(self, text: bytes) -> Line:
         return Line(text.removeprefix(BYTE_ORDER_MARK), self.start, self._after)

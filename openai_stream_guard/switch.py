@@ -19,7 +19,7 @@ import wrapt
 
 from .fields import StreamGuardConfigError
 from .policy import Policy
-from .settings import Mode, Settings, StreamGuardWarning, read_settings
+from .settings import MODE_VARIABLE, Mode, Settings, StreamGuardWarning, read_settings
 
 _ERRORS = "openai_stream_guard.errors"
 """Imports openai, whose import in turn asks for this module: what needs both waits until this one is whole."""
@@ -38,6 +38,11 @@ def enable(policy: Policy | None = None) -> None:
 def disable() -> None:
     """Leave streams requested from now on to the SDK alone. Open ones stay guarded."""
     _set("off", _settings.policy)
+
+
+def observe() -> None:
+    """Judge, log and report streams requested from now on, and change nothing."""
+    _set("observe", _settings.policy)
 
 
 def is_enabled() -> bool:
@@ -118,6 +123,18 @@ def start() -> None:
     if _settings.mode != "off":
         wrapt.register_post_import_hook(_patch, _ERRORS)
     wrapt.register_post_import_hook(_load_the_error, "openai")
+
+
+def guard_by_default() -> None:
+    """Guard, unless the environment says not to: for the doors that only those open who want the guard.
+
+    Processes that this one starts find the variable set. Raises `StreamGuardConfigError` for one with a bad value.
+    """
+    global _settings
+    if not os.environ.get(MODE_VARIABLE, "").strip():
+        _settings = read_settings({**os.environ, MODE_VARIABLE: "1"})
+        _set(_settings.mode, _settings.policy)
+        os.environ[MODE_VARIABLE] = "1"
 
 
 def _is_command() -> bool:

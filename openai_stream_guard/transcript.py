@@ -56,6 +56,11 @@ class Transcript:
         """Whether anything was delivered that a person or a program would have to take back."""
         return bool(self.channels)
 
+    @property
+    def entries(self) -> int:
+        """How many texts, names and kinds of item are kept apart: what memory this takes beside the text itself."""
+        return len(self.channels) + len(self.identities) + len(self.lifecycle)
+
     def add(
         self,
         pieces: Collection[Piece],
@@ -68,10 +73,12 @@ class Transcript:
         if pieces:
             self.deltas += 1
         for key, text in pieces:
-            if key in channels:
-                channels[key] += text.encode("utf-8", "surrogatepass")
+            piece = text.encode("utf-8", "surrogatepass")
+            channel = channels.get(key)
+            if channel is None:
+                channels[key] = bytearray(piece)
             else:
-                channels[key] = bytearray(text.encode("utf-8", "surrogatepass"))
+                channel += piece
         for key, name in identities:
             self.identities.setdefault(key, name)
         if kind is not None:

@@ -8,32 +8,56 @@ from __future__ import annotations
 
 import math
 import re
+import ssl
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
+from .evidence import Ending
+from .masking import credentials
 from .verdicts import Clocks, Trouble
 
-clock = time.monotonic
 LEAST_DEFAULT_IDLE = 300.0
 """Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
+_LIBRARIES = ("httpx", "httpx2")
 _CARRIERS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "h11", "h2", "anyio", "aiohttp", "ssl"})
 _QUOTE = re.compile("['\"]")
 
 
 def trouble_of(error: Exception) -> Trouble | None:
     """What an exception from reading a body means for the stream; None for one that is no news of the network."""
-    carrier = type(error).__module__.partition(".")[0]
     if isinstance(error, TimeoutError) or _is_one_of(error, "TimeoutException"):
-        return Trouble("stalled", f"nothing came within the read timeout ({_words(error)})", error)
+        return Trouble("stalled", f"nothing came within the read timeout ({_words(error)})", error, ending="timeout")
     if _is_one_of(error, "DecodingError"):
-        return Trouble("malformed", f"the content encoding is damaged ({_words(error)})", error)
-    if _is_one_of(error, "RequestError") or isinstance(error, OSError):
-        return Trouble("disconnected", f"the connection broke ({_words(error)})", error)
-    if carrier in _CARRIERS and not isinstance(error, RuntimeError):
-        return Trouble("disconnected", f"the connection broke ({_words(error)})", error)
+        return Trouble("malformed", f"the content encoding is damaged ({_words(error)})", error, ending="decoding")
+    if (
+        _is_one_of(error, "RequestError")
+        or isinstance(error, OSError)
+        or (_carrier(error) in _CARRIERS and not isinstance(error, RuntimeError))
+    ):
+        return Trouble("disconnected", f"the connection broke ({_words(error)})", error, ending=_ending(error))
     return None
+
+
+def _ending(error: Exception) -> Ending:
+    """How a connection broke. h11 and aiohttp only say it in words."""
+    said = str(error)
+    if _is_one_of(error, "ProxyError"):
+        return "proxy"
+    if "incomplete chunked read" in said or "TransferEncodingError" in said or "Server disconnected" in said:
+        return "unterminated"
+    if ("expected" in said and "received" in said) or "ContentLengthError" in said:
+        return "short"
+    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__ or error.__context__, ssl.SSLError):
+        return "tls"
+    if _is_one_of(error, "ProtocolError") and "Reset" not in said and "Terminated" not in said:
+        return "protocol"
+    return "reset"
+
+
+def is_read_of_closed(error: Exception) -> bool:
+    """Whether a program reads a stream that was closed before."""
+    return _is_one_of(error, "StreamClosed")
 
 
 def _words(error: Exception) -> str:
@@ -41,18 +65,52 @@ def _words(error: Exception) -> str:
 
     Not what it quotes: h11 and aiohttp quote the bytes that they cannot read, and those are answer text.
     """
-    said, *quoted = _QUOTE.split(str(error), maxsplit=1)
-    if quoted:
-        said = said.removesuffix("b").rstrip(" (=:,<")
+    said = _unquoted(str(error))
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
+def _unquoted(words: str) -> str:
+    said, *quoted = _QUOTE.split(words, maxsplit=1)
+    return said.removesuffix("b").rstrip(" (=:,<") if quoted else said
+
+
+def forget_quotes(error: BaseException | None) -> None:
+    """Take what a transport's exception quotes out of it, and out of those behind it: tracebacks print them all."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if _carrier(error) in _CARRIERS:
+            error.args = tuple(_unquoted(said) if isinstance(said, str) else said for said in error.args)
+            if isinstance(message := getattr(error, "message", None), str):  # which aiohttp's print
+                error.message = _unquoted(message)  # type: ignore[attr-defined]
+        error = error.__cause__ or error.__context__
+
+
+def _carrier(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def credentials_of(request: Any) -> frozenset[str]:
+    """What an HTTP request authenticates itself with."""
+    return credentials((*request.headers.items(), *request.url.params.items()))
+
+
 def _is_one_of(error: Exception, name: str) -> bool:
-    for library in ("httpx", "httpx2"):
+    for library in _LIBRARIES:
         kind = getattr(sys.modules.get(library), name, None)
         if kind is not None and isinstance(error, kind):
             return True
     return False
+
+
+def silence_of(response: Any) -> Exception:
+    """What the library that made a response raises where its socket stays silent."""
+    for kind in type(response).__mro__:
+        library = kind.__module__.partition(".")[0]
+        if library in _LIBRARIES:
+            timeout: Exception = sys.modules[library].ReadTimeout("", request=response.request)
+            return timeout
+    return TimeoutError()
 
 
 def clocks_for(response: Any, first_event: float | None, idle: float | None) -> Clocks:
@@ -61,18 +119,23 @@ def clocks_for(response: Any, first_event: float | None, idle: float | None) -> 
     read = timeouts.get("read")
     if idle is None:
         idle = math.inf if read is None else max(float(read), LEAST_DEFAULT_IDLE)
-    return Clocks(first_event=idle if first_event is None else first_event, idle=idle)
+    return Clocks(
+        first_event=idle if first_event is None else first_event,
+        idle=idle,
+        read=math.inf if read is None else float(read),
+    )
 
 
 class Patience:
     """Makes the socket of a response wait no longer than a deadline that may change between two reads.
 
     A request's read timeout is fixed when its body is first read, starts anew with every byte, and so can neither
-    tell a keep-alive from an event nor get shorter once an answer has finished. HTTP/1.1 only: in HTTP/2 the
-    connection is shared. Elsewhere the deadline is looked at when bytes arrive.
+    tell a keep-alive from an event nor get shorter once an answer has finished. Not in HTTP/2, where the socket is
+    other streams' as well, and not where none is shown, as by aiohttp: there a task's read is cancelled instead, see
+    `AsyncExchange`, and a thread's deadline is looked at when bytes arrive.
     """
 
-    def __init__(self, response: Any, deadline: Callable[[], float]) -> None:
+    def __init__(self, response: Any, deadline: Callable[[float], float], clock: Callable[[], float]) -> None:
         stream = response.extensions.get("network_stream")
         self.active = hasattr(stream, "read") and response.http_version in ("HTTP/1.1", "HTTP/1.0")
         if not self.active:
@@ -81,7 +144,8 @@ class Patience:
 
         def read(max_bytes: int, timeout: float | None = None) -> Any:
             if not response.is_closed:  # else the connection already serves somebody else
-                left = max(deadline() - clock(), 0.001)
+                now = clock()
+                left = max(deadline(now) - now, 0.001)
                 if timeout is None or left < timeout:
                     timeout = None if left == math.inf else left
             return wait(stream, max_bytes, timeout=timeout)

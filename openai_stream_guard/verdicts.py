@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .evidence import Ending, Evidence
 from .notices import Attempt, FaultKind, StoppedBy, Way
 
 
@@ -21,6 +22,8 @@ class Trouble:
     """The transport's or the parser's own exception."""
     body: object = None
     """The API's error object."""
+    ending: Ending = "open"
+    """How the body ended on the wire, if it did."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class Failure:
     trouble: Trouble
     attempt: Attempt
     raw_tail: bytes
-    """The last bytes that were read, at most 1,024."""
+    """The last bytes that were read, not masked yet."""
+    evidence: Evidence
+    """What its cause can be told from."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +101,5 @@ class Clocks:
 
     first_event: float = math.inf
     idle: float = math.inf
+    read: float = math.inf
+    """The request's own read timeout: seconds without a byte."""

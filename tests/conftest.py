@@ -5,16 +5,41 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
+import signal
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from openai_stream_guard import Policy, switch
 from openai_stream_guard.testing import Server
+from tests.suites import Run, runner
 
-pytest_plugins = ["pytester"] if importlib.util.find_spec("openai_stream_guard.pytest_plugin") else []
+pytest_plugins = ["pytester"]
+
+settings.register_profile("untimed", deadline=None)  # a loaded machine is no fault of the code
+settings.load_profile("untimed")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a script has put into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # so that programs under test can be interrupted
+
+
+SLOW = {
+    "test_cli_run", "test_doors", "test_frameworks", "test_hostile_servers", "test_interruption", "test_litellm_proxy",
+    "test_llama", "test_proof_cuts", "test_proof_fuzz", "test_proof_outages", "test_proof_soak", "test_proxies",
+    "test_pytest_interplay", "test_pytest_plugin", "test_readme_testing", "test_testing_mocks",
+}  # fmt: skip
+"""Files whose tests start programs, load or wait: left out unless asked for by `-m slow` or `-m ""`, as CI does."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow."""
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,6 +82,12 @@ def guard_restored() -> Iterator[None]:
     """Whatever a test switches is switched back."""
     with switch.restored():
         yield
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the tests of an application."""
+    return runner(pytester, monkeypatch)
 
 
 @pytest.fixture

@@ -41,6 +41,11 @@ def responses(client: Any) -> Any:
     return client.responses.create(model="m", input="", stream=True)
 
 
+def helpers_of(client: Any) -> Any:
+    """Where `.stream()` lives in this SDK."""
+    return client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
+
+
 @dataclass
 class Seen:
     """What a consumer got out of one stream."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import configure, session, transport
+from openai_stream_guard import configure, session, switch, transport
 from openai_stream_guard.testing import (
     End,
     Performance,
@@ -23,6 +23,7 @@ from openai_stream_guard.testing import (
 from openai_stream_guard.testing.answer import TEXT
 from openai_stream_guard.testing.performance import Step
 
+from .cuts import HTTP
 from .streams import COLOURS, awaited, chat, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -57,6 +58,43 @@ def test_idle_timeout_is_the_time_without_an_event(server: Server, colour: str, 
     attempt = first_attempt(server, *steps, colour=colour)
     assert (attempt.fault, attempt.events) == ("stalled", 6)
     assert IDLE <= attempt.seconds < 1.6 * IDLE
+
+
+class Socketless(HTTP.AsyncHTTPTransport):
+    """A transport that shows nobody its socket, as those over aiohttp and HTTP/2 do not."""
+
+    async def handle_async_request(self, request: Any) -> Any:
+        response = await super().handle_async_request(request)
+        del response.extensions["network_stream"]
+        return response
+
+
+@pytest.mark.parametrize("colour", ["asyncio", "trio"])
+@pytest.mark.parametrize("after", [0, 6])
+def test_an_async_transport_without_a_socket_has_the_same_clock(server: Server, colour: str, after: int) -> None:
+    """The read is called off, and what breaks for good is the timeout that the HTTP library would have raised."""
+    configure(idle_timeout=IDLE)
+    quiet = Performance((*FRAMES[:after], Wait()))
+    attempt = first_attempt(server, *quiet.steps, colour=colour, http_client=HTTP.AsyncClient(transport=Socketless()))
+    assert (attempt.fault, attempt.events) == ("stalled", after)
+    assert IDLE <= attempt.seconds < 1.6 * IDLE
+
+    server.script(quiet, quiet)
+    client = HTTP.AsyncClient(transport=Socketless())
+    seen = consume(server, colour, http_client=client, max_retries=1)
+    assert isinstance(seen.error.__cause__, HTTP.ReadTimeout)
+    assert (seen.error.fault, isinstance(seen.error, HTTP.ReadTimeout)) == ("stalled", True)
+
+
+@pytest.mark.parametrize("colour", ["asyncio", "trio"])
+def test_an_observed_read_is_never_called_off(server: Server, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under observation no clock ends anything, whatever the transport."""
+    monkeypatch.setenv("OPENAI_STREAM_GUARD", "observe")
+    monkeypatch.setenv("OPENAI_STREAM_GUARD_IDLE_TIMEOUT", "0.05")
+    switch.start()
+    server.script(Performance((*FRAMES[:6], Wait(0.15), *FRAMES[6:], End())))
+    seen = consume(server, colour, http_client=HTTP.AsyncClient(transport=Socketless()))
+    assert (seen.text, seen.error) == (TEXT, None)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -114,8 +152,6 @@ def test_the_default_clock_is_the_read_timeout_but_at_least_five_minutes(
     read: float | None, policy: tuple[float | None, float | None], clocks: tuple[float, float]
 ) -> None:
     """A model may think for minutes; where the caller wants no timeout there is none."""
-    from .cuts import HTTP
-
     request = HTTP.Request("POST", "http://wire.test", extensions={"timeout": {"read": read}})
     found = transport.clocks_for(HTTP.Response(200, request=request), *policy)
     assert (found.first_event, found.idle) == clocks

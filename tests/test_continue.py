@@ -56,7 +56,7 @@ def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any,
         assert [dumped["choices"][0]["finish_reason"] for _, dumped in seen.items].count("stop") == 1
         assert [dumped["choices"][0]["delta"].get("role") for _, dumped in seen.items].count("assistant") == 1
         assert seen.report is not None
-        assert (seen.report.outcome, seen.report.recoveries) == ("recovered", ("continue",))
+        assert (seen.report.outcome, seen.report.recoveries) == ("recovered", ["continue"])
         first, second = (request.body for request in server.requests)
         said = "".join(dumped["choices"][0]["delta"]["content"] or "" for _, dumped in seen.items[:after])
         assert first["messages"] == ASKED
@@ -86,7 +86,7 @@ def test_an_answer_is_continued_as_often_as_it_breaks(server: Server, colour: st
     beginnings = [request.body["messages"][-1]["content"] for request in server.requests[1:]]
     assert all(later.startswith(earlier) and len(later) > len(earlier) for earlier, later in pairwise(beginnings))
     assert seen.report is not None
-    assert seen.report.recoveries == ("continue",) * 3
+    assert seen.report.recoveries == ["continue"] * 3
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
@@ -209,7 +209,7 @@ def test_a_sampling_model_goes_on_where_it_would_not_repeat_itself() -> None:
         seen = consume(sampling, "sync", ask)
         assert seen.error is None
         assert seen.report is not None
-        assert seen.report.recoveries == ("continue",)
+        assert seen.report.recoveries == ["continue"]
 
 
 # The helper never takes a part for the whole.

@@ -79,3 +79,14 @@ def test_numbers_that_are_only_filled_in_mean_nothing(numbers: tuple[int, ...]) 
         due += sequence.accept(event, number, kind, first=kind == "created")
     assert [event.value for event in due] == list(kinds)
     assert (sequence.last, sequence.missing) == (None, False)
+
+
+def test_only_the_very_number_that_is_due_is_followed() -> None:
+    """Not the first, which the stream's numbers are told by; nothing that is no number; nothing while others wait."""
+    sequence = Sequence(4)
+    assert not sequence.follow(5)
+    sequence.accept(payload(5), 5, first=False)
+    assert [sequence.follow(number) for number in (5, 7, 6.0, None, 6, 6)] == [False] * 4 + [True, False]
+    sequence.accept(payload(9), 9, first=False)
+    assert not sequence.follow(7)
+    assert sequence.last == 6

@@ -17,6 +17,7 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard import Attempt, OpenAIStreamParseError
 from openai_stream_guard.errors import refusal_of, stream_error
+from openai_stream_guard.evidence import Evidence
 from openai_stream_guard.verdicts import Failure, Trouble
 from tests.streams import VERSION
 
@@ -27,7 +28,7 @@ ATTEMPT = Attempt("malformed", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
 def made(error: Exception | None = None, fault: Any = "malformed", **fields: Any) -> OpenAIStreamParseError:
     """An error for a failure, without any server."""
     trouble = Trouble(fault, "for a reason", error, fields.pop("body", None))
-    failure = Failure(trouble, ATTEMPT, fields.pop("raw_tail", b"tail"))
+    failure = Failure(trouble, ATTEMPT, fields.pop("raw_tail", b"tail"), Evidence(fault))
     defaults = {
         "attempts": (ATTEMPT,),
         "partial_text": "Hi",

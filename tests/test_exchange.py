@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from openai_stream_guard.dialects import Asked
-from openai_stream_guard.exchange import AsyncExchange
+from openai_stream_guard.exchange import AsyncExchange, SyncExchange
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.session import Session
@@ -51,3 +54,68 @@ async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_op
     await exchange.release()
     await elsewhere
     assert closed == [True]
+
+
+class Halves(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc,name-defined]
+    """A body in two reads."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body[:5]
+        yield self._body[5:]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            yield part
+
+
+class Louder(http.Response):  # type: ignore[misc,name-defined]
+    """A response whose readers do something of their own."""
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        for data in super().iter_bytes(chunk_size):
+            yield data.upper()
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        async for data in super().aiter_bytes(chunk_size):
+            yield data.upper()
+
+
+BODY = b"data: {}\n\n"
+RESPONSES: dict[str, tuple[Any, bytes]] = {
+    "plain": (lambda: http.Response(200, stream=Halves(BODY)), BODY),
+    "compressed": (
+        lambda: http.Response(200, stream=Halves(gzip.compress(BODY)), headers={"content-encoding": "gzip"}),
+        BODY,
+    ),
+    "read before": (lambda: http.Response(200, content=BODY), BODY),
+    "read by a reader of somebody's own": (lambda: Louder(200, stream=Halves(BODY)), BODY.upper()),
+}
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("name", RESPONSES)
+async def test_what_is_read_is_what_iter_bytes_gives(name: str, colour: str) -> None:
+    """The raw bytes are read where they are the body's, and only there."""
+    make, expected = RESPONSES[name]
+    response = make()
+    response.request = http.Request("POST", "http://host/v1/chat/completions")
+    session = Session(Asked("post", "/chat/completions", "host"), Policy(), Hosts(), now=0.0, max_retries=0)
+    got: list[bytes] = []
+    if colour == "sync":
+        exchange = SyncExchange(response, session, lambda verdict: None)
+        assert exchange._chunks.__name__ == ("iter_raw" if name == "plain" else "iter_bytes")
+        with contextlib.suppress(StopIteration):
+            while True:
+                got.append(exchange.read())
+        exchange.release()
+    else:
+        other = AsyncExchange(response, session, never)
+        assert other._chunks.__name__ == ("aiter_raw" if name == "plain" else "aiter_bytes")
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                got.append(await other.read())
+        await other.release()
+    assert b"".join(got) == expected

@@ -10,6 +10,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
 from openai_stream_guard import configure, sdk
+from openai_stream_guard.evidence import Evidence
 from openai_stream_guard.hints import hint
 from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import Server, replying
@@ -91,12 +92,12 @@ def test_each_reason_to_stop_is_told(server: Server, stopped_by: StoppedBy) -> N
     seen = cause(server)
     error = seen.error
     assert error.stopped_by == stopped_by
-    assert error.hint == hint("truncated", stopped_by)
     assert error.fault == "truncated", "of the first failure"
     assert [(attempt.fault, attempt.way, attempt.status) for attempt in error.attempts] == attempts
     assert error.partial_text == seen.text != ""
     assert error.partial.choices[0].message.content == seen.text
     assert seen.report is not None
+    assert error.hint == f"{seen.report.hint}{hint(Evidence(), stopped_by)}"
     assert (seen.report.outcome, seen.report.attempts) == ("failed", error.attempts)
     assert {attempt.requests for attempt in error.attempts} == {1}
 

@@ -91,7 +91,7 @@ def test_atomic_delivery_restarts_even_a_sampling_model(after: int, colour: str)
         server.script("rst", "truncate_clean", after=after)
         seen = consume(server, colour)
         assert seen.error is None
-        assert seen.report.recoveries == ("restart",)
+        assert seen.report.recoveries == ["restart"]
         assert [attempt.way for attempt in seen.report.attempts] == [None, "restart", "restart"]
         assert seen.text.split(" ")[1] == "3:", "the text of the third answer, alone"
         assert len(seen.text) > len(TEXT)
@@ -131,7 +131,7 @@ def test_a_cut_tool_call_is_asked_for_again_even_of_a_sampling_model(colour: str
         calls = calls_in([dumped for _, dumped in seen.items])
         cities = {json.loads(arguments)["city"].split(" ")[1] for arguments in calls.values()}
         assert (seen.error, len(calls), cities, len(server.requests)) == (None, 2, {"2:"}, 2)
-        assert seen.report.recoveries == ("restart",)
+        assert seen.report.recoveries == ["restart"]
 
 
 @pytest.mark.parametrize("colour", COLOURS)

@@ -23,7 +23,7 @@ def test_a_whole_stream_is_one_attempt() -> None:
     close(ledger, 15.0, events=3, bytes=900, repairs={"glued_prefix": 1}, response_id="chatcmpl-1")
     report = ledger.report("complete")
     assert report.attempts == (Attempt(None, None, 2, 3, 900, 5.0, "req_1", "chatcmpl-1", 200),)
-    assert (report.outcome, report.recoveries, report.events, report.bytes) == ("complete", (), 3, 900)
+    assert (report.outcome, report.recoveries, report.events, report.bytes) == ("complete", [], 3, 900)
     assert (report.repairs, report.notes) == ({"glued_prefix": 1}, ())
     assert report.first_event_seconds == 2.0
 
@@ -48,16 +48,16 @@ def test_a_way_is_a_recovery_once_it_has_led_on() -> None:
     """By handing something over, or by coming out whole; and then once. The first attempt is none."""
     ledger = Ledger(0.0, 1, 200, None)
     ledger.progress(1, 1.0)
-    ledger.led_on()
+    ledger.led_on(9.0)
     ledger.open_attempt("replay", 2.0, 1, 200, None)
     ledger.progress(0, 3.0)
-    assert ledger.report("open").recoveries == (), "it repeats, and has not led on yet"
+    assert ledger.report("open").recoveries == [], "it repeats, and has not led on yet"
     ledger.progress(1, 4.0)
     ledger.progress(1, 5.0)
     ledger.open_attempt("replay", 6.0, 1, 200, None)
     ledger.open_attempt("restart", 7.0, 1, 200, None)
-    ledger.led_on()
-    assert ledger.report("open").recoveries == ("replay", "restart")
+    ledger.led_on(9.0)
+    assert ledger.report("open").recoveries == ["replay", "restart"]
     assert ledger.delivered == 3
 
 
@@ -107,3 +107,21 @@ def test_a_report_does_not_change() -> None:
     ledger.progress(1, 1.0)
     close(ledger, 2.0, "stalled", bytes=1, repairs={"bare_json": 1})
     assert before == Ledger(0.0, 1, 200, None).report("open")
+
+
+def test_what_recovery_took_is_from_a_fault_to_the_next_delivery() -> None:
+    """Of every fault that was recovered from: refusals and repetitions count to it, reading on does not."""
+    ledger = Ledger(0.0, 1, 200, "req_1")
+    ledger.progress(1, 1.0)
+    close(ledger, 2.0, "truncated")
+    ledger.refused("replay", 503, "req_2")
+    ledger.open_attempt("replay", 4.0, 1, 200, "req_3")
+    ledger.progress(0, 5.0)
+    close(ledger, 6.0, "disconnected")
+    ledger.open_attempt("replay", 7.0, 1, 200, "req_4")
+    assert ledger.report("open").recovery_seconds == 0.0
+    ledger.progress(1, 7.5)
+    ledger.progress(1, 20.0)
+    assert ledger.report("open").recovery_seconds == 5.5
+    close(ledger, 21.0, "truncated")
+    assert ledger.report("failed").recovery_seconds == 5.5, "from the last fault nothing recovered"

@@ -30,7 +30,7 @@ NOTICES: list[tuple[Notice, int]] = [
 def test_each_notice_has_its_level_and_reaches_the_hook(notice: Notice, level: int, records: Any) -> None:
     """One record of the guard's logger, that names host and model, and one call of the hook."""
     heard: list[Notice] = []
-    publish(notice, heard.append)
+    publish(notice, [heard.append])
     (record,) = records
     assert (record.name, record.levelno) == ("openai_stream_guard", level)
     assert "h:1" in record.getMessage()
@@ -43,7 +43,7 @@ def test_a_hook_that_raises_is_logged_and_goes_no_further(records: Any) -> None:
     def broken(notice: Notice) -> None:
         raise ZeroDivisionError
 
-    publish(NOTICES[1][0], broken)
+    publish(NOTICES[1][0], [broken])
     assert records[-1].levelno == logging.ERROR
     assert records[-1].exc_info[0] is ZeroDivisionError
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from openai_stream_guard.masking import masked
+from openai_stream_guard.masking import credentials, identifier, masked, masked_in_place, masked_tree
 
 SECRETS = [
     b"sk-abcdefghijklmnop1234",
@@ -43,3 +45,71 @@ def test_a_secret_is_replaced(secret: bytes, around: bytes) -> None:
 def test_other_text_is_left_alone(text: bytes) -> None:
     """Words that merely look a little like a key stay."""
     assert masked(text) == text
+
+
+def test_what_the_request_was_sent_with_is_known() -> None:
+    """A key without any form is masked where it was sent by a header or a part of the query that carries keys."""
+    sent = [
+        ("api-key", "0123456789abcdef0123456789abcdef"),
+        ("Authorization", "Bearer plainplainplainplain"),
+        ("Cookie", "session=cookiecookiecookie; theme=dark"),
+        ("user-agent", "OpenAI/Python 3.54.0 with a long name"),
+        ("x-api-key", "none"),
+    ]
+    known = credentials(sent)
+    assert known == {"0123456789abcdef0123456789abcdef", "plainplainplainplain", "session=cookiecookiecookie"}
+    text = "no such key: 0123456789abcdef0123456789abcdef, none"
+    assert masked(text, known) == "no such key: ***, none"
+    assert masked(text.encode(), known) == b"no such key: ***, none"
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_masking_in_place_keeps_every_offset(secret: bytes) -> None:
+    """Bytes and text are as long as they were, and what stands behind a key is where it was."""
+    for around in (b'{"x": "%b"} end', b"%b end"):
+        whole = around % secret
+        seen = masked_in_place(whole)
+        assert len(seen) == len(whole)
+        assert seen.endswith(b" end")
+        assert seen != whole
+        assert masked_in_place(whole.decode()) == seen.decode()
+
+
+def test_a_tree_is_masked_by_label_and_by_form() -> None:
+    """Whatever a key is called by its name is masked, in text as in names; numbers, shape and other words stay."""
+    tree = {"message": "bad sk-abcdefghij", "n": 1, "list": [{"api_key": "ab"}, None, True], "sk-abcdefghij": "x"}
+    assert masked_tree(tree) == {"message": "bad ***", "n": 1, "list": [{"api_key": "***"}, None, True], "***": "x"}
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert repr(masked_tree(deep)).count("[") == 32
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, None),
+        ("req_011CQabc", "req_011CQabc"),
+        ("a\r\nb\x1b[31m", "a??b?[31m"),
+        ("x" * 5000, "x" * 200),
+        ("req sk-abcdefghij", "req ***"),
+    ],
+)
+def test_an_identifier_is_one_short_line_without_a_key(given: str | None, told: str | None) -> None:
+    """What a server calls something may be logged."""
+    assert identifier(given) == told
+
+
+@pytest.mark.parametrize("unit", [b"eyJ-", b"sk-", b"bearer ", b"secret", b"password:\\", b"api_key = ", b"eyJa."])
+def test_masking_takes_linear_time(unit: bytes) -> None:
+    """Text made to keep the search busy, eight times as long, takes some eight times as long, and not sixty."""
+
+    def seconds(count: int) -> float:
+        text = unit * count
+        started = time.perf_counter()
+        masked(text)
+        return time.perf_counter() - started
+
+    short = min(seconds(20_000) for _ in range(5))
+    long = min(seconds(160_000) for _ in range(3))
+    assert long < 30 * short + 0.01

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import is_enabled, switch
+from openai_stream_guard import guarding, is_enabled, switch
+from openai_stream_guard.notices import Ended, FaultSeen, Notice
 from openai_stream_guard.testing import FAULTS, Equal, Server
 from tests.streams import COLOURS, VERSION, alone, chat, client_for, consume, performance, responses, run
 
@@ -54,7 +55,29 @@ def test_nothing_changes_but_the_report(server: Server, fault: Any, warned: Call
     else:
         assert seen.report.outcome == "failed"
         assert seen.report.attempts[0].fault == fault.verdict
-        assert len(warned()) == 1
+        assert seen.report.hint
+        (line,) = warned()
+        assert line.endswith(seen.report.hint)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_hooks_hear_what_is_observed(server: Server, colour: str) -> None:
+    """The same notices as of a guarded stream that may not be asked for again, and a whole report."""
+    heard: list[Notice] = []
+    with guarding(on_event=heard.append):
+        server.script(performance("rst"))
+        broken, healthy = consume(server, colour, **OPTIONS), consume(server, colour, **OPTIONS)
+    fault, ended, last = heard
+    assert isinstance(fault, FaultSeen)
+    assert isinstance(ended, Ended)
+    assert isinstance(last, Ended)
+    assert (fault.attempt.fault, ended.stopped_by, ended.report) == ("disconnected", "policy", broken.report)
+    assert fault.hint == ended.report.hint
+    assert ended.report.attempts == (fault.attempt,)
+    assert ended.report.bytes == fault.attempt.bytes > 0
+    assert ended.report.events == fault.attempt.events == 1
+    assert ended.report.first_event_seconds is not None
+    assert (last.report, last.report.outcome, last.report.hint) == (healthy.report, "complete", None)
 
 
 @pytest.mark.parametrize("colour", COLOURS)

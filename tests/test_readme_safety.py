@@ -183,7 +183,7 @@ def test_a_row_is_what_the_code_does(row: Row, monkeypatch: pytest.MonkeyPatch) 
         match row.action:
             case "restart" | "replay" | "resume" | "continue":
                 assert [go.way for go in decided if isinstance(go, Go)] == [row.action]
-                assert outcome.session.report().recoveries == (row.action,)
+                assert outcome.session.report().recoveries == [row.action]
                 assert outcome.gave_up is None
             case "raises":
                 assert outcome.gave_up is not None

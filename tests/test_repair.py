@@ -132,7 +132,7 @@ FRAGMENTS = [
     *(b'data: {"u":"\xe2\x80"}\n\n', b"data: b'data: {\"r\":1}\\n\\n'\n\n", b"b'data: {}'\n"),
     *(b'event: x\r\ndata: {"a":1}\n\n', b'event: a\rb\ndata: {"a":1}\n\n', b'event: data: {"a":1}\n\n'),
     *(b'data: {"a":1}\r\n\n', b'data: {"a":\n1}\n\n', b'data: {"a":1} \n \n', b'data: {"a":1}event: z\n'),
-    b'data: {"e":"\\\n',
+    *(b'data: {"e":"\\\n', b'data: {"v":1}\r\r', b'event: xdata: {}\ndata: {"a":1}\n\n'),
 ]
 BODIES = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=4), max_size=14).map(b"".join)
 LIMITS = st.sampled_from([1 << 28, 1 << 28, 40, 15])
@@ -153,6 +153,37 @@ def test_any_cut_gives_what_no_cut_gives(body: bytes, mode: Mode, limit: int, pl
 def test_the_fast_way_gives_what_the_other_gives(body: bytes, mode: Mode, limit: int) -> None:
     """Reading frames at once is a matter of speed alone."""
     assert read([body], mode, limit) == read([body], mode, limit, LineByLine)
+
+
+def assert_equally_prompt(reads: list[bytes], mode: Mode, limit: int) -> None:
+    """Both ways give each payload, and end the reading, in the same read."""
+    fast, other = Reader(mode, limit), LineByLine(mode, limit)
+    for data in reads:
+        given = [[(payload.event, payload.raw) for payload in reader.feed(data)] for reader in (fast, other)]
+        assert given[0] == given[1], reads
+        assert fast.over == other.over, reads
+    assert len(fast.finish()) == len(other.finish())
+    assert repr(fast.error) == repr(other.error)
+
+
+@settings(deadline=None)
+@given(BODIES, st.sampled_from(MODES), LIMITS, st.lists(st.integers(0, 300)))
+def test_the_fast_way_is_as_prompt_as_the_other(body: bytes, mode: Mode, limit: int, places: list[int]) -> None:
+    """However the bytes are cut, nothing waits for a later read than it has to."""
+    edges = [0, *sorted(places), len(body)]
+    assert_equally_prompt([body[start:stop] for start, stop in pairwise(edges)], mode, limit)
+
+
+@pytest.mark.parametrize("limit", [1 << 28, 40, 15])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_a_cut_frame_is_as_prompt_as_the_other_way(end: bytes, limit: int) -> None:
+    """Whatever follows a frame, cut anywhere: what the fast way keeps of it shows nothing by itself."""
+    frame = b'data: {"a":1}' + end + end
+    for fragment in FRAGMENTS:
+        body = fragment + frame
+        for at in range(len(body)):
+            assert_equally_prompt([frame, body[:at], body[at:]], "safe", limit)
+            assert_equally_prompt([frame, body[:at], *in_pieces(body[at:], 1)], "safe", limit)
 
 
 @pytest.mark.parametrize("mode", MODES)

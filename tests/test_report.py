@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from openai_stream_guard import disable, report
+from openai_stream_guard import disable, guarding, report
 from openai_stream_guard.testing import Server
 from tests.streams import COLOURS, awaited, chat, client_for, consume, run
 
@@ -88,7 +89,7 @@ def test_every_handle_has_the_report(server: Server, read: Callable[[Any], Any])
         found = report(read(client))
     assert found is not None
     assert found.outcome == "recovered"
-    assert found.recoveries == ("restart",)
+    assert found.recoveries == ["restart"]
 
 
 @pytest.mark.parametrize("read", ASYNC_HANDLES, ids=lambda read: read.__name__)
@@ -149,7 +150,23 @@ def test_a_closed_stream_is_abandoned_at_once(server: Server, colour: str) -> No
         found = run(colour, main)
     assert found is not None
     assert found.outcome == "abandoned"
-    assert len(found.attempts) == 1
+    assert repr(found) == "<StreamReport abandoned: left after 1 events; 1 events delivered>"
+
+
+def test_a_stream_closed_between_two_attempts_counts_none_twice(server: Server) -> None:
+    """Left in the wait before a re-issue, it has the one attempt that broke, and its bytes once."""
+    server.reset(fault="truncate_clean", after=6)
+    broken = threading.Event()
+    with client_for(server) as client:
+        with guarding(backoff_initial=30.0, backoff_max=30.0, on_event=lambda notice: broken.set()):
+            handle = chat(client)
+        threading.Thread(target=lambda: (broken.wait(5), handle.close())).start()
+        list(handle)
+        found = report(handle)
+    assert found is not None
+    assert found.outcome == "abandoned"
+    assert found.bytes == sum(attempt.bytes for attempt in found.attempts)
+    assert [attempt.fault for attempt in found.attempts] == ["truncated"]
 
 
 def test_a_whole_stream_is_counted(server: Server) -> None:
@@ -164,7 +181,7 @@ def test_a_whole_stream_is_counted(server: Server) -> None:
     assert (attempt.status, attempt.requests, attempt.way, attempt.fault) == (200, 1, None, None)
     assert 0 < found.first_event_seconds < 1
     assert 0 <= found.worst_gap_seconds < 1
-    assert (found.recoveries, found.repairs, found.notes) == ((), {}, ())
+    assert (found.recoveries, found.repairs, found.notes) == ([], {}, ())
 
 
 def test_repairs_and_notes_are_reported(server: Server) -> None:

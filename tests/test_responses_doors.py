@@ -319,7 +319,7 @@ def test_atomic_delivery_makes_every_break_a_restart(server: Server, name: str, 
         assert plain(seen) == unbroken(name)[0]
         assert len({item["response"]["id"] for _, item in seen.items if "response" in item}) == 1
         assert seen.report is not None
-        assert seen.report.recoveries == ("restart",)
+        assert seen.report.recoveries == ["restart"]
     server.reset(answer=name, fault="truncate_clean", after=9, times=None)
     assert consume(server, colour).items == []
 

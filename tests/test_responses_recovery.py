@@ -69,7 +69,7 @@ def test_a_response_cut_anywhere_comes_out_whole_and_once(server: Server, name: 
         assert len(ids_in(items)) == ids, offset
         assert [request.method for request in server.requests] == ["POST", "GET" if background else "POST"]
         assert seen.report is not None
-        assert seen.report.recoveries in ([("resume",)] if background else [("restart",), ("replay",)])
+        assert seen.report.recoveries in ([["resume"]] if background else [["restart"], ["replay"]])
 
 
 @has_helper
@@ -220,7 +220,7 @@ def test_a_job_that_drops_again_and_again_is_resumed_each_time(server: Server, c
     assert starts == [3, 7, 11]
     assert all("stream=true" in query for query in queries)
     assert seen.report is not None
-    assert seen.report.recoveries == ("resume",) * 3
+    assert seen.report.recoveries == ["resume"] * 3
 
 
 @has_background

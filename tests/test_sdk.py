@@ -17,15 +17,11 @@ from tests.streams import (
     chat,
     client_for,
     completions,
+    helpers_of,
     run,
 )
 
 pytestmark = pytest.mark.usefixtures("guarded")
-
-
-def helpers_of(client: Any) -> Any:
-    """Where `.stream()` lives in this SDK."""
-    return client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
 
 
 def text_of(items: Any) -> str:

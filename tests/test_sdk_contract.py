@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import inspect
 import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -15,12 +20,93 @@ from openai_stream_guard import sdk
 from openai_stream_guard.payload import Payload
 from openai_stream_guard.sdk import calls
 from openai_stream_guard.testing import Server
-from tests.streams import chat, client_for
+from tests.streams import chat, client_for, helpers_of
+
+PACKAGE = Path(sdk.__file__).parent.parent
+
+PRIVATE = {
+    "_base_client": "the module of both API clients",
+    "_process_response": "their method that makes of a response what is handed out",
+    "_streaming": "the module of streams and their decoder",
+    "_iter_events": "a stream's events",
+    "_decoder": "what decodes them: the SDK's own, or one that somebody put there",
+    "_responses": "the module of the `responses.stream()` helper",
+    "_response": "a helper stream's response",
+    "_raw_stream": "the stream that a helper reads",
+    "_calculate_retry_timeout": "how long a client waits before a request of its own, which tests skip",
+}
+"""Every private name of the SDK's that the package uses, and what it is."""
+
+OPTIONS = (
+    "extra_json", "files", "get_max_retries", "headers", "json_data", "max_retries", "method", "params", "post_parser",
+    "url",
+)  # fmt: skip
+"""What is read from or set on a request's options, which are the SDK's own affair."""
+OPTIONAL = ("content", "stream_mode", "model_copy", "copy")
+"""The same, done without where a release lacks it."""
 
 
 def broken(what: str) -> str:
     """What a failing test of this file says."""
     return f"openai {openai.__version__} breaks the guard: {what}"
+
+
+def walk(folder: Path) -> Iterator[ast.AST]:
+    """All that is written in the modules of a folder."""
+    for path in sorted(folder.rglob("*.py")):
+        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def test_no_private_name_is_used_that_is_not_in_the_table() -> None:
+    """In `sdk/` none is named, even as text, and elsewhere none is reached for, but those of `PRIVATE`."""
+    named, reached, ours = set(), set(), set()
+    for node in walk(PACKAGE / "sdk"):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[\w.]+", node.value):
+            named |= {part for part in node.value.split(".") if is_private(part)}
+    for node in walk(PACKAGE):
+        match node:
+            case ast.Attribute(attr=name, ctx=ast.Load()) if is_private(name):
+                reached.add(name)
+            case ast.Attribute(attr=name) | ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name):
+                ours.add(name)
+            case ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                ours.add(name)
+    reached -= ours | {"_getframe", "_get_running_loop"}  # Python's own
+    assert named == set(PRIVATE)
+    assert reached <= set(PRIVATE)
+
+
+def test_no_option_is_used_that_is_not_in_the_table() -> None:
+    """What `sdk/` reads from or sets on a request's options is named above."""
+    used = set()
+    for node in walk(PACKAGE / "sdk"):
+        match node:
+            case ast.Attribute(value=ast.Name(id="options") | ast.Attribute(attr="options"), attr=name):
+                used.add(name)
+            case ast.Call(
+                func=ast.Name(id="getattr" | "hasattr"), args=[ast.Name(id="options"), ast.Constant(name), *_]
+            ):
+                used.add(str(name))
+    assert used == {*OPTIONS, *OPTIONAL}
+
+
+def test_a_helper_stream_shows_what_it_reads(server: Server) -> None:
+    """`report()` finds the response of a `chat.completions.stream()` by `_response` or `_raw_stream`."""
+    with client_for(server) as client, helpers_of(client).stream(model="m", messages=[]) as stream:
+        held = [getattr(stream, name, None) for name in ("_response", "_raw_stream")]
+        assert any(one is not None for one in held), broken("a helper stream hides its response")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openai.lib.streaming.responses") is None, reason="a release without it")
+@pytest.mark.parametrize("helper", ["ResponseStream", "AsyncResponseStream"])
+def test_the_responses_helper_is_given_its_stream_by_name(helper: str) -> None:
+    """The class is where it is looked for, and takes `raw_stream`."""
+    kind = getattr(importlib.import_module(sdk.RESPONSES_HELPERS), helper)
+    assert "raw_stream" in inspect.signature(inspect.unwrap(vars(kind)["__init__"])).parameters, broken(helper)
 
 
 def test_no_seam_is_missing() -> None:
@@ -41,6 +127,12 @@ def test_each_seam_is_defined_by_its_class(module: str, owner: str, method: str,
 
 
 @pytest.mark.parametrize("owner", [_base_client.SyncAPIClient, _base_client.AsyncAPIClient])
+def test_what_tests_skip_is_there(owner: type) -> None:
+    """The test clock lets no time pass where a client waits before it sends a request again by itself."""
+    assert hasattr(owner, "_calculate_retry_timeout"), broken(f"{owner.__name__} waits by another method")
+
+
+@pytest.mark.parametrize("owner", [_base_client.SyncAPIClient, _base_client.AsyncAPIClient])
 def test_the_arguments_come_the_way_they_are_read(owner: type) -> None:
     """`request` takes cast_to and options by position, stream by keyword; `_process_response` all by keyword."""
     request = inspect.signature(inspect.unwrap(vars(owner)["request"])).parameters
@@ -53,9 +145,7 @@ def test_the_arguments_come_the_way_they_are_read(owner: type) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "name", ["method", "url", "headers", "max_retries", "files", "post_parser", "json_data", "extra_json"]
-)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_the_options_have_the_fields_that_are_used(name: str) -> None:
     """What a re-issue reads or changes is on FinalRequestOptions."""
     options = _models.FinalRequestOptions.construct(method="post", url="/x")

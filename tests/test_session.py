@@ -92,7 +92,7 @@ def test_atomic_delivery_is_all_or_nothing(name: str, offset: int, end: End) -> 
     outcome = play(responses, policy)
     assert outcome.gave_up is None
     recoveries = outcome.session.report().recoveries
-    assert recoveries in ((), ("restart",))
+    assert recoveries in ([], ["restart"])
     if recoveries:
         assert said(outcome.values) == WHOLE[name]
     failed = play([cut(name, 0, min(offset, 300), end)], policy.replace(max_retries=0))

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard.testing import ANSWERS, Habits, Performance, Send, Server, replying
+from openai_stream_guard.testing import ANSWERS, End, Habits, Performance, Send, Server, replying
 
 from .streams import VERSION, client_for
 
@@ -101,7 +101,7 @@ def test_a_fault_without_a_place_strikes_the_first_delta_that_is_left(server: Se
 
 def test_own_performances_are_given_to_resumptions(server: Server, client: Any) -> None:
     """A script's own part answers a GET as it would a POST."""
-    server.script(None, replying({"error": {"message": "later"}}, 503), Performance((Send(b"data: [DONE]\n\n"),)))
+    server.script(None, replying({"error": {"message": "later"}}, 503), Performance((Send(b"data: [DONE]\n\n"), End())))
     response_id = begin(client)[0].response.id
     with pytest.raises(openai.InternalServerError):
         resume(client, response_id, 3)

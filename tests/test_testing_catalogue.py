@@ -299,7 +299,7 @@ def stage() -> Iterator[tuple[Server, openai.OpenAI]]:
     with (
         Server() as server,
         openai.DefaultHttpxClient(trust_env=False) as http_client,
-        openai.OpenAI(base_url=server.base_url, api_key="x", timeout=0.4, http_client=http_client) as client,
+        openai.OpenAI(base_url=server.base_url, api_key="x", timeout=1.0, http_client=http_client) as client,
     ):
         yield server, client
 

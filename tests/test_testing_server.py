@@ -299,6 +299,23 @@ def test_a_close_ends_the_body_without_its_last_chunk(server: Server) -> None:
         ask(connection).read()
 
 
+def test_a_chunk_that_promises_more_is_unfinished(server: Server) -> None:
+    """`promised` is the size that the chunk says it has."""
+    server.script(Performance((Send(b"data: 1\n\n"), Send(b"half", promised=255), Close())))
+    with closing(connect(server)) as connection:
+        assert ask(connection).fp.read() == b"9\r\ndata: 1\n\n\r\nff\r\nhalf"
+
+
+def test_who_knows_no_chunks_is_sent_none(server: Server) -> None:
+    """A request of HTTP/1.0, as nginx makes it, is answered by a body that ends with the connection."""
+    server.script(Performance((Send(b"data: 1\n\n"), Send(b"half", promised=255), Close())))
+    with closing(connect(server)) as connection:
+        connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"  # type: ignore[attr-defined]
+        response = ask(connection)
+        assert (response.headers["transfer-encoding"], response.headers["connection"]) == (None, "close")
+        assert response.read() == b"data: 1\n\nhalf"
+
+
 def test_a_reset_is_an_rst(server: Server) -> None:
     """`Reset` breaks the connection as a crashed host does."""
     server.script(Performance((Send(b"data: 1\n\n"), Wait(0.05), Reset())))

@@ -9,12 +9,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from . import demo, status
+from . import demo, doctor, replay, run, status
 
 EXIT_CODES: Final = """\
 exit codes:
   0  everything is as it should be
-  1  something is not: a promise was broken, a stream is unguarded
+  1  something is not: a promise was broken, a stream is unguarded or unhealthy
   2  the command was wrong: an unknown name, a bad value
 """
 
@@ -28,7 +28,13 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-COMMANDS: Final[Mapping[str, Command]] = {"demo": demo, "status": status}
+COMMANDS: Final[Mapping[str, Command]] = {
+    "demo": demo,
+    "doctor": doctor,
+    "replay": replay,
+    "run": run,
+    "status": status,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

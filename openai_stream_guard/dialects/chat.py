@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from ..continuation import Continuation
 from ..payload import Payload
 from ..transcript import Diverged, Identity, Key, Piece, Replay, Transcript
-from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive
+from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
 from .choices import NO_REASON, trim_choice, walk
 from .partial import choices_of
 
@@ -31,7 +32,6 @@ class Chat:
     """One attempt at `/chat/completions` or `/completions`."""
 
     reissuable = True
-    numbered = False
     over = False
     missing = False
     resume_after = None
@@ -62,6 +62,34 @@ class Chat:
     def holding(self) -> bool:
         """Some choice has begun a tool call and not finished."""
         return not self._open <= self._finished
+
+    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+        """Those whose one choice has nothing but more text, or more of a call's arguments."""
+        if self.response_id is None:
+            return start
+        end = start
+        channels = transcript.channels
+        try:
+            while end < len(payloads):
+                value: Any = payloads[end].value
+                (choice,) = value["choices"]
+                ((name, text),) = choice["delta"].items()
+                index = choice["index"]
+                if index.__class__ is not int or not text or choice.get("finish_reason") or value.get("error"):
+                    break
+                if text.__class__ is str:
+                    channel = channels[index, name]
+                else:
+                    key, text = _more_arguments(index, name, text)
+                    channel = channels[key]
+                    self._arguments[key].append(text)
+                channel += text.encode("utf-8", "surrogatepass")
+                end += 1
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass  # of another shape, or the first text of its channel
+        transcript.deltas += end - start
+        self._payloads += end - start
+        return end
 
     def read(self, payload: Payload) -> Reading:
         """Sort a payload and name the channels of its text."""
@@ -132,7 +160,7 @@ class Chat:
         """Learn the answer's id. Azure's first chunk carries an empty one."""
         response_id = value.get("id")
         if self.response_id is None and isinstance(response_id, str) and response_id:
-            self.response_id = response_id
+            self.response_id = plain_id(response_id)
             identities += [(("id",), response_id), (("created",), value.get("created"))]
 
     def _no_object(self, payload: Payload) -> Reading:
@@ -238,6 +266,18 @@ class Chat:
             "model": self._asked.model or "",
             "choices": choices_of(transcript, chat=chat),
         }
+
+
+def _more_arguments(index: int, name: str, calls: list[dict[str, Any]]) -> tuple[Key, str]:
+    """Channel and text of a delta that holds nothing but more of one call's arguments."""
+    (call,) = calls
+    ((member, text),) = call["function"].items()
+    place = call["index"]
+    if name != "tool_calls" or member != "arguments" or place.__class__ is not int or len(call) != 2:
+        raise ValueError
+    if text.__class__ is not str or not text:
+        raise ValueError
+    return (index, name, place, "function", member), text
 
 
 def _is_keep_alive(name: object) -> bool:

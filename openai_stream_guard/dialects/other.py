@@ -21,7 +21,6 @@ class Other:
     reissuable = False
     has_finished: Final = False
     holding: Final = False
-    numbered = False
     response_id: str | None = None
     settled = False
     over = False
@@ -34,6 +33,10 @@ class Other:
     def arrange(self, payload: Payload) -> tuple[Payload]:
         """Nothing is known of numbers."""
         return (payload,)
+
+    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+        """Nothing is known of texts."""
+        return start
 
     def read(self, payload: Payload) -> Reading:
         """Everything is an item."""

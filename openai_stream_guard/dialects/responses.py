@@ -10,12 +10,13 @@ delivered events gives the helper's snapshot of the unbroken stream.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 from ..continuation import Continuation
 from ..payload import Payload
 from ..transcript import Diverged, Identity, Key, Piece, Replay, Transcript
 from ..verdicts import Resume
-from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive
+from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
 from .choices import tokens_in
 from .outputs import outputs_of
 from .sequence import Sequence
@@ -23,6 +24,7 @@ from .sequence import Sequence
 _PING = Ping()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_COUNTS = {int, type(None)}
 _PARTS = ("content_index", "summary_index", "annotation_index")
 
 
@@ -30,7 +32,6 @@ class Responses:
     """One attempt at `/responses`, or at one stored response."""
 
     reissuable = True
-    numbered = True
     has_finished = False
 
     def __init__(self, asked: Asked, resume: Resume | None = None, broken: Responses | None = None) -> None:
@@ -67,6 +68,31 @@ class Responses:
         kind = value.get("type") or payload.event
         first = kind in _LIFECYCLE or self._asked.stored_id is not None
         return self._sequence.accept(payload, number if type(number) is int else None, kind, first=first)
+
+    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+        """Deltas of a text that has begun, each with the number that is due."""
+        end = start
+        try:
+            while end < len(payloads):
+                value: Any = payloads[end].value
+                kind, text, number = value["type"], value["delta"], value["sequence_number"]
+                place, part, summary = value["output_index"], value.get("content_index"), value.get("summary_index")
+                if not {place.__class__, part.__class__, summary.__class__} <= _COUNTS:
+                    break
+                if not text or not kind.endswith(".delta") or value.get("error") or value.get("object"):
+                    break
+                channel = transcript.channels[place, part, summary, kind.removesuffix(".delta")]
+                piece = text.encode("utf-8", "surrogatepass")
+                if not self._sequence.follow(number):
+                    break
+                channel += piece
+                transcript.sequence = number
+                end += 1
+        except (AttributeError, KeyError, TypeError):
+            pass  # of another shape, or the first text of its channel
+        transcript.deltas += end - start
+        self._payloads += end - start
+        return end
 
     def read(self, payload: Payload) -> Reading:
         """Sort an event and name the channel of its text."""
@@ -144,8 +170,7 @@ class Responses:
         response = value.get("response")
         if not isinstance(response, dict):
             return []
-        if isinstance(response.get("id"), str):
-            self.response_id = response["id"]
+        self.response_id = plain_id(response.get("id")) or self.response_id
         return [(("response",), {name: part for name, part in response.items() if name != "output"})]
 
     def _note_call(self, kind: str, value: Mapping[str, object]) -> None:

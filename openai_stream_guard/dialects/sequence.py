@@ -32,6 +32,13 @@ class Sequence:
         """Whether later events wait for one that has not come."""
         return bool(self._waiting)
 
+    def follow(self, number: object) -> bool:
+        """Take the very number that is due, where nothing waits; False for any other, of which nothing was taken."""
+        if number.__class__ is not int or number != self._next or self._waiting or self._first is None:
+            return False
+        self._next += 1
+        return True
+
     def accept(self, payload: Payload, number: int | None, kind: object = None, *, first: bool) -> list[Payload]:
         """The events that are due now.
 

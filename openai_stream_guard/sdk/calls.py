@@ -5,6 +5,7 @@ Options are taken as they were before the SDK prepared them, so that a re-issue 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import openai
 
 from ..dialects import Asked
+from ..logs import Listener
 from ..policy import Policy
 from ..polled import finished_response
 from ..verdicts import Reopen, Resume
@@ -30,17 +32,24 @@ class Guarding:
 
 @dataclass(frozen=True)
 class Call:
-    """A streaming request as it was made."""
+    """A streaming request as it was made.
+
+    `send` sends one again. It is the client's own `request`, below what others have wrapped around it: they have begun
+    a span when the request was made, and a second one would wait in vain for somebody to read its stream.
+    """
 
     client: Any
+    send: Callable[..., Any]
     cast_to: Any
     options: Any
     stream_cls: Any
     guarding: Guarding
+    listeners: tuple[Listener, ...] = ()
+    """Who is told what becomes of its stream."""
 
 
-reissuing: ContextVar[bool] = ContextVar("openai_stream_guard_reissuing", default=False)
-"""Set while a request is sent again: it is not to be guarded as one of its own."""
+reissuing: ContextVar[Reopen | None] = ContextVar("openai_stream_guard_reissuing", default=None)
+"""Why a request is being sent again, while it is: then it is not to be guarded as one of its own."""
 
 
 def copy_of(options: Any) -> Any:
@@ -80,24 +89,24 @@ def _number(value: object) -> int | None:
 
 def reissue(call: Call, verdict: Reopen) -> Any:
     """Send a request again; the response that answers it."""
-    token = reissuing.set(True)
+    token = reissuing.set(verdict)
     try:
         options = _options_again(call, verdict)
         if verdict.resume is not None and verdict.resume.poll:
-            return finished_response(call.client.request(object, options))
-        return call.client.request(call.cast_to, options, stream=True, stream_cls=call.stream_cls).response
+            return finished_response(call.send(object, options))
+        return call.send(call.cast_to, options, stream=True, stream_cls=call.stream_cls).response
     finally:
         reissuing.reset(token)
 
 
 async def areissue(call: Call, verdict: Reopen) -> Any:
     """Send a request again; the response that answers it."""
-    token = reissuing.set(True)
+    token = reissuing.set(verdict)
     try:
         options = _options_again(call, verdict)
         if verdict.resume is not None and verdict.resume.poll:
-            return finished_response(await call.client.request(object, options))
-        stream = await call.client.request(call.cast_to, options, stream=True, stream_cls=call.stream_cls)
+            return finished_response(await call.send(object, options))
+        stream = await call.send(call.cast_to, options, stream=True, stream_cls=call.stream_cls)
         return stream.response
     finally:
         reissuing.reset(token)

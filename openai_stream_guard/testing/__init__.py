@@ -1,23 +1,49 @@
 """
-The fault kit: a loopback server that performs OpenAI's streaming endpoints, healthy or broken.
+The fault kit: break the streams of your own tests, whatever serves them; and a server that serves, and breaks, them.
+
+    with faults(cut(after_events=3)):       # the next stream ends early, once; with the guard on or off
+        my_app.summarise()
+
+`cut`, `disconnect`, `stall`, `garble`, `split`, `glue`, `refuse`, `error`, `html`, `gap`, `duplicate` and `slow` make
+faults that are put between the transport and the decoder, of a real server, a mock transport or a cassette. Under
+pytest the fixture `stream_guard`, a `StreamGuard`, plans them.
 
     with Server(answer="text", fault="truncate_clean") as server:
         client = OpenAI(base_url=server.base_url, api_key="none")
 
-`FAULTS` names what can go wrong, `ANSWERS` what there is to say. A `Performance` is one response as a list of
-steps, for what the catalogue does not have; `Server.script` takes them. Standard library only: neither openai
-nor httpx.
+The server performs OpenAI's streaming endpoints over real sockets. `FAULTS` names what can go wrong on the wire,
+`ANSWERS` what there is to say. A `Performance` is one response as a list of steps, for what the catalogue does not
+have; `Server.script` takes them. Importing this needs the standard library only: neither openai nor httpx.
 """
 
 from __future__ import annotations
 
 from .answer import Answer, Frame, Take
 from .answers import ANSWERS, take_answer
+from .captured import captured
 from .catalogue import FAULTS, Fault, find_fault
+from .fixture import StreamGuard
 from .habits import Habits
+from .injection import Faults, Injection
+from .injection.kinds import (
+    cut,
+    disconnect,
+    duplicate,
+    error,
+    gap,
+    garble,
+    glue,
+    html,
+    refuse,
+    slow,
+    split,
+    stall,
+)
 from .performance import Close, End, Performance, Raw, Repeat, Reset, Send, Wait, healthy, replying, streaming
 from .promises import Equal, Outcome, Promise, Raises, Whole
+from .rehearsal import faults
 from .script import Request
+from .sent import SentRequest
 from .server import Server
 
 __all__ = [
@@ -28,8 +54,10 @@ __all__ = [
     "End",
     "Equal",
     "Fault",
+    "Faults",
     "Frame",
     "Habits",
+    "Injection",
     "Outcome",
     "Performance",
     "Promise",
@@ -39,13 +67,29 @@ __all__ = [
     "Request",
     "Reset",
     "Send",
+    "SentRequest",
     "Server",
+    "StreamGuard",
     "Take",
     "Wait",
     "Whole",
+    "captured",
+    "cut",
+    "disconnect",
+    "duplicate",
+    "error",
+    "faults",
     "find_fault",
+    "gap",
+    "garble",
+    "glue",
     "healthy",
+    "html",
+    "refuse",
     "replying",
+    "slow",
+    "split",
+    "stall",
     "streaming",
     "take_answer",
 ]

@@ -48,8 +48,17 @@ def text(take: Take) -> Chunks:
 
 def tool_calls(take: Take) -> Chunks:
     """Two parallel tool calls, their arguments in several deltas."""
+    return _calling(take, ("get_weather", "Zürich"), ("get_timetable", "東京 🚋"))
+
+
+def one_call(take: Take) -> Chunks:
+    """One tool call, its arguments in several deltas."""
+    return _calling(take, ("get_weather", "Zürich"))
+
+
+def _calling(take: Take, *wanted: tuple[str, str]) -> Chunks:
     calls = []
-    for index, (name, city) in enumerate([("get_weather", "Zürich"), ("get_timetable", "東京 🚋")]):
+    for index, (name, city) in enumerate(wanted):
         function = {"name": name, "arguments": ""}
         calls.append({"index": index, "id": take.id("call_"), "type": "function", "function": function})
         arguments = compact({"city": take.say(city), "unit": "celsius", "days": [1, 2, 3]})
@@ -161,7 +170,7 @@ def huge(take: Take) -> Chunks:
     return chunks
 
 
-_USUAL = (text, tool_calls, function_call, n2, reasoning, refusal, logprobs, usage)
+_USUAL = (text, tool_calls, one_call, function_call, n2, reasoning, refusal, logprobs, usage)
 _ODD = (length, content_filter, azure, compatible, merged_finish, separators, huge)
 CHAT: Final[Mapping[str, Callable[[Take], Chunks]]] = {build.__name__: build for build in _USUAL + _ODD}
 

@@ -28,6 +28,8 @@ class Incoming:
     path: str
     headers: dict[str, str]
     body: bytes
+    chunks: bool = True
+    """Whether whoever asked knows chunks, which HTTP/1.0 does not; nginx speaks it to its upstreams unless told."""
 
 
 class Gone(Exception):
@@ -56,9 +58,9 @@ class Connection:
         """The next request. Raises `Gone` when the client sends no more."""
         line = self._reader.readline(65_537)
         match line.decode("latin-1").split():
-            case [method, path, _version]:
+            case [method, path, version]:
                 headers = {name.lower(): value for name, value in http.client.parse_headers(self._reader).items()}
-                return Incoming(method, path, headers, self._read_body(headers))
+                return Incoming(method, path, headers, self._read_body(headers), version != "HTTP/1.0")
         raise Gone
 
     def _read_body(self, headers: Mapping[str, str]) -> bytes:
@@ -75,12 +77,13 @@ class Connection:
         self._reader.readline()  # the line that ends the last chunk; nobody sends trailers
         return b"".join(parts)
 
-    def perform(self, performance: Performance, headers: Iterable[tuple[str, str]]) -> None:
+    def perform(self, performance: Performance, headers: Iterable[tuple[str, str]], *, chunks: bool = True) -> None:
         """Give the performance. Raises `Gone` when the connection can serve no further request."""
+        framing = "close" if performance.framing == "chunked" and not chunks else performance.framing
         reason = http.client.responses.get(performance.status, "Unknown")
         lines = [f"HTTP/1.1 {performance.status} {reason}"]
         lines += [f"{name}: {value}" for name, value in (*performance.headers, *headers)]
-        match performance.framing:
+        match framing:
             case "chunked":
                 lines.append("transfer-encoding: chunked")
             case "length":
@@ -88,16 +91,17 @@ class Connection:
             case "close":
                 lines.append("connection: close")
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        ended = self._steps(performance.steps, chunked=performance.framing == "chunked")
-        if not ended or performance.framing == "close":
+        ended = self._steps(performance.steps, chunked=framing == "chunked")
+        if not ended or framing == "close":
             raise Gone
 
     def _steps(self, steps: Iterable[Step], *, chunked: bool) -> bool:
         """Take the steps; True when the last one ended the body, so that the connection may be used again."""
         for step in steps:
             match step:
-                case Send(data) if chunked and data:  # an empty chunk would be the last one
-                    self._socket.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+                case Send(data, promised) if chunked and data:  # an empty chunk would be the last one
+                    ending = b"\r\n" if promised is None else b""
+                    self._socket.sendall(b"%x\r\n%b%b" % (promised or len(data), data, ending))
                 case Send(data) | Raw(data):
                     self._socket.sendall(data)
                 case Wait(seconds):

@@ -21,9 +21,13 @@ SOUND_BODY: Final = (("content-type", "audio/mpeg"),)
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write a part of the body: one HTTP chunk where the framing is chunked, and always one write."""
+    """Write a part of the body: one HTTP chunk where the framing is chunked, and always one write.
+
+    With `promised` that chunk is to have so many bytes, more than the data: it is left unfinished.
+    """
 
     data: bytes
+    promised: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,9 @@ class Performance:
     """
     One response.
 
-    `framing` says how the body is delimited: in chunks, by a `content-length`, or by the end of the
-    connection. `length` is the content-length promised; None promises as many bytes as the steps send. A
-    performance that ends in neither `End`, `Close` nor `Reset` is closed.
+    `framing` says how the body is delimited: in chunks, by a `content-length`, or by the end of the connection, which
+    also ends what was to come in chunks where the request is one of HTTP/1.0. `length` is the content-length promised;
+    None promises as many bytes as the steps send. Without `End`, `Close` or `Reset` it is closed after the last step.
     """
 
     steps: tuple[Step, ...]

@@ -91,6 +91,11 @@ def function_calls(take: Take) -> list[Json]:
     return _life(take, [_weather(take, index, name, city) for index, (name, city) in enumerate(calls)])
 
 
+def one_call(take: Take) -> list[Json]:
+    """One function call, its arguments in several deltas."""
+    return _life(take, [_weather(take, 0, "get_weather", "Zürich")])
+
+
 def reasoned(take: Take) -> list[Json]:
     """A reasoning item with a summary of two parts, then the message."""
     thought = reasoning(take, 0, take.say(REASONING), take.say("Then 東京; enough."))
@@ -127,6 +132,8 @@ def incomplete(take: Take) -> list[Json]:
 RESPONSES: Final[Mapping[str, Callable[[Take], list[Json]]]] = {
     "text": text,
     "function_call": function_calls,
+    "one_call": one_call,
+    "tool_calls": function_calls,  # as chat calls it
     "reasoning": reasoned,
     "refusal": refused,
     "several": several,

@@ -42,6 +42,8 @@ class Server:
     or fault, and on entering `OSError` for a port in use.
     """
 
+    _connection: type[Connection] = Connection  # what speaks HTTP
+
     def __init__(
         self,
         *,
@@ -148,7 +150,7 @@ class Server:
                 peer.close()
                 return
             self.connections += 1
-            connection = Connection(peer)
+            connection = self._connection(peer)
             self._open.add(connection)
             arguments = (connection, self.connections)
             thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
@@ -158,8 +160,9 @@ class Server:
     def _serve(self, connection: Connection, number: int) -> None:
         try:
             while True:
-                request, performance = self._script.perform(connection.read_request(), number)
-                connection.perform(performance, [("x-request-id", request.request_id)])
+                incoming = connection.read_request()
+                request, performance = self._script.perform(incoming, number)
+                connection.perform(performance, [("x-request-id", request.request_id)], chunks=incoming.chunks)
         except (Gone, OSError):
             pass  # the connection is over; a client that expects more sees it on its own side
         except Exception as error:

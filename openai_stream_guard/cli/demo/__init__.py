@@ -15,9 +15,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...testing import Outcome, Server, find_fault
+from ..terminal import BOLD, paint
 from .listener import listen, new_client
 from .rows import MAX_RETRIES, ROWS, Row
-from .table import Result, heading, line, paint, summary
+from .table import Result, heading, line, summary
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -83,7 +84,7 @@ def play(groups: Mapping[str, Iterable[Row]], guard: Guard) -> int:
             for title, rows in groups.items():
                 for number, row in enumerate(rows):
                     if number == 0:
-                        print(f"\n  {paint(title, '1')}")
+                        print(f"\n  {paint(title, BOLD)}")
                     results.append(stage.play(row))
                     print(line(results[-1]), flush=True)
     finally:

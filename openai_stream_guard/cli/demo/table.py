@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from typing import Final
 
 from ...testing import Outcome, Raises
+from ..terminal import BOLD, GREEN, RED, paint
 from .rows import Row
 
 HEADINGS: Final = ("fault", "SDK alone", "guarded", "promised", "requests", "s")
@@ -16,9 +15,6 @@ LEGEND: Final = (
     "Characters delivered/expected, and what was wrong. `after 6`: the fault strikes after six events.\n"
     "`X`: a promise was broken. Requests and seconds are those of the guarded stream."
 )
-GREEN: Final = "32"
-RED: Final = "31"
-BOLD: Final = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +38,6 @@ class Result:
     def kept(self) -> bool:
         """Whether the guarded stream came to what was promised."""
         return self.row.promise.kept(self.guarded, self.reference)
-
-
-def paint(text: str, colour: str) -> str:
-    """The text in a colour where a person sees it on a terminal, and plain elsewhere (https://no-color.org)."""
-    seen = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    return f"\x1b[{colour}m{text}\x1b[0m" if seen else text
 
 
 def heading() -> str:

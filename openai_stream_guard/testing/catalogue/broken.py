@@ -84,7 +84,7 @@ def truncate_content_length(answer: Answer, at: int) -> Performance:
 def fin_mid_chunk(answer: Answer, at: int) -> Performance:
     """The connection closes in the middle of a chunk."""
     part = answer.encode()[at]
-    return up_to(answer, at, Raw(b"%x\r\n%b" % (len(part), part[: len(part) // 2])), Close())
+    return up_to(answer, at, Send(part[: len(part) // 2], promised=len(part)), Close())
 
 
 @fault(RECOVERED, verdict="disconnected")

@@ -1,0 +1,135 @@
+"""What is wrapped of the SDK, whether a release still has it, and how a request is learnt on its way."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import openai
+import wrapt
+
+from ..logs import listeners
+from .calls import Call, Guarding, asks_for_speech, copy_of, reissuing
+from .streams import KEY, Binding, aiter_events, bind, iter_events
+
+_ANSWERED = ("cast_to", "options", "response", "stream", "stream_cls")
+SEAMS = (
+    ("openai._base_client", "SyncAPIClient", "request", ("cast_to", "options", "stream", "stream_cls")),
+    ("openai._base_client", "AsyncAPIClient", "request", ("cast_to", "options", "stream", "stream_cls")),
+    ("openai._base_client", "SyncAPIClient", "_process_response", _ANSWERED),
+    ("openai._base_client", "AsyncAPIClient", "_process_response", _ANSWERED),
+    ("openai._streaming", "Stream", "_iter_events", ("self",)),
+    ("openai._streaming", "AsyncStream", "_iter_events", ("self",)),
+)
+"""What is wrapped: module, class, method, and the parameters it must have."""
+
+RESPONSES_HELPERS = "openai.lib.streaming.responses._responses"
+"""Where `ResponseStream` and `AsyncResponseStream` are, which take the keyword `raw_stream`."""
+
+
+_call: ContextVar[Call | None] = ContextVar("openai_stream_guard_call", default=None)
+
+
+def missing_seams() -> list[str]:
+    """What this SDK release lacks of what the guard leans on, in words; empty where all is well."""
+    missing = []
+    for module, owner, method, parameters in SEAMS:
+        function = getattr(getattr(importlib.import_module(module), owner, None), method, None)
+        if function is None:
+            missing.append(f"{module}.{owner}.{method}")
+            continue
+        known = inspect.signature(function).parameters
+        missing += [f"{module}.{owner}.{method}({name})" for name in parameters if name not in known]
+    return missing
+
+
+def patch(guarding: Callable[[], Guarding | None]) -> None:
+    """Wrap the seams, once for the life of the process; `guarding` says for each request whether to guard it."""
+
+    def learn(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = _learn(guarding, wrapped, client, args, kwargs)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        token = _call.set(call)
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            _call.reset(token)
+
+    def alearn(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = _learn(guarding, wrapped, client, args, kwargs)
+        return wrapped(*args, **kwargs) if call is None else _await_learning(call, wrapped(*args, **kwargs))
+
+    def learn_late(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Serves both colours: it only leaves word, and returns what the wrapped method returns.
+        if (kwargs.get("stream") or asks_for_speech(kwargs["options"])) and not reissuing.get():
+            call = _call.get() or _learn_late(guarding(), client, kwargs)
+            if call is not None:
+                bind(call, kwargs)
+        return wrapped(*args, **kwargs)
+
+    wrappers: tuple[Callable[..., Any], ...] = (learn, alearn, learn_late, learn_late, iter_events, aiter_events)
+    for (module, owner, method, _), wrapper in zip(SEAMS, wrappers, strict=True):
+        wrapt.wrap_function_wrapper(module, f"{owner}.{method}", wrapper)
+    wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
+
+
+def _wrap_helpers(module: Any) -> None:
+    """Learn which streams the `responses.stream()` helper reads; a release without it needs no telling."""
+    for helper in ("ResponseStream", "AsyncResponseStream"):
+        if hasattr(module, helper):
+            wrapt.wrap_function_wrapper(module, f"{helper}.__init__", _note_helper)
+
+
+def _note_helper(wrapped: Callable[..., Any], helper: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    binding = getattr(kwargs.get("raw_stream"), "response", None)
+    binding = None if binding is None else binding.extensions.get(KEY)
+    if isinstance(binding, Binding):
+        binding.one_identity = True
+    return wrapped(*args, **kwargs)
+
+
+async def _await_learning(call: Call, request: Any) -> Any:
+    token = _call.set(call)
+    try:
+        return await request
+    finally:
+        _call.reset(token)
+
+
+def _learn(
+    guarding: Callable[[], Guarding | None],
+    wrapped: Callable[..., Any],
+    client: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Call | None:
+    if reissuing.get():
+        return None
+    how = guarding()
+    if how is None:
+        return None
+    given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+    if not (given.get("stream") or asks_for_speech(given["options"])):
+        return None
+    options, told = copy_of(given["options"]), listeners(how.policy.on_event)
+    return Call(client, wrapped, given["cast_to"], options, given.get("stream_cls"), how, told)
+
+
+def _learn_late(how: Guarding | None, client: Any, asked: Mapping[str, Any]) -> Call | None:
+    """What an answered request asked for, where it did not come by our wrapper around `request`.
+
+    So it is where somebody had kept the SDK's own `request`, and put it or a wrapper of theirs on the client or its
+    class. The options are prepared by then, so that a re-issue has the credentials of the first request.
+    """
+    if how is None:
+        return None
+    base = openai._base_client
+    owner = base.SyncAPIClient if isinstance(client, base.SyncAPIClient) else base.AsyncAPIClient
+    send = partial(owner.request, client)
+    options, told = copy_of(asked["options"]), listeners(how.policy.on_event)
+    return Call(client, send, asked["cast_to"], options, asked["stream_cls"], how, told)

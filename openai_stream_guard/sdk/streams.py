@@ -1,0 +1,175 @@
+"""A guarded stream: what its response knows of the guard, and what decodes it in place of the SDK's own decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import openai
+
+from .. import timing
+from ..capture import captured_session
+from ..drivers import adrive, drive
+from ..exchange import AsyncExchange, SyncExchange
+from ..hosts import Hosts
+from ..logs import publish, publish_raw
+from ..masking import identifier
+from ..notices import FaultSeen, Notice, StreamReport
+from ..raw import leave_reads, watch_reads
+from ..session import Session
+from ..transport import clocks_for, credentials_of
+from ..verdicts import Reopen
+from .calls import Call, areissue, asked_of, reissue
+
+KEY = "openai_stream_guard"
+"""Under this name the `extensions` of a response say how it is guarded."""
+
+HOSTS = Hosts()
+"""What this process has learnt about servers."""
+
+session_for: Callable[..., Session] | None = None
+"""Set while `doctor` looks on: makes the session of a stream. It is first given what tells the response's head."""
+
+
+@dataclass
+class Binding:
+    """What a response knows about the guard."""
+
+    call: Call
+    retries_taken: int
+    session: Session | None = None
+    head: tuple[str, Mapping[str, str]] = ("", MappingProxyType({}))
+    """HTTP version and headers of the response that is read now."""
+    one_identity: bool = False
+    """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
+
+
+def bind(call: Call, kwargs: dict[str, Any]) -> None:
+    """Leave word with a response of how it is guarded."""
+    response, binding = kwargs["response"], Binding(call, kwargs.get("retries_taken") or 0)
+    response.extensions[KEY] = binding
+    watch_reads(response, partial(_open_session, binding, raw=True), enforce=not call.guarding.observe)
+
+
+def iter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any) -> Any:
+    binding = _binding_of(stream)
+    if binding is None:
+        return wrapped(*args, **kwargs)
+    session = _open_session(binding, stream.response)
+    worded = partial(_worded, stream.response.request)
+    exchange = SyncExchange(stream.response, session, partial(_reissue, binding), worded=worded)
+    return exchange.read_by(drive(session, exchange))
+
+
+def aiter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any) -> Any:
+    binding = _binding_of(stream)
+    if binding is None:
+        return wrapped(*args, **kwargs)
+    session = _open_session(binding, stream.response)
+    worded = partial(_worded, stream.response.request)
+    exchange = AsyncExchange(stream.response, session, partial(_areissue, binding), worded=worded)
+    return exchange.read_by(adrive(session, exchange))
+
+
+def _reissue(binding: Binding, verdict: Reopen) -> Any:
+    response = reissue(binding.call, verdict)
+    binding.head = response.http_version, response.headers
+    return response
+
+
+async def _areissue(binding: Binding, verdict: Reopen) -> Any:
+    response = await areissue(binding.call, verdict)
+    binding.head = response.http_version, response.headers
+    return response
+
+
+def _worded(request: Any, error: Exception) -> Exception | None:
+    """What this release makes of a transport's exception: since 3.14 one of its own, before that nothing."""
+    for group, kind in (
+        ("timeout_exceptions", openai.APITimeoutError),
+        ("request_exceptions", openai.APIConnectionError),
+    ):
+        exceptions = getattr(openai._streaming, group, None)
+        if exceptions is not None and isinstance(error, exceptions()):
+            return kind(request=request)
+    return None
+
+
+def _binding_of(stream: Any) -> Binding | None:
+    """How a stream is to be decoded; None where the SDK is to do it.
+
+    That is a stream whose request was not seen, one that is only observed, and one whose decoder was replaced.
+    """
+    response = stream.response
+    binding = response.extensions.get(KEY)
+    if not isinstance(binding, Binding):
+        return None
+    decoder = getattr(stream, "_decoder", None)
+    if decoder is not None and type(decoder) is not openai._streaming.SSEDecoder:
+        response.extensions.pop(KEY)
+        leave_reads(response)
+        return None
+    if binding.call.guarding.observe:
+        return None
+    leave_reads(response)
+    return binding
+
+
+def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Session:
+    """A session for a response.
+
+    Args:
+        raw: its bytes are handed on as they are, so that nothing can be asked for again.
+    """
+    call, policy = binding.call, binding.call.guarding.policy
+    if raw:
+        policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
+
+    def notify(notice: Notice) -> None:
+        publish(notice, call.listeners)
+        if policy.log_raw and isinstance(notice, FaultSeen) and binding.session is not None:
+            publish_raw(binding.session.raw_tail, known)
+
+    binding.head = response.http_version, response.headers
+    known, retries = credentials_of(response.request), policy.max_retries
+    new_session: Callable[..., Session] = Session
+    if session_for is not None:
+        new_session = partial(session_for, lambda: binding.head, credentials=known)
+    elif policy.capture is not None:
+        new_session = partial(captured_session, policy.capture, lambda: binding.head, credentials=known)
+    binding.session = new_session(
+        asked_of(call, response, one_identity=binding.one_identity),
+        policy,
+        HOSTS,
+        now=timing.current.clock(),
+        max_retries=call.options.get_max_retries(call.client.max_retries) if retries is None else retries,
+        clocks=clocks_for(response, policy.first_event_timeout, policy.idle_timeout),
+        requests=1 + binding.retries_taken,
+        status=response.status_code,
+        request_id=identifier(response.headers.get("x-request-id"), known),
+        headers=response.headers,
+        jitter=timing.current.jitter,
+        notify=notify,
+    )
+    return binding.session
+
+
+def report_of(handed_out: Any) -> StreamReport | None:
+    """The report of a stream, helper stream or raw response; None where it is not guarded."""
+    for response in _responses_in(handed_out):
+        binding = getattr(response, "extensions", {}).get(KEY)
+        if isinstance(binding, Binding):
+            return StreamReport("open") if binding.session is None else binding.session.report()
+    return None
+
+
+def _responses_in(handed_out: Any) -> Iterator[Any]:
+    yield handed_out
+    for name in ("response", "http_response", "_response", "_raw_stream"):
+        held = getattr(handed_out, name, None)
+        if held is not None:
+            yield held
+            yield getattr(held, "response", None)

@@ -1,0 +1,1 @@
+"""What the guard costs: a command, `python -m tests.benchmark`."""

@@ -1,0 +1,90 @@
+"""Streams for the doctor that need no network: what came when, as a recording made by the session itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from openai_stream_guard.dialects import Asked
+from openai_stream_guard.evidence import Ending
+from openai_stream_guard.examination import Stream, examined, unanswered
+from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.policy import Policy
+from openai_stream_guard.recorder import RecordedSession
+from openai_stream_guard.recording import Capture, Recording
+from openai_stream_guard.recording import Ending as Ended
+from openai_stream_guard.verdicts import Clocks, Trouble
+
+from .simulated import CHAT
+
+CHUNKED = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+SECRET = "tramway"
+"""What every answer says, and no report may."""
+DONE = b"data: [DONE]\n\n"
+
+
+def chunk(finish: str | None = None, **delta: object) -> bytes:
+    """One event of a chat."""
+    choice = {"index": 0, "delta": delta or {"content": SECRET}, "finish_reason": finish}
+    return b"data: " + json.dumps({"id": "c", "choices": [choice]}).encode() + b"\n\n"
+
+
+STOP = chunk("stop", content="")
+WORDS = [chunk()] * 20
+Reads = Sequence[tuple[float, bytes]]
+
+
+def paced(parts: Sequence[bytes], pause: float = 0.1) -> Reads:
+    """Each part a read, at equal times."""
+    return [(round(pause * number, 6), part) for number, part in enumerate(parts, 1)]
+
+
+HEALTHY = paced([*WORDS, STOP, DONE])
+
+
+def recorded(
+    reads: Reads,
+    end: Literal["body", "left"] | Ending = "body",
+    *,
+    headers: Mapping[str, str] = CHUNKED,
+    version: str = "HTTP/1.1",
+    asked: Asked = CHAT,
+    end_at: float | None = None,
+) -> Capture:
+    """What is recorded of these reads. `end` says how they end: an `Ending` by an error of the transport."""
+    session = RecordedSession(
+        asked,
+        Policy(recovery=(), retry_budget=None),
+        Hosts(),
+        now=0.0,
+        max_retries=0,
+        clocks=Clocks(read=600.0),
+        status=200,
+        head=lambda: (version, headers),
+        headers=headers,
+    )
+    for at, data in reads:
+        if session.verdict is None:
+            session.receive(data, at)
+    now = end_at if end_at is not None else (reads[-1][0] if reads else 0.0)
+    if session.verdict is None:
+        if end == "left":
+            session.abandon(now)
+        elif end == "body":
+            session.end(now)
+        else:
+            session.fail(Trouble("stalled" if end == "timeout" else "disconnected", "it broke", ending=end), now)
+    return session.capture
+
+
+def seen(reads: Reads, *arguments: object, headers_at: float = 0.0, **options: object) -> Stream:
+    """The same, examined."""
+    (stream,) = examined(recorded(reads, *arguments, **options), "t", headers_at=headers_at)  # type: ignore[arg-type]
+    return stream
+
+
+def refused(status: int | None, **headers: str) -> Stream:
+    """A request that got no stream."""
+    recording = Recording(0.0, None, "auto", status, None, headers=headers, ending=Ended(1.5, "transport"))
+    return unanswered("t", recording, "nothing came within 1 s")

@@ -1,0 +1,1 @@
+"""Applications that use the SDK, and their tests, as users would write them."""

@@ -1,0 +1,1 @@
+"""Frameworks on top of the SDK under broken streams, unguarded and guarded: `python -m tests.frameworks`."""

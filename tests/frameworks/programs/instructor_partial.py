@@ -1,0 +1,14 @@
+import instructor
+from pydantic import BaseModel
+
+
+class Forecast(BaseModel):
+    city: str
+    unit: str = "kelvin"
+    days: list[int] = []
+
+
+client = instructor.from_provider("openai/gpt-5.2")
+question = [{"role": "user", "content": "What is the weather in Zürich?"}]
+for forecast in client.create_partial(response_model=Forecast, messages=question):
+    print(forecast.model_dump_json())

@@ -1,0 +1,18 @@
+import asyncio
+
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from weather import get_weather
+
+
+async def main():
+    model = ChatOpenAI(model="gpt-5.2", use_responses_api=True).bind_tools([get_weather])
+    message = None
+    async for chunk in model.astream("What is the weather in Zürich?"):
+        print(chunk.text, end="")
+        message = chunk if message is None else message + chunk
+    for call in message.tool_calls:
+        await tool(get_weather).ainvoke(call)
+
+
+asyncio.run(main())

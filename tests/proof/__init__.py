@@ -1,0 +1,10 @@
+"""The proof: commands that try the promise on more streams than a test can, and print what they found.
+
+    python -m tests.proof.cuts         every byte of every recorded stream, six kinds of damage, every way of recovery
+    python -m tests.proof.fuzz         bytes that no server sends
+    python -m tests.proof.outages      a million streams in simulated time, through six kinds of bad weather
+    python -m tests.proof.soak         thousands of real connections on loopback
+
+Each prints its figures, its seed and the time it took, exits with 1 on any exception to the law, and has a `--quick`
+slice, which `tests/test_proof_*.py` runs with the suite.
+"""

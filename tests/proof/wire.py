@@ -1,0 +1,175 @@
+"""A network in memory between the drivers and the recorded server: no SDK, no socket, a clock that waits move."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from openai_stream_guard.drivers import adrive, drive
+from openai_stream_guard.evidence import NO_HEADERS
+from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.session import Session
+from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen, Trouble
+
+from ..simulated import GaveUp
+from .damage import Damaged
+from .law import Seen
+from .recorded import HOST, POLICIES, Stream, Way
+
+_T = TypeVar("_T")
+CLOCKS = Clocks(first_event=10.0, idle=10.0)
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class Wire:
+    """The exchange of a blocking driver. The first response is damaged, those to re-issues are healthy."""
+
+    status = 200
+    request_id = None
+    headers = NO_HEADERS
+    abandoned = False
+
+    def __init__(self, first: Damaged, again: Callable[[Reopen], Damaged | None]) -> None:
+        self.now = 0.0
+        self.requests = 0
+        self.open = 0
+        self.before_reissue = 0
+        self.items: list[Any] = []
+        """What the consumer has."""
+        self._again = again
+        self._answer(first)
+
+    def _answer(self, response: Damaged | None) -> None:
+        self.requests += 1
+        if response is None:
+            raise ConnectionRefusedError
+        self._reads, self._end = iter(response.reads), response.end
+        self.open += 1
+
+    def clock(self) -> float:
+        """Simulated seconds."""
+        return self.now
+
+    def read(self) -> bytes:
+        """The next bytes, or how the body ends."""
+        data = next(self._reads, None)
+        if data is not None:
+            return data
+        match self._end:
+            case "clean":
+                raise StopIteration
+            case "reset":
+                raise ConnectionResetError
+            case "silence":
+                self.now += CLOCKS.idle
+                raise TimeoutError
+        self.now += 4.0
+        return KEEP_ALIVE
+
+    def close(self) -> None:
+        """Close the response that is open, if any is."""
+        self.open = 0
+
+    release = close
+
+    def drain(self) -> None:
+        """Nothing is reused here."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self.now += seconds
+
+    def reopen(self, verdict: Reopen) -> None:
+        """Ask again."""
+        assert self.open == 0, "the broken response has to be closed first"
+        self.before_reissue = len(self.items)
+        self._answer(self._again(verdict))
+
+    def trouble(self, error: Exception) -> Trouble | None:
+        """What the network's exceptions mean; no other one is expected."""
+        match error:
+            case TimeoutError():
+                return Trouble("stalled", "nothing came", error, ending="timeout")
+            case ConnectionResetError():
+                return Trouble("disconnected", "reset", error, ending="reset")
+        return None
+
+    def refusal(self, error: Exception) -> Refusal:
+        """The server knows no such response. (Any other exception is one of ours.)"""
+        if not isinstance(error, ConnectionRefusedError):
+            raise error
+        return Refusal(retryable=False, status=404)
+
+    def error(self, session: Session, verdict: GiveUp) -> Exception:
+        """The typed error's stand-in; what it is made of is made."""
+        session.dialect.partial_text(session.transcript)
+        session.dialect.partial(session.transcript)
+        return GaveUp(verdict)
+
+
+class AsyncWire:
+    """The same for the asynchronous driver."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wire, name)
+
+    async def read(self) -> bytes:
+        """The next bytes, or how the body ends."""
+        try:
+            return self._wire.read()
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def close(self) -> None:
+        """Close the response that is open, if any is."""
+        self._wire.close()
+
+    release = close
+
+    async def drain(self) -> None:
+        """Nothing is reused here."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._wire.sleep(seconds)
+
+    async def reopen(self, verdict: Reopen) -> None:
+        """Ask again."""
+        self._wire.reopen(verdict)
+
+
+def see(stream: Stream, way: Way, colour: str, first: Damaged, again: Callable[[Reopen], Damaged | None]) -> Seen:
+    """What a consumer gets of a damaged stream, straight from a driver."""
+    hosts = Hosts()
+    hosts.saw_finish(HOST, stream.path, "m")  # as after the first stream in a process
+    session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
+    wire = Wire(first, again)
+    error: Exception | None = None
+    try:
+        if colour == "sync":
+            wire.items.extend(event.value for event in drive(session, wire) if not event.is_done)
+        else:
+            finished(_collect(session, wire))
+    except Exception as raised:
+        error = raised
+    if wire.open:
+        error = AssertionError("a response was left open")
+    return Seen(wire.items, error, isinstance(error, GaveUp), session.outcome, wire.requests)
+
+
+async def _collect(session: Session, wire: Wire) -> None:
+    async for event in adrive(session, AsyncWire(wire)):
+        if not event.is_done:
+            wire.items.append(event.value)
+
+
+def finished(coroutine: Awaitable[_T]) -> _T:
+    """The result of a coroutine that never has to wait."""
+    try:
+        coroutine.__await__().send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits for something")

@@ -1,0 +1,56 @@
+"""What the server behind a proxy does, most of it half way through an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openai_stream_guard.testing import FAULTS, Answer, Performance, Send, Server, Take, Wait, healthy, take_answer
+from openai_stream_guard.testing.performance import End
+
+ANSWER: Answer = take_answer("chat", "text", Take(1))
+TEXT = str(ANSWER.plain["choices"][0]["message"]["content"])
+HALF = len(ANSWER.frames) // 2
+
+SHORT = 1.0
+"""Seconds after which a proxy gives up, where it is told to give up soon."""
+PATIENCE = 2.5
+"""Seconds that a client waits for a byte where the server goes silent, and a proxy may give up before it does."""
+PACE = 0.15
+"""Seconds between the events of a server that takes its time, so that the answer takes longer than `SHORT`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that the server does, and how the README calls it."""
+
+    name: str
+    performance: Performance
+    timeout: float = 10.0
+    """Seconds that the client waits for a byte."""
+
+    def prepare(self, server: Server, times: int = 1) -> None:
+        """Let it happen to the next requests, so many of them; those behind are answered well."""
+        server.reset()
+        server.script(*[self.performance] * times, *[healthy(ANSWER)] * 4)
+
+
+def _broken(name: str, fault: str, **options: float) -> Case:
+    return Case(name, FAULTS[fault].perform(ANSWER, HALF), **options)
+
+
+def _paced() -> Performance:
+    steps = [step for part in ANSWER.encode() for step in (Send(part), Wait(PACE))]
+    return Performance((*steps, End()))
+
+
+HEALTHY = Case("is healthy", healthy(ANSWER))
+PACED = Case("takes its time", _paced())
+ENDS = _broken("ends early, in good order", "truncate_clean")
+CLOSES = _broken("closes in the middle of a chunk", "fin_mid_chunk")
+RESETS = _broken("resets the connection", "rst")
+SILENT = _broken("goes silent", "stall", timeout=PATIENCE)
+
+BROKEN = (ENDS, CLOSES, RESETS, SILENT)
+"""What is done to a program; healthy streams are compared item by item."""
+EXAMINED = (PACED, CLOSES, SILENT)
+"""What the doctor meets."""

@@ -1,0 +1,63 @@
+"""Captures for tests that need no network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from openai_stream_guard.dialects import Asked
+from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.policy import Policy
+from openai_stream_guard.recorder import RecordedSession
+from openai_stream_guard.recording import Capture
+from openai_stream_guard.verdicts import Clocks, Reopen, Trouble
+
+from .simulated import CHAT, Response
+
+NO_BUDGET = Policy(retry_budget=None, backoff_initial=0.0)
+
+
+def record(
+    responses: Iterable[Response],
+    policy: Policy = NO_BUDGET,
+    *,
+    asked: Asked = CHAT,
+    clocks: Clocks = Clocks(),  # noqa: B008 - frozen
+    hosts: Hosts | None = None,
+    started: float = 1000.0,
+) -> Capture:
+    """What is recorded of a stream that gets these responses."""
+    now = started
+    session = RecordedSession(
+        asked,
+        policy,
+        hosts or Hosts(),
+        now=now,
+        max_retries=9,
+        clocks=clocks,
+        head=lambda: ("HTTP/1.1", {"server": "x"}),
+    )
+    for response in responses:
+        if isinstance(session.verdict, Reopen):
+            now += 0.25
+            session.reopened(session.verdict, 200, "req", now)
+        for data in response.reads:
+            if session.verdict is None:
+                now += response.pause
+                session.receive(data, now)
+        if session.verdict is None:
+            now += response.pause
+            if response.end == "clean":
+                session.end(now)
+            else:
+                session.fail(Trouble("disconnected", "reset", ConnectionResetError()), now)
+    return session.capture
+
+
+def a_capture(reads: Sequence[bytes] = (b'data: {"choices": []}\n\n', b"\xff"), **options: Any) -> Capture:
+    """Some capture of a stream that broke."""
+    return record([Response(reads, pause=0.125)], NO_BUDGET.replace(recovery=()), **options)
+
+
+NEVER = Clocks(math.inf, math.inf)

@@ -1,0 +1,102 @@
+"""The law: what an event costs does not depend on how many came before it, nor a byte on the size of the reads.
+
+Counted in bytecode instructions, which are the same on every machine; what C does inside one (copying, searching) shows
+in `python -m tests.benchmark`, which takes the time of large bodies.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from openai_stream_guard.dialects import Asked
+from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.policy import Policy
+from openai_stream_guard.session import Session
+from openai_stream_guard.verdicts import Reopen, Trouble
+
+from .benchmark.bodies import PATHS, READS, reads
+
+
+def operations(work: Callable[[], object]) -> int:
+    """How many bytecode instructions some work takes."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def session(shape: str, **policy: Any) -> Session:
+    """A stream of this shape."""
+    asked = Asked("post", PATHS[shape], "host", {"model": "m"})
+    return Session(asked, Policy(retry_budget=None, **policy), Hosts(), now=0.0, max_retries=1)
+
+
+def received(to: Session, parts: list[bytes]) -> int:
+    """What it takes to receive a whole answer."""
+
+    def work() -> None:
+        for part in parts:
+            to.receive(part, 0.0)
+
+    taken = operations(work)
+    assert to.outcome != "open"
+    return taken
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("shape", PATHS)
+def test_each_event_costs_what_the_one_before_it_cost(shape: str, read: str) -> None:
+    """Events 101 to 200 take as many operations as events 201 to 300, whatever the reads."""
+    first, second, third = (received(session(shape), reads(shape, READS[read], count)) for count in (100, 200, 300))
+    assert third - second == pytest.approx(second - first, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", PATHS)
+def test_the_common_event_is_cheap(shape: str) -> None:
+    """Some 500 operations where a read is an event; the general way takes 200 more, and would be noticed."""
+    first, second = (received(session(shape), reads(shape, None, count)) for count in (100, 200))
+    assert (second - first) / 100 < 640
+
+
+@pytest.mark.parametrize("shape", PATHS)
+def test_a_read_that_ends_nothing_is_cheap(shape: str) -> None:
+    """Some 70 operations for 16 bytes inside an event: they are kept, and not read line by line."""
+    events = [received(session(shape), reads(shape, None, count)) for count in (100, 200)]
+    pieces = [received(session(shape), reads(shape, 16, count)) for count in (100, 200)]
+    more = len(reads(shape, 16, 200)) - len(reads(shape, 16, 100)) - 100
+    assert ((pieces[1] - pieces[0]) - (events[1] - events[0])) / more < 140
+
+
+@pytest.mark.parametrize("delivery", ["live", "tool_calls", "atomic"])
+@pytest.mark.parametrize("shape", PATHS)
+def test_a_repetition_is_checked_in_linear_time(shape: str, delivery: str) -> None:
+    """What was delivered is held against the second answer piece by piece, each piece once."""
+
+    def repeated(count: int) -> int:
+        parts = reads(shape, None, count)
+        stream = session(shape, delivery=delivery, backoff_initial=0.0)
+        for part in parts[: count // 2]:
+            stream.receive(part, 0.0)
+        stream.fail(Trouble("disconnected", "reset"), 0.0)
+        assert isinstance(stream.verdict, Reopen)
+        stream.reopened(stream.verdict, 200, None, 0.0)
+        return received(stream, parts)
+
+    first, second, third = (repeated(count) for count in (100, 200, 300))
+    assert third - second == pytest.approx(second - first, rel=0.05)
