@@ -15,7 +15,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -42,7 +42,6 @@ _warned: set[str] = set()
 
 def captured_session(
     folder: str | os.PathLike[str],
-    head: Callable[[], tuple[str, Mapping[str, str]]],
     *arguments: Any,
     notify: Callable[[Notice], None],
     **options: Any,
@@ -50,8 +49,7 @@ def captured_session(
     """A session that writes its recording to the folder whenever an attempt breaks.
 
     Args:
-        head: HTTP version and headers of the response that is read.
-        arguments, notify, options: as a `Session` takes them.
+        arguments, notify, options: as a `RecordedSession` takes them.
     """
     file = CaptureFile(os.fspath(folder))
 
@@ -62,7 +60,7 @@ def captured_session(
         if isinstance(notice, Ended):
             session.forget()
 
-    session = RecordedSession(*arguments, head=head, notify=hear, **options)
+    session = RecordedSession(*arguments, notify=hear, **options)
     return session
 
 

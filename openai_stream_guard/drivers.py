@@ -6,9 +6,10 @@ behind these words is the transport's matter, see `exchange.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Protocol
 
+from .evidence import ResponseHead
 from .payload import Payload
 from .session import Session
 from .verdicts import Finish, GiveUp, Refusal, Reopen, Trouble, Verdict
@@ -28,9 +29,7 @@ def _is_in_plain_sight(verdict: Verdict | None) -> bool:
 class _Exchange(Protocol):
     """One logical request and the response that answers it now."""
 
-    status: int | None
-    request_id: str | None
-    headers: Mapping[str, str]
+    head: ResponseHead
 
     def clock(self) -> float: ...
     def trouble(self, error: Exception) -> Trouble | None:
@@ -113,7 +112,7 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                 except Exception as error:
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
-                    session.reopened(verdict, exchange.status, exchange.request_id, exchange.clock(), exchange.headers)
+                    session.reopened(verdict, exchange.head, exchange.clock())
                 verdict = session.verdict
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)
@@ -159,7 +158,7 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                 except Exception as error:
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
-                    session.reopened(verdict, exchange.status, exchange.request_id, exchange.clock(), exchange.headers)
+                    session.reopened(verdict, exchange.head, exchange.clock())
                 verdict = session.verdict
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)

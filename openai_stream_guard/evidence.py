@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from .notices import FaultKind
@@ -40,7 +39,6 @@ Complaint: TypeAlias = Literal["context", "memory", "quota", "rate", "overloaded
 """What an API's error object is about, as far as that can be told."""
 
 Headers: TypeAlias = Mapping[str, str]
-NO_HEADERS: Headers = MappingProxyType({})
 
 _NAMING = ("server", "via", "x-cache", "x-served-by", "x-powered-by")
 _NAMES: dict[str, Party] = {
@@ -81,7 +79,18 @@ _ENCODINGS = ("gzip", "br", "zstd", "deflate")
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True)
+class ResponseHead:
+    """A response without its body, as far as anything here asks for it."""
+
+    status: int | None = None
+    request_id: str | None = None
+    """From `x-request-id`, fit to be told."""
+    headers: Headers = field(default_factory=dict)
+    http_version: str = ""
+
+
+class Clues(NamedTuple):
     """What the headers of a response say about it and about its way."""
 
     media: Media = "events"
@@ -93,7 +102,7 @@ class Head(NamedTuple):
     """`x-accel-buffering` came through, which nginx would have kept."""
 
 
-def head_of(headers: Headers) -> Head:
+def clues_of(headers: Headers) -> Clues:
     """Read a response's headers, whatever the case of their names."""
     seen = {name.lower(): value.lower() for name, value in headers.items()}
     named = " ".join(seen.get(name, "") for name in _NAMING)
@@ -107,7 +116,7 @@ def head_of(headers: Headers) -> Head:
         media = "html"
     elif "json" in kind:
         media = "json"
-    return Head(
+    return Clues(
         media=media,
         encoding=next((name for name in _ENCODINGS if name in encoding), None),
         parties=frozenset(parties),
@@ -161,7 +170,7 @@ class Evidence:
     fault: FaultKind | None = None
     """None for an attempt that came out whole."""
     ending: Ending = "open"
-    head: Head = Head()  # noqa: RUF009 - immutable
+    clues: Clues = Clues()  # noqa: RUF009 - immutable
     opening: Opening = "other"
 
     bytes: int = 0

@@ -10,7 +10,7 @@ import math
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeAlias, TypeVar
@@ -20,9 +20,8 @@ import anyio
 from . import timing
 from .errors import explain, refusal_of, stream_error
 from .hints import CLOSED
-from .masking import identifier
 from .session import Session
-from .transport import credentials_of, is_read_of_closed, silence_of, trouble_of
+from .transport import credentials_of, head_of, is_read_of_closed, silence_of, trouble_of
 from .verdicts import GiveUp, Refusal, Reopen, Trouble
 
 DRAIN_SECONDS = 0.1
@@ -77,9 +76,7 @@ class _Exchange:
 
     def _attach(self, response: Any) -> None:
         self._response = response
-        self.status: int | None = response.status_code
-        self.request_id: str | None = identifier(response.headers.get("x-request-id"), self._credentials)
-        self.headers: Mapping[str, str] = response.headers
+        self.head = head_of(response, self._credentials)
         self._patience = self._timing.patience(response, self._deadline)
 
     def _deadline(self, now: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .evidence import NO_HEADERS, Evidence, Headers, complaint_of, head_of, opening_of
+from .evidence import Evidence, ResponseHead, clues_of, complaint_of, opening_of
 from .notices import Attempt, FaultKind, Outcome, StreamReport, Way
 
 if TYPE_CHECKING:
@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 class Ledger:
     """The running account of one stream."""
 
-    def __init__(
-        self,
-        now: float,
-        requests: int,
-        status: int | None,
-        request_id: str | None,
-        headers: Headers = NO_HEADERS,
-    ) -> None:
+    def __init__(self, now: float, requests: int, head: ResponseHead) -> None:
         self.attempts: list[Attempt] = []
         self.recoveries: list[Way] = []
         self.delivered = 0
@@ -40,24 +33,14 @@ class Ledger:
         self._worst_gap = 0.0
         self._fault_at: float | None = None
         self._recovery_seconds = 0.0
-        self.open_attempt(None, now, requests, status, request_id, headers)
+        self.open_attempt(None, now, requests, head)
 
-    def open_attempt(
-        self,
-        way: Way | None,
-        now: float,
-        requests: int,
-        status: int | None,
-        request_id: str | None,
-        headers: Headers = NO_HEADERS,
-    ) -> None:
+    def open_attempt(self, way: Way | None, now: float, requests: int, head: ResponseHead) -> None:
         """A response is about to be read."""
         self.way = way
-        self.request_id = request_id
+        self.head = head
         self._opened = self.progress_at = now
         self._opened_with = requests
-        self._status = status
-        self._headers = headers
         self._led_on = way is None
         self.reads = 0
         self.read_at = self._asked_at = now
@@ -88,9 +71,9 @@ class Ledger:
                 events=events,
                 bytes=bytes,
                 seconds=now - self._opened,
-                request_id=self.request_id,
+                request_id=self.head.request_id,
                 response_id=response_id,
-                status=self._status,
+                status=self.head.status,
             )
         )
 
@@ -124,7 +107,7 @@ class Ledger:
         return Evidence(
             fault=trouble.fault,
             ending=trouble.ending,
-            head=head_of(self._headers),
+            clues=clues_of(self.head.headers),
             opening=opening_of(reader.head),
             bytes=reader.bytes,
             events=reader.events,

@@ -6,12 +6,12 @@ Nothing of it is part of a session that is not recorded, which pays nothing for 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
 from .dialects import Asked
-from .evidence import NO_HEADERS, Headers
+from .evidence import ResponseHead
 from .hosts import Hosts
 from .notices import Attempt, Ended, FaultSeen, Notice
 from .payload import Payload
@@ -34,8 +34,7 @@ from .verdicts import Clocks, Reopen, Trouble
 class RecordedSession(Session):
     """A session with a recording of every attempt that has ended.
 
-    `head` tells the HTTP version and the headers of the response that is read, `credentials` what its request was sent
-    with, which is not kept. The other arguments are the session's.
+    `credentials` are what its requests are sent with, which is not kept. The other arguments are the session's.
     A notice finds the attempt that it is about recorded.
     """
 
@@ -48,22 +47,22 @@ class RecordedSession(Session):
         now: float,
         clocks: Clocks = Clocks(),  # noqa: B008 - frozen
         notify: Callable[[Notice], None] = lambda notice: None,
-        head: Callable[[], tuple[str, Mapping[str, str]]] = lambda: ("", {}),
+        head: ResponseHead = ResponseHead(),  # noqa: B008 - frozen
         credentials: Collection[str] = (),
         **rest: Any,
     ) -> None:
-        super().__init__(asked, policy, hosts, now=now, clocks=clocks, notify=self._hear, **rest)
+        super().__init__(asked, policy, hosts, now=now, clocks=clocks, notify=self._hear, head=head, **rest)
         self.capture = Capture(kept_request(asked), kept_policy(policy, asked), clocks, now)
         """What was recorded of the attempts that have ended."""
         self._tell = notify
-        self._head = head
         self._credentials = credentials
         self._repaired: Counter[str] = Counter()
-        self._record(0.0, polled=False)
+        self._record(0.0, head, polled=False)
 
-    def _record(self, opened: float, *, polled: bool) -> None:
+    def _record(self, opened: float, head: ResponseHead, *, polled: bool) -> None:
         self._tape = Tape(self._credentials)
         self._opened = opened
+        self._head = head
         self._polled = polled
         self._ending: Ending | None = None
 
@@ -93,18 +92,16 @@ class RecordedSession(Session):
         self._ending = Ending(self._time(now), "transport", trouble.fault, trouble.reason, name, trouble.ending)
         return super().fail(trouble, self._clock(self._ending.at))
 
-    def reopened(
-        self, verdict: Reopen, status: int | None, request_id: str | None, now: float, headers: Headers = NO_HEADERS
-    ) -> None:
+    def reopened(self, verdict: Reopen, head: ResponseHead, now: float) -> None:
         """Begin the recording of another attempt."""
         opened = round(now - self.capture.origin, 6)
-        self._record(opened, polled=verdict.resume is not None and verdict.resume.poll)
-        super().reopened(verdict, status, request_id, self._clock(0.0), headers)
+        self._record(opened, head, polled=verdict.resume is not None and verdict.resume.poll)
+        super().reopened(verdict, head, self._clock(0.0))
 
     def forget(self) -> None:
         """Let go of what was recorded."""
         self.capture = replace(self.capture, attempts=())
-        self._record(0.0, polled=False)
+        self._record(0.0, ResponseHead(), polled=False)
 
     def _hear(self, notice: Notice) -> None:
         match notice:
@@ -122,7 +119,6 @@ class RecordedSession(Session):
             return
         tape, repairs = self._tape, Counter(self.report().repairs)
         reads = tape.reads
-        http_version, headers = self._head()
         ending, judgement = self._ending, None
         if reason is not None:
             ending = ending or Ending(reads[-1].at if reads else 0.0, "guard")
@@ -132,11 +128,8 @@ class RecordedSession(Session):
             opened=self._opened,
             way=attempt.way,
             rule=self._rule,
-            status=attempt.status,
-            request_id=attempt.request_id,
+            head=replace(self._head, headers=kept_headers(self._head.headers, self._credentials)),
             polled=self._polled,
-            http_version=http_version,
-            headers=kept_headers(headers, self._credentials),
             lost_reads=tape.lost_reads,
             lost_bytes=tape.lost_bytes,
             reads=reads,

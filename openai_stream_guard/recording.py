@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from .dialects import Asked, EndRule
 from .evidence import Ending as How
+from .evidence import ResponseHead
 from .masking import blanked, masked
 from .notices import FaultKind, Way
 from .policy import Policy
@@ -91,13 +92,10 @@ class Recording:
     """The way of recovery that opened it; None for the first attempt."""
     rule: EndRule
     """What counted as its end: the policy's rule, and what was known of the host."""
-    status: int | None
-    request_id: str | None
+    head: ResponseHead = ResponseHead()  # noqa: RUF009 - frozen
+    """Of its headers those of `HEADERS`, with what looks like a key masked."""
     polled: bool = False
     """Made of a finished answer that was asked for as a whole, and not of a stream."""
-    http_version: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Those of `HEADERS`, with what looks like a key masked."""
     lost_reads: int = 0
     lost_bytes: int = 0
     """What came before the first read that is kept; of a read larger than `MOST_BYTES`, what came before its end."""

@@ -139,8 +139,7 @@ class _Stage:
             now=self._opened(recording),
             clocks=self._capture.clocks,
             max_retries=len(self._capture.attempts) + 1,
-            status=recording.status,
-            request_id=recording.request_id,
+            head=recording.head,
         )
 
     def _run_alone(self, recording: Recording, rule: EndRule) -> Rerun:
@@ -156,7 +155,7 @@ class _Stage:
 def _reopen(session: RecordedSession, verdict: Reopen, recording: Recording, now: float) -> None:
     if verdict.resume is not None:
         verdict = replace(verdict, resume=replace(verdict.resume, poll=recording.polled))
-    session.reopened(verdict, recording.status, recording.request_id, now)
+    session.reopened(verdict, recording.head, now)
 
 
 def _run(session: RecordedSession, recording: Recording, reads: Iterable[Read], opened: float, start: int = 0) -> Rerun:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from .delivery import Delivery, Oversized
 from .dialects import Asked, Broken, Dialect, Item, dialect_for
 from .dialects.sequence import Gap
-from .evidence import NO_HEADERS, Headers
+from .evidence import ResponseHead
 from .hints import advice
 from .hosts import Hosts
 from .ledger import Ledger
@@ -48,9 +48,7 @@ class Session:
         max_retries: int,
         clocks: Clocks = Clocks(),  # noqa: B008 - frozen
         requests: int = 1,
-        status: int | None = None,
-        request_id: str | None = None,
-        headers: Headers = NO_HEADERS,
+        head: ResponseHead = ResponseHead(),  # noqa: B008 - frozen
         jitter: Callable[[], float] = lambda: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
@@ -67,7 +65,7 @@ class Session:
         self._straight = policy.delivery == "live"
         """Each item is handed over as it comes: nothing is held, and no attempt went before."""
         self._delivery = Delivery(policy)
-        self._ledger = Ledger(now, requests, status, request_id, headers)
+        self._ledger = Ledger(now, requests, head)
         self._recovery = Recovery(policy, asked, hosts, max_retries=max_retries, requests=requests, jitter=jitter)
         self._begin(None)
 
@@ -124,16 +122,14 @@ class Session:
         """The program waits for bytes, after whatever it did with the last."""
         self._ledger.asked(now)
 
-    def reopened(
-        self, verdict: Reopen, status: int | None, request_id: str | None, now: float, headers: Headers = NO_HEADERS
-    ) -> None:
+    def reopened(self, verdict: Reopen, head: ResponseHead, now: float) -> None:
         """A re-issue was answered: a new attempt begins."""
         self.verdict = None
         self._straight = False
         rest = verdict.resume if verdict.resume is not None and not verdict.resume.poll else None
         if rest is None:
             self._delivery.begin_again(self._recovery.continuation if verdict.way == "continue" else None)
-        self._ledger.open_attempt(verdict.way, now, 1, status, request_id, headers)
+        self._ledger.open_attempt(verdict.way, now, 1, head)
         self._begin(rest, None if rest is None else self.dialect)
 
     def refused(self, verdict: Reopen, refusal: Refusal, now: float) -> None:

@@ -23,6 +23,7 @@ from typing import Final, Literal, TypeAlias
 
 from .dialects import Asked, EndRule
 from .evidence import Ending as How
+from .evidence import ResponseHead
 from .jsonline import Line, NotACapture
 from .notices import FaultKind, Way
 from .policy import Policy
@@ -79,10 +80,10 @@ def _attempt_lines(recording: Recording) -> Iterator[Mapping[str, object]]:
         "way": recording.way,
         "polled": recording.polled,
         "rule": recording.rule,
-        "status": recording.status,
-        "request_id": recording.request_id,
-        "http_version": recording.http_version,
-        "headers": dict(recording.headers),
+        "status": recording.head.status,
+        "request_id": recording.head.request_id,
+        "http_version": recording.head.http_version,
+        "headers": dict(recording.head.headers),
         "lost_reads": recording.lost_reads,
         "lost_bytes": recording.lost_bytes,
     }
@@ -230,10 +231,12 @@ def _attempt(line: Line) -> Recording:
         way=line.word("way", Way) if line.has("way") else None,
         polled=line.flag("polled"),
         rule=line.word("rule", EndRule),
-        status=line.count("status") if line.has("status") else None,
-        request_id=line.text("request_id") if line.has("request_id") else None,
-        http_version=line.text("http_version"),
-        headers=line.texts("headers"),
+        head=ResponseHead(
+            status=line.count("status") if line.has("status") else None,
+            request_id=line.text("request_id") if line.has("request_id") else None,
+            headers=line.texts("headers"),
+            http_version=line.text("http_version"),
+        ),
         lost_reads=line.count("lost_reads"),
         lost_bytes=line.count("lost_bytes"),
     )

@@ -10,11 +10,11 @@ import math
 import re
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from .evidence import Ending
-from .masking import credentials
+from .evidence import Ending, ResponseHead
+from .masking import credentials, identifier
 from .verdicts import Clocks, Trouble
 
 LEAST_DEFAULT_IDLE = 300.0
@@ -93,6 +93,12 @@ def _carrier(error: BaseException) -> str:
 def credentials_of(request: Any) -> frozenset[str]:
     """What an HTTP request authenticates itself with."""
     return credentials((*request.headers.items(), *request.url.params.items()))
+
+
+def head_of(response: Any, known: Collection[str]) -> ResponseHead:
+    """A response's status line and headers; `known` are the credentials of its request, which no id may repeat."""
+    request_id = identifier(response.headers.get("x-request-id"), known)
+    return ResponseHead(response.status_code, request_id, response.headers, response.http_version)
 
 
 def _is_one_of(error: Exception, name: str) -> bool:

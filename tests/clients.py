@@ -6,6 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -101,6 +102,9 @@ def by_module(server: Server) -> Any:
 
 OWN = "httpx2" if VERSION >= (3, 0) else "httpx"
 OTHER = "httpx" if VERSION >= (3, 0) else "httpx2"
+VENDORED = Path(openai.__file__).with_name("_vendor") / "httpx_aiohttp"
+AIOHTTP = ("aiohttp",) if VENDORED.is_dir() else ("aiohttp", "httpx_aiohttp")
+"""What the SDK's client over aiohttp needs: openai 3 brings the transport along."""
 VARIANTS = (
     Variant("module-level client", by_module),
     Variant("Azure, sync", azure(openai.AzureOpenAI)),
@@ -109,8 +113,8 @@ VARIANTS = (
     Variant(f"{OTHER} client, asyncio", given(OTHER, sync=False), "asyncio", needs=(OTHER,)),
     Variant("anyio on trio", by_default, "anyio on trio"),
     Variant("uvloop", by_default, "uvloop", needs=("uvloop",)),
-    Variant("aiohttp", by_aiohttp, "asyncio", needs=("aiohttp",), since=(1, 90)),
-    Variant("aiohttp on uvloop", by_aiohttp, "uvloop", needs=("aiohttp", "uvloop"), since=(1, 90)),
+    Variant("aiohttp", by_aiohttp, "asyncio", needs=AIOHTTP, since=(1, 90)),
+    Variant("aiohttp on uvloop", by_aiohttp, "uvloop", needs=(*AIOHTTP, "uvloop"), since=(1, 90)),
     Variant("HTTP/2, sync", given(OWN, http1=False, http2=True), needs=("h2",), http2=True),
     Variant("HTTP/2, asyncio", given(OWN, sync=False, http1=False, http2=True), "asyncio", ("h2",), http2=True),
     Variant("HTTP/2, trio", given(OWN, sync=False, http1=False, http2=True), "trio", ("h2",), http2=True),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import Ending
+from openai_stream_guard.evidence import Ending, ResponseHead
 from openai_stream_guard.examination import Stream, examined, unanswered
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
@@ -60,9 +60,7 @@ def recorded(
         now=0.0,
         max_retries=0,
         clocks=Clocks(read=600.0),
-        status=200,
-        head=lambda: (version, headers),
-        headers=headers,
+        head=ResponseHead(200, None, headers, version),
     )
     for at, data in reads:
         if session.verdict is None:
@@ -86,5 +84,5 @@ def seen(reads: Reads, *arguments: object, headers_at: float = 0.0, **options: o
 
 def refused(status: int | None, **headers: str) -> Stream:
     """A request that got no stream."""
-    recording = Recording(0.0, None, "auto", status, None, headers=headers, ending=Ended(1.5, "transport"))
+    recording = Recording(0.0, None, "auto", ResponseHead(status, headers=headers), ending=Ended(1.5, "transport"))
     return unanswered("t", recording, "nothing came within 1 s")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from openai_stream_guard.dialects import Asked
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.recorder import RecordedSession
@@ -16,6 +18,7 @@ from openai_stream_guard.verdicts import Clocks, Reopen, Trouble
 from .simulated import CHAT, Response
 
 NO_BUDGET = Policy(retry_budget=None, backoff_initial=0.0)
+HEAD = ResponseHead(headers={"server": "x"}, http_version="HTTP/1.1")
 
 
 def record(
@@ -36,12 +39,12 @@ def record(
         now=now,
         max_retries=9,
         clocks=clocks,
-        head=lambda: ("HTTP/1.1", {"server": "x"}),
+        head=HEAD,
     )
     for response in responses:
         if isinstance(session.verdict, Reopen):
             now += 0.25
-            session.reopened(session.verdict, 200, "req", now)
+            session.reopened(session.verdict, replace(HEAD, request_id="req"), now)
         for data in response.reads:
             if session.verdict is None:
                 now += response.pause

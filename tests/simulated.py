@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from openai_stream_guard.dialects import Asked
 from openai_stream_guard.drivers import drive
-from openai_stream_guard.evidence import Headers
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.notices import Notice
 from openai_stream_guard.policy import Policy
@@ -49,9 +49,7 @@ class Network:
     requests: int = 0
     open: int = 0
     abandoned: bool = False
-    status: int | None = 200
-    request_id: str | None = None
-    headers: Headers = field(default_factory=dict)
+    head: ResponseHead = ResponseHead(200)  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         self._start()

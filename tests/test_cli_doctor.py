@@ -364,7 +364,7 @@ def test_a_capture_is_examined_alike(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "disconnected: it broke" in done.stdout
     assert SECRET not in done.stdout
     bare = recorded([], "left").attempts[0]
-    path.write_bytes(dump(replace(recorded([]), attempts=(replace(bare, status=None),))))
+    path.write_bytes(dump(replace(recorded([]), attempts=(replace(bare, head=replace(bare.head, status=None)),))))
     assert main(["doctor", "--from-capture", str(path), "--json"]) == 1
     assert found(json.loads(capsys.readouterr().out)) == {"not_ended": "problem"}
     path.write_bytes(dump(replace(recorded([]), attempts=())))

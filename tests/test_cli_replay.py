@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard.cli import main
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.recording import Capture
 from openai_stream_guard.ssecap import dump
 
@@ -140,7 +141,7 @@ def test_a_capture_cannot_steer_a_terminal(replay: Run) -> None:
     """Whatever stands in a file, no control character reaches the screen."""
     capture = a_capture([b'event: \x1b[2J\ndata: {"a": "\\u001b[31m\xc2\x9b"}\n\n'])
     (recording,) = capture.attempts
-    evil = replace(recording, headers={"server": "\x1b]0;x\x07"}, http_version="\u202eHTTP", request_id="a\rb")
+    evil = replace(recording, head=ResponseHead(None, "a\rb", {"server": "\x1b]0;x\x07"}, "\u202eHTTP"))
     _, shown = replay(replace(capture, attempts=(evil,), written="\x1b[8m"), "--text")
     assert not any(ord(letter) < 32 or letter in "\x7f\x9b\u202e" for letter in shown.replace("\n", ""))
     assert "\\x1b[2J" in shown

@@ -9,14 +9,15 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard.evidence import (
+    Clues,
     Complaint,
     Cut,
     Evidence,
-    Head,
     Party,
+    ResponseHead,
     alike,
+    clues_of,
     complaint_of,
-    head_of,
     opening_of,
 )
 from openai_stream_guard.hosts import Hosts
@@ -46,31 +47,31 @@ NAMING: dict[Party, Mapping[str, str]] = {
 @pytest.mark.parametrize("party", get_args(Party))
 def test_each_party_is_known_by_its_headers(party: Party) -> None:
     """By the one that it sends, whatever its case, and no other party with it."""
-    assert head_of(NAMING[party]).parties == {party}
-    assert head_of({name.upper(): value.upper() for name, value in NAMING[party].items()}).parties == {party}
+    assert clues_of(NAMING[party]).parties == {party}
+    assert clues_of({name.upper(): value.upper() for name, value in NAMING[party].items()}).parties == {party}
 
 
 def test_headers_that_name_nobody_say_nothing() -> None:
     """Neither a request's own names in other headers, nor an unknown server, is a party."""
-    assert head_of({"server": "own/1.0", "x-note": "nginx", "set-cookie": "cloudflare"}) == Head()
+    assert clues_of({"server": "own/1.0", "x-note": "nginx", "set-cookie": "cloudflare"}) == Clues()
 
 
 @pytest.mark.parametrize(
-    ("headers", "head"),
+    ("headers", "clues"),
     [
-        ({}, Head()),
-        ({"content-type": "text/event-stream; charset=utf-8"}, Head()),
-        ({"content-type": "text/html"}, Head("html")),
-        ({"content-type": "application/json"}, Head("json")),
-        ({"content-type": "text/plain"}, Head("other")),
-        ({"content-encoding": "gzip"}, Head(encoding="gzip")),
-        ({"content-encoding": "identity"}, Head()),
-        ({"X-Accel-Buffering": "no"}, Head(accel=True)),
+        ({}, Clues()),
+        ({"content-type": "text/event-stream; charset=utf-8"}, Clues()),
+        ({"content-type": "text/html"}, Clues("html")),
+        ({"content-type": "application/json"}, Clues("json")),
+        ({"content-type": "text/plain"}, Clues("other")),
+        ({"content-encoding": "gzip"}, Clues(encoding="gzip")),
+        ({"content-encoding": "identity"}, Clues()),
+        ({"X-Accel-Buffering": "no"}, Clues(accel=True)),
     ],
 )
-def test_a_head_is_what_the_body_claims_to_be(headers: dict[str, str], head: Head) -> None:
+def test_a_head_is_what_the_body_claims_to_be(headers: dict[str, str], clues: Clues) -> None:
     """Its kind, its content encoding, and whether somebody was asked not to buffer."""
-    assert head_of(headers) == head
+    assert clues_of(headers) == clues
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_the_latest_cuts_are_kept() -> None:
 
 def test_a_ledger_tells_where_the_time_went() -> None:
     """The wait for the first event, the worst gap, the silence, and what the program itself took between two reads."""
-    ledger = Ledger(100.0, 1, 200, None, {"server": "nginx"})
+    ledger = Ledger(100.0, 1, ResponseHead(200, headers={"server": "nginx"}))
     reader = Reader()
     for asked, read in ((100.0, 102.0), (102.5, 103.0), (110.0, 111.0)):  # away for 0.5 and for 7 s
         ledger.asked(asked)
@@ -168,7 +169,7 @@ def test_a_ledger_tells_where_the_time_went() -> None:
         ledger.progress(1, read)
     ledger.asked(112.0)
     found = ledger.evidence(Trouble("disconnected", "", ending="reset"), reader, Clocks(read=60.0), 131.0)
-    assert (found.fault, found.ending, found.head.parties) == ("disconnected", "reset", {"nginx"})
+    assert (found.fault, found.ending, found.clues.parties) == ("disconnected", "reset", {"nginx"})
     assert (found.reads, found.events, found.bytes) == (3, 3, reader.bytes)
     assert (found.seconds, found.first_event_seconds, found.worst_gap) == (31.0, 2.0, 8.0)
     assert (found.silence, found.waited, found.away, found.read_timeout) == (20.0, 20.0, 7.0, 60.0)
@@ -176,19 +177,19 @@ def test_a_ledger_tells_where_the_time_went() -> None:
 
 def test_a_later_attempt_is_seen_by_itself() -> None:
     """Counts and times are its own; a wait that recovery took is not held against the server."""
-    ledger = Ledger(0.0, 1, 200, None)
+    ledger = Ledger(0.0, 1, ResponseHead())
     ledger.reads, ledger.read_at = 9, 5.0
     ledger.asked(40.0)
     ledger.progress(1, 5.0)
     ledger.close_attempt("stalled", 50.0, events=1, bytes=9, repairs={}, response_id=None)
-    ledger.open_attempt("replay", 60.0, 1, 200, None, {"server": "envoy"})
+    ledger.open_attempt("replay", 60.0, 1, ResponseHead(200, headers={"server": "envoy"}))
     found = ledger.evidence(Trouble("truncated", "", ending="clean"), Reader(), Clocks(), 61.0)
     assert (found.reads, found.seconds, found.silence, found.away, found.worst_gap) == (0, 1.0, 1.0, 0.0, 0.0)
-    assert found.head.parties == {"envoy"}
+    assert found.clues.parties == {"envoy"}
 
 
 def test_no_header_value_is_kept() -> None:
     """What a header says is reduced to the names in this module."""
     secret = "planted-9f3"
     headers = {"server": f"nginx {secret}", "via": secret, "set-cookie": secret, "content-type": f"text/html; {secret}"}
-    assert secret not in repr(head_of(headers))
+    assert secret not in repr(clues_of(headers))

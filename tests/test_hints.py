@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.evidence import Cut, Evidence, Head, Party
+from openai_stream_guard.evidence import Clues, Cut, Evidence, Party
 from openai_stream_guard.hints import ROWS, advice, explanations, hint
 from openai_stream_guard.notices import FaultKind, StoppedBy
 from openai_stream_guard.policy import KINDS
@@ -20,9 +20,9 @@ from openai_stream_guard.testing import Performance, Server, Wait
 from tests.streams import chat, client_for, consume, performance
 
 
-def by(*parties: Party, **more: Any) -> Head:
+def by(*parties: Party, **more: Any) -> Clues:
     """The headers of a response that these had a hand in."""
-    return Head(parties=frozenset(parties), **more)
+    return Clues(parties=frozenset(parties), **more)
 
 
 FIN = Evidence("disconnected", "unterminated", bytes=900, events=9, reads=9, seconds=20.0)
@@ -34,14 +34,14 @@ TWICE = (Cut(20.0, 2.0), Cut(20.1, 2.1))
 
 def idle(seconds: float, *parties: Party) -> Evidence:
     """Cut after that silence, and five seconds of events."""
-    return replace(FIN, silence=seconds, waited=seconds, seconds=seconds + 5.0, head=by(*parties))
+    return replace(FIN, silence=seconds, waited=seconds, seconds=seconds + 5.0, clues=by(*parties))
 
 
 EXAMPLES: dict[str, Evidence] = {
     "page_mid_stream": Evidence("not_a_stream", events=4, bytes=900),
-    "html_page": Evidence("not_a_stream", head=Head("html"), opening="html"),
+    "html_page": Evidence("not_a_stream", clues=Clues("html"), opening="html"),
     "compressed_unnoticed": Evidence("not_a_stream", opening="compressed"),
-    "json_answer": Evidence("not_a_stream", head=Head("json"), opening="json"),
+    "json_answer": Evidence("not_a_stream", clues=Clues("json"), opening="json"),
     "not_a_stream": Evidence("not_a_stream"),
     "out_of_memory": Evidence("upstream_error", complaint="memory"),
     "context_exceeded": Evidence("upstream_error", complaint="context"),
@@ -49,9 +49,9 @@ EXAMPLES: dict[str, Evidence] = {
     "rate_limited": Evidence("upstream_error", complaint="rate"),
     "overloaded": Evidence("upstream_error", complaint="overloaded"),
     "unterminated_error": Evidence("upstream_error", unterminated=True),
-    "upstream_error_litellm": Evidence("upstream_error", head=by("litellm")),
+    "upstream_error_litellm": Evidence("upstream_error", clues=by("litellm")),
     "upstream_error": Evidence("upstream_error"),
-    "damaged_compression": Evidence("malformed", "decoding", head=Head(encoding="gzip")),
+    "damaged_compression": Evidence("malformed", "decoding", clues=Clues(encoding="gzip")),
     "not_utf8": Evidence("malformed", not_utf8=True),
     "malformed": Evidence("malformed"),
     "gap": Evidence("gap"),
@@ -67,12 +67,12 @@ EXAMPLES: dict[str, Evidence] = {
     "idle_cut_300": idle(300.2),
     "idle_cut_350": idle(350.3),
     "idle_cut": idle(45.0),
-    "old_cut_envoy": replace(FIN, seconds=15.1, head=by("envoy")),
+    "old_cut_envoy": replace(FIN, seconds=15.1, clues=by("envoy")),
     "old_cut_30": replace(FIN, seconds=29.9),
     "old_cut": replace(FIN, cuts=TWICE),
     "empty_stream": Evidence("truncated", "clean"),
     "done_too_early": replace(CLEAN, done=True),
-    "clean_end_nginx": replace(CLEAN, head=by("nginx"), inside_event=True),
+    "clean_end_nginx": replace(CLEAN, clues=by("nginx"), inside_event=True),
     "cut_inside_event": replace(CLEAN, inside_event=True),
     "truncated": CLEAN,
     "client_proxy": replace(FIN, ending="proxy"),
@@ -82,11 +82,11 @@ EXAMPLES: dict[str, Evidence] = {
     "reset": replace(FIN, ending="reset"),
     "unterminated": FIN,
     "disconnected": replace(FIN, ending="open"),
-    "buffered_not_by_nginx": replace(BURSTS, head=by("nginx", accel=True)),
-    "buffered_nginx": replace(BURSTS, head=by("nginx", encoding="gzip")),
-    "buffered_compressed": replace(BURSTS, head=by(encoding="gzip")),
+    "buffered_not_by_nginx": replace(BURSTS, clues=by("nginx", accel=True)),
+    "buffered_nginx": replace(BURSTS, clues=by("nginx", encoding="gzip")),
+    "buffered_compressed": replace(BURSTS, clues=by(encoding="gzip")),
     "buffered": BURSTS,
-    "compressed": Evidence(head=by(encoding="br")),
+    "compressed": Evidence(clues=by(encoding="br")),
     "keepalives_only": replace(STALLED, ending="open", silence=0.0, waited=300.0),
     "client_timeout": replace(STALLED, read_timeout=60.0),
     "stalled_at_once": replace(STALLED, read_timeout=600.0, events=0),
@@ -115,7 +115,7 @@ def test_every_fault_has_an_answer(fault: FaultKind) -> None:
 def test_a_whole_stream_that_shows_nothing_odd_has_none() -> None:
     """Nobody is to look for what is not there: a slow model, a fast one, a proxy that only passes on."""
     assert advice(Evidence(events=90, reads=90, bytes=9000, first_event_seconds=50.0, worst_gap=20.0)) == ""
-    assert advice(Evidence(events=90, reads=3, bytes=9000, head=by("nginx", "cloudflare"))) == ""
+    assert advice(Evidence(events=90, reads=3, bytes=9000, clues=by("nginx", "cloudflare"))) == ""
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_a_whole_stream_that_shows_nothing_odd_has_none() -> None:
         (idle(100.0), "idle_cut"),
         (replace(idle(60.0), ending="tls"), "tls"),
         (replace(FIN, seconds=15.0), "unterminated"),
-        (replace(FIN, seconds=8.0, head=by("envoy")), "unterminated"),
-        (replace(FIN, seconds=16.1, silence=1.1, head=by("envoy")), "old_cut_envoy"),
-        (replace(FIN, silence=1.0, head=by("envoy"), cuts=(Cut(9.0, 1.0), Cut(30.0, 1.0))), "unterminated"),
-        (replace(FIN, silence=3.0, head=by("envoy"), cuts=(Cut(9.0, 3.0), Cut(30.0, 3.0))), "idle_cut_envoy"),
+        (replace(FIN, seconds=8.0, clues=by("envoy")), "unterminated"),
+        (replace(FIN, seconds=16.1, silence=1.1, clues=by("envoy")), "old_cut_envoy"),
+        (replace(FIN, silence=1.0, clues=by("envoy"), cuts=(Cut(9.0, 1.0), Cut(30.0, 1.0))), "unterminated"),
+        (replace(FIN, silence=3.0, clues=by("envoy"), cuts=(Cut(9.0, 3.0), Cut(30.0, 3.0))), "idle_cut_envoy"),
         (replace(FIN, away=14.0), "unterminated"),
         (replace(FIN, seconds=30.0, silence=16.0), "idle_cut"),
-        (replace(CLEAN, done=True, head=by("nginx")), "done_too_early"),
+        (replace(CLEAN, done=True, clues=by("nginx")), "done_too_early"),
         (replace(STALLED, ending="open", read_timeout=60.0), "stalled"),
         (replace(STALLED, read_timeout=60.0, silence=4.0, waited=60.0), "keepalives_only"),
         (replace(BURSTS, fault="stalled", ending="timeout", silence=9.0, waited=9.0), "buffered"),

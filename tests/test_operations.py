@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard.dialects import Asked
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.session import Session
@@ -95,7 +96,7 @@ def test_a_repetition_is_checked_in_linear_time(shape: str, delivery: str) -> No
             stream.receive(part, 0.0)
         stream.fail(Trouble("disconnected", "reset"), 0.0)
         assert isinstance(stream.verdict, Reopen)
-        stream.reopened(stream.verdict, 200, None, 0.0)
+        stream.reopened(stream.verdict, ResponseHead(200), 0.0)
         return received(stream, parts)
 
     first, second, third = (repeated(count) for count in (100, 200, 300))

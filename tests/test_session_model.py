@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.session import Session
@@ -112,7 +113,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert isinstance(verdict, Reopen)
         assert verdict.way == ("restart" if not self.visible else "replay")
         self.now += verdict.delay
-        self.session.reopened(verdict, 200, None, self.now)
+        self.session.reopened(verdict, ResponseHead(200), self.now)
         self.serial += 1
         self.requests += 1
         self.bytes = self.arrived = 0

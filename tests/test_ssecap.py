@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_stream_guard.dialects import Asked
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.jsonline import NotACapture
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording
@@ -37,11 +38,14 @@ RECORDINGS = st.builds(
     opened=SECONDS,
     way=st.sampled_from([None, "restart", "resume", "continue", "replay"]),
     rule=st.sampled_from(["strict", "learnt", "auto", "lenient"]),
-    status=st.none() | st.integers(100, 599),
-    request_id=st.none() | WORDS,
+    head=st.builds(
+        ResponseHead,
+        status=st.none() | st.integers(100, 599),
+        request_id=st.none() | WORDS,
+        headers=st.dictionaries(WORDS, WORDS, max_size=3),
+        http_version=WORDS,
+    ),
     polled=st.booleans(),
-    http_version=WORDS,
-    headers=st.dictionaries(WORDS, WORDS, max_size=3),
     lost_reads=COUNTS,
     lost_bytes=COUNTS,
     reads=READS.map(lambda reads: tuple(Read(at, data) for at, data in sorted(reads))),

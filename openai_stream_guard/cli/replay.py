@@ -66,10 +66,10 @@ def _lines(capture: Capture, runs: tuple[Rerun, ...], *, text: bool) -> Iterator
 
 
 def _attempt_lines(number: int, one: Rerun, *, text: bool) -> Iterator[str]:
-    recording = one.recording
+    recording, head = one.recording, one.recording.head
     opened = f", by {recording.way}, opened after {recording.opened:.3f} s" if recording.way else ""
-    yield f"attempt {number}{opened}: {recording.http_version} {recording.status}, request id {recording.request_id}"
-    for name, value in recording.headers.items():
+    yield f"attempt {number}{opened}: {head.http_version} {head.status}, request id {head.request_id}"
+    for name, value in head.headers.items():
         yield f"  {name}: {value}"
     if recording.lost_bytes:
         yield f"  The first {recording.lost_bytes} bytes are not kept: what they held is not known."
@@ -141,10 +141,10 @@ def _attempt_json(one: Rerun, *, text: bool) -> dict[str, Any]:
     return {
         "way": recording.way,
         "opened": recording.opened,
-        "status": recording.status,
-        "request_id": recording.request_id,
-        "http_version": recording.http_version,
-        "headers": dict(recording.headers),
+        "status": recording.head.status,
+        "request_id": recording.head.request_id,
+        "http_version": recording.head.http_version,
+        "headers": dict(recording.head.headers),
         "lost_bytes": recording.lost_bytes,
         "judged_from": one.judged_from,
         "alone": one.alone,

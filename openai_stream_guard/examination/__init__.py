@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from ..evidence import Complaint, Evidence, complaint_of, head_of, opening_of
+from ..evidence import Complaint, Evidence, clues_of, complaint_of, opening_of
 from ..masking import identifier
 from ..payload import Payload
 from ..recording import Capture, Recording
@@ -84,7 +84,7 @@ class Stream:
     @property
     def by(self) -> str:
         """Who answered, as far as the headers name them."""
-        return ", ".join(sorted(self.evidence.head.parties))
+        return ", ".join(sorted(self.evidence.clues.parties))
 
     @property
     def _events(self) -> list[float]:
@@ -115,7 +115,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 def unanswered(title: str, recording: Recording, reason: str) -> Stream:
     """A request that got no stream: none of its times but that of the failure is known."""
-    return Stream(title, recording, Evidence(head=head_of(recording.headers)), refused=reason)
+    return Stream(title, recording, Evidence(clues=clues_of(recording.head.headers)), refused=reason)
 
 
 def examined(capture: Capture, title: str = "attempt {}", *, headers_at: float = 0.0) -> tuple[Stream, ...]:
@@ -187,7 +187,7 @@ class _Examiner:
         return Evidence(
             fault=None if judgement is None else judgement.fault,
             ending="open" if ending is None or ending.by == "guard" else "clean" if ending.by == "body" else ending.how,
-            head=head_of(recording.headers),
+            clues=clues_of(recording.head.headers),
             opening=opening_of(reader.head),
             bytes=sum(len(read.data) for read in reads) + recording.lost_bytes,
             events=reader.events,

@@ -59,11 +59,11 @@ class Check:
 
 
 def _has(s: Stream, name: str) -> bool:
-    return name in s.recording.headers
+    return name in s.recording.head.headers
 
 
 def _http1(s: Stream, version: str) -> bool:
-    return s.answered and s.recording.http_version == f"HTTP/1.{version}"
+    return s.answered and s.recording.head.http_version == f"HTTP/1.{version}"
 
 
 def _repaired(s: Stream) -> bool:
@@ -73,14 +73,14 @@ def _repaired(s: Stream) -> bool:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "no_answer", "problem", lambda s: not s.answered and s.recording.status is None,
+        "no_answer", "problem", lambda s: not s.answered and s.recording.head.status is None,
         "No answer came: {s.refused}",
         "look whether the server is up, and whether the URL has its port and its scheme; where something on the way "
         "waits for the whole answer, switch its buffering off, or wait longer",
     ),
     Check(
-        "http_error", "problem", lambda s: not s.answered and s.recording.status is not None,
-        "The answer was an error, with status {s.recording.status}",
+        "http_error", "problem", lambda s: not s.answered and s.recording.head.status is not None,
+        "The answer was an error, with status {s.recording.head.status}",
         "look into the log of what answered, and of the server behind it",
     ),
     Check(
@@ -90,7 +90,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "collected_whole", "problem",
-        lambda s: s.whole and _has(s, "content-length") and s.evidence.head.media == "events"
+        lambda s: s.whole and _has(s, "content-length") and s.evidence.clues.media == "events"
         and not s.evidence.bursts,
         "The stream came with a `content-length`, so something had all of it before it sent the first byte",
         "switch buffering and caching off for text/event-stream",
@@ -105,7 +105,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "content_type", "warning",
         lambda s: s.whole and s.evidence.events > 0
-        and (s.evidence.head.media != "events" or not _has(s, "content-type")),
+        and (s.evidence.clues.media != "events" or not _has(s, "content-type")),
         "The stream is not declared as text/event-stream, by which proxies know not to buffer it",
         "let the server send `content-type: text/event-stream`",
     ),
@@ -225,7 +225,7 @@ def _explained(s: Stream, number: int) -> list[Finding]:
 
 def _lines(name: str, s: Stream) -> dict[Product, str]:
     topic = next((topic for start, topic in _TOPICS if name.startswith(start)), None)
-    return lines(topic, s.evidence.head.parties, innocent="nginx" if name == "buffered_not_by_nginx" else None)
+    return lines(topic, s.evidence.clues.parties, innocent="nginx" if name == "buffered_not_by_nginx" else None)
 
 
 def _checked(s: Stream, number: int, checks: Sequence[Check]) -> list[Finding]:
@@ -236,7 +236,7 @@ def _checked(s: Stream, number: int, checks: Sequence[Check]) -> list[Finding]:
             severity=check.severity,
             what=check.what.format(**values),
             remedy=check.remedy,
-            lines=lines(check.topic, s.evidence.head.parties),
+            lines=lines(check.topic, s.evidence.clues.parties),
             streams=(number,),
         )
         for check in checks

@@ -12,7 +12,7 @@ ANSWERS: tuple[Row, ...] = (
         "look into the log of what stands in front of the model",
     ),
     Row(
-        "html_page", ("not_a_stream",), lambda e: e.head.media == "html" or e.opening == "html",
+        "html_page", ("not_a_stream",), lambda e: e.clues.media == "html" or e.opening == "html",
         "The answer is an HTML page, likely of a web server, a login or a proxy that answers in the API's place",
         "look at `base_url`, which for most servers ends in /v1, and at what listens there",
     ),
@@ -22,7 +22,7 @@ ANSWERS: tuple[Row, ...] = (
         "switch compression off for text/event-stream (nginx `gzip off`), or send `accept-encoding: identity`",
     ),
     Row(
-        "json_answer", ("not_a_stream",), lambda e: e.head.media == "json" or e.opening == "json",
+        "json_answer", ("not_a_stream",), lambda e: e.clues.media == "json" or e.opening == "json",
         "The answer is one JSON document, likely since the server or a gateway before it ignores `stream`",
         "look at `base_url` and at the gateway's streaming setting, or ask this server without `stream=True`",
     ),

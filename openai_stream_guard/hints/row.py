@@ -38,4 +38,4 @@ def always(e: Evidence) -> bool:
 
 def names(e: Evidence, party: Party) -> bool:
     """Whether the headers name this product."""
-    return party in e.head.parties
+    return party in e.clues.parties

@@ -17,7 +17,7 @@ def _timed_out(e: Evidence) -> bool:
 WAITS: tuple[Row, ...] = (
     # Something collects the events. Also of a stream that came out whole.
     Row(
-        "buffered_not_by_nginx", _WHOLE_OR_STALLED, lambda e: e.bursts and e.head.accel,
+        "buffered_not_by_nginx", _WHOLE_OR_STALLED, lambda e: e.bursts and e.clues.accel,
         "Events come in bursts, so something collects them, though not nginx, which would have kept the "
         "`x-accel-buffering` header",
         "look for another proxy, cache or virus scanner that buffers (Apache `flushpackets=on`), or a server that does",
@@ -28,7 +28,7 @@ WAITS: tuple[Row, ...] = (
         "set `proxy_buffering off; proxy_http_version 1.1;`, or let the server send `x-accel-buffering: no`",
     ),
     Row(
-        "buffered_compressed", _WHOLE_OR_STALLED, lambda e: e.bursts and e.head.encoding is not None,
+        "buffered_compressed", _WHOLE_OR_STALLED, lambda e: e.bursts and e.clues.encoding is not None,
         "Events come in bursts and compressed, likely since the compression collects them",
         "switch it off for text/event-stream (nginx `gzip off`), or send `accept-encoding: identity`",
     ),
@@ -38,7 +38,7 @@ WAITS: tuple[Row, ...] = (
         "switch its buffering off (nginx `proxy_buffering off`, Apache `flushpackets=on`)",
     ),
     Row(
-        "compressed", (None,), lambda e: e.head.encoding is not None,
+        "compressed", (None,), lambda e: e.clues.encoding is not None,
         "The stream is compressed, which makes some proxies and servers hold events back",
         "switch compression off for text/event-stream, or send `accept-encoding: identity`",
     ),

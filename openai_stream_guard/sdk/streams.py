@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import openai
@@ -16,12 +15,10 @@ from ..drivers import adrive, drive
 from ..exchange import AsyncExchange, SyncExchange
 from ..hosts import Hosts
 from ..logs import publish, publish_raw
-from ..masking import identifier
 from ..notices import FaultSeen, Notice, StreamReport
 from ..raw import leave_reads, watch_reads
 from ..session import Session
-from ..transport import clocks_for, credentials_of
-from ..verdicts import Reopen
+from ..transport import clocks_for, credentials_of, head_of
 from .calls import Call, areissue, asked_of, reissue
 
 KEY = "openai_stream_guard"
@@ -31,7 +28,7 @@ HOSTS = Hosts()
 """What this process has learnt about servers."""
 
 session_for: Callable[..., Session] | None = None
-"""Set while `doctor` looks on: makes the session of a stream. It is first given what tells the response's head."""
+"""Set while `doctor` looks on: makes the session of a stream."""
 
 
 @dataclass
@@ -41,8 +38,6 @@ class Binding:
     call: Call
     retries_taken: int
     session: Session | None = None
-    head: tuple[str, Mapping[str, str]] = ("", MappingProxyType({}))
-    """HTTP version and headers of the response that is read now."""
     one_identity: bool = False
     """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
 
@@ -60,7 +55,7 @@ def iter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any
         return wrapped(*args, **kwargs)
     session = _open_session(binding, stream.response)
     worded = partial(_worded, stream.response.request)
-    exchange = SyncExchange(stream.response, session, partial(_reissue, binding), worded=worded)
+    exchange = SyncExchange(stream.response, session, partial(reissue, binding.call), worded=worded)
     return exchange.read_by(drive(session, exchange))
 
 
@@ -70,20 +65,8 @@ def aiter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: An
         return wrapped(*args, **kwargs)
     session = _open_session(binding, stream.response)
     worded = partial(_worded, stream.response.request)
-    exchange = AsyncExchange(stream.response, session, partial(_areissue, binding), worded=worded)
+    exchange = AsyncExchange(stream.response, session, partial(areissue, binding.call), worded=worded)
     return exchange.read_by(adrive(session, exchange))
-
-
-def _reissue(binding: Binding, verdict: Reopen) -> Any:
-    response = reissue(binding.call, verdict)
-    binding.head = response.http_version, response.headers
-    return response
-
-
-async def _areissue(binding: Binding, verdict: Reopen) -> Any:
-    response = await areissue(binding.call, verdict)
-    binding.head = response.http_version, response.headers
-    return response
 
 
 def _worded(request: Any, error: Exception) -> Exception | None:
@@ -133,13 +116,12 @@ def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Sess
         if policy.log_raw and isinstance(notice, FaultSeen) and binding.session is not None:
             publish_raw(binding.session.raw_tail, known)
 
-    binding.head = response.http_version, response.headers
     known, retries = credentials_of(response.request), policy.max_retries
     new_session: Callable[..., Session] = Session
     if session_for is not None:
-        new_session = partial(session_for, lambda: binding.head, credentials=known)
+        new_session = partial(session_for, credentials=known)
     elif policy.capture is not None:
-        new_session = partial(captured_session, policy.capture, lambda: binding.head, credentials=known)
+        new_session = partial(captured_session, policy.capture, credentials=known)
     binding.session = new_session(
         asked_of(call, response, one_identity=binding.one_identity),
         policy,
@@ -148,9 +130,7 @@ def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Sess
         max_retries=call.options.get_max_retries(call.client.max_retries) if retries is None else retries,
         clocks=clocks_for(response, policy.first_event_timeout, policy.idle_timeout),
         requests=1 + binding.retries_taken,
-        status=response.status_code,
-        request_id=identifier(response.headers.get("x-request-id"), known),
-        headers=response.headers,
+        head=head_of(response, known),
         jitter=timing.current.jitter,
         notify=notify,
     )

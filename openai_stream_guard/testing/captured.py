@@ -28,9 +28,9 @@ def captured(path: str | os.PathLike[str], *, timed: bool = False) -> tuple[Perf
 
 
 def _performance(recording: Recording, *, timed: bool) -> Performance:
-    headers = tuple((name, value) for name, value in recording.headers.items() if name not in _FRAMING)
+    headers = tuple((name, value) for name, value in recording.head.headers.items() if name not in _FRAMING)
     steps = chain(_reads(recording, timed=timed), [_ending(recording)])
-    return Performance(tuple(steps), recording.status or 200, headers or EVENT_STREAM)
+    return Performance(tuple(steps), recording.head.status or 200, headers or EVENT_STREAM)
 
 
 def _reads(recording: Recording, *, timed: bool) -> Iterator[Step]:

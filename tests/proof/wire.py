@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from openai_stream_guard.drivers import adrive, drive
-from openai_stream_guard.evidence import NO_HEADERS
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.session import Session
 from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen, Trouble
@@ -24,9 +24,7 @@ KEEP_ALIVE = b": keep-alive\n\n"
 class Wire:
     """The exchange of a blocking driver. The first response is damaged, those to re-issues are healthy."""
 
-    status = 200
-    request_id = None
-    headers = NO_HEADERS
+    head = ResponseHead(200)
     abandoned = False
 
     def __init__(self, first: Damaged, again: Callable[[Reopen], Damaged | None]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from openai_stream_guard import Policy
 from openai_stream_guard.drivers import adrive
-from openai_stream_guard.evidence import NO_HEADERS
+from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import backoff
 from openai_stream_guard.session import Session
@@ -228,9 +228,7 @@ def nameless_items(stream: Stream) -> list[Any]:
 class Network:
     """One program's requests for one answer: the exchange of an asynchronous driver."""
 
-    status = 200
-    request_id = None
-    headers = NO_HEADERS
+    head = ResponseHead(200)
     abandoned = False
 
     def __init__(self, world: World, stream: Stream) -> None:

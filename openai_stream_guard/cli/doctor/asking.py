@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from ...evidence import ResponseHead
 from ...examination import Stream, examined, unanswered
 from ...masking import masked
 from ...recorder import RecordedSession
@@ -161,14 +162,18 @@ class _Asker:
 
     def failed(self, response: Any, reason: str) -> Stream:
         """The stream of a request that got none."""
+        from ...transport import credentials_of, head_of
+
+        head = ResponseHead()
+        if response is not None:
+            known = credentials_of(response.request)
+            head = head_of(response, known)
+            head = replace(head, headers=kept_headers(head.headers, known))
         recording = Recording(
             opened=0.0,
             way=None,
             rule="auto",
-            status=None if response is None else response.status_code,
-            request_id=None if response is None else response.headers.get("x-request-id"),
-            http_version="" if response is None else response.http_version,
-            headers={} if response is None else kept_headers(response.headers),
+            head=head,
             ending=Ending(round(self._clock() - self._sent, 6), "transport"),
         )
         return unanswered(self._title, recording, reason)
@@ -179,8 +184,8 @@ class _Asker:
         capture = self._session.capture
         return examined(capture, self._title, headers_at=max(0.0, capture.origin - self._sent))
 
-    def _open(self, head: Any, *arguments: Any, **options: Any) -> RecordedSession:
-        self._session = _Watched(self._tell, *arguments, head=head, **options)
+    def _open(self, *arguments: Any, **options: Any) -> RecordedSession:
+        self._session = _Watched(self._tell, *arguments, **options)
         return self._session
 
     def _tell(self, events: int, size: int) -> None:

@@ -93,7 +93,7 @@ def _stream(number: int, one: Stream) -> str:
 <h2 id="stream-{number}">Stream {number}, {_text(one.title)} <span class="state {state}">{_text(ended)}</span></h2>
 {drawing}
 {_pairs(facts(one))}
-{_table("Headers", ("name", "value"), one.recording.headers.items())}
+{_table("Headers", ("name", "value"), one.recording.head.headers.items())}
 {_table("Reads", ("seconds", "bytes", "events", "repaired"), _rows(one))}
 </section>
 """

@@ -87,8 +87,8 @@ def came_to(stream: Stream) -> str:
 
 def facts(stream: Stream) -> list[tuple[str, str]]:
     """The figures of a stream, each with its name."""
-    e, recording = stream.evidence, stream.recording
-    version = f"{recording.http_version or 'HTTP'}, status {recording.status}" if recording.status else "none"
+    e, recording, head = stream.evidence, stream.recording, stream.recording.head
+    version = f"{head.http_version or 'HTTP'}, status {head.status}" if head.status else "none"
     said = [("answered by", f"{stream.by or 'a server that names itself nowhere'} ({version})")]
     if not stream.answered:
         return [*said, ("ended after", _seconds(stream.seconds))]
@@ -100,7 +100,7 @@ def facts(stream: Stream) -> list[tuple[str, str]]:
     said.append(("ended after", _seconds(stream.seconds)))
     gaps = f"{_seconds(stream.worst_gap)} between events, {_seconds(stream.longest_silence)} without a byte"
     said.append(("longest wait", gaps))
-    framing = " by ".join(filter(None, (e.head.encoding and f"compressed {e.head.encoding}", _framing(stream))))
+    framing = " by ".join(filter(None, (e.clues.encoding and f"compressed {e.clues.encoding}", _framing(stream))))
     said.append(("body", framing))
     if stream.error:
         said.append(("the API says", stream.error))
@@ -120,8 +120,8 @@ def where(finding: Finding, streams: Sequence[Stream]) -> str:
 
 
 def _framing(stream: Stream) -> str:
-    headers = stream.recording.headers
-    if stream.recording.http_version.startswith("HTTP/2"):
+    headers = stream.recording.head.headers
+    if stream.recording.head.http_version.startswith("HTTP/2"):
         return "HTTP/2 frames"
     if "transfer-encoding" in headers:
         return "chunks"
@@ -152,11 +152,11 @@ def _stream(one: Stream) -> dict[str, Any]:
     judgement = recording.judgement
     return {
         "title": one.title,
-        "status": recording.status,
-        "http_version": recording.http_version,
-        "request_id": recording.request_id,
-        "headers": dict(recording.headers),
-        "named": sorted(one.evidence.head.parties),
+        "status": recording.head.status,
+        "http_version": recording.head.http_version,
+        "request_id": recording.head.request_id,
+        "headers": dict(recording.head.headers),
+        "named": sorted(one.evidence.clues.parties),
         "fault": None if judgement is None else judgement.fault,
         "reason": one.refused if judgement is None else judgement.reason,
         "error": one.error,
