@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,8 +22,9 @@ from . import timing
 from .errors import explain, refusal_of, stream_error
 from .hints import CLOSED
 from .session import Session
-from .transport import credentials_of, head_of, is_read_of_closed, silence_of, trouble_of
+from .transport import Patience, credentials_of, head_of, is_read_of_closed, silence_of, trouble_of
 from .verdicts import GiveUp, Refusal, Reopen, Trouble
+from .watchdog import Watchdog
 
 DRAIN_SECONDS = 0.1
 """How long the end of a body is waited for once the answer is whole, so that its connection can be used again."""
@@ -77,15 +79,18 @@ class _Exchange:
     def _attach(self, response: Any) -> None:
         self._response = response
         self.head = head_of(response, self._credentials)
-        self._patience = self._timing.patience(response, self._deadline)
+        self._patience: Patience | Watchdog = self._timing.patience(response, self._begin_read)
 
-    def _deadline(self, now: float) -> float:
+    def _begin_read(self, now: float) -> float:
+        """Tell the session that the program waits for bytes, and say how long the read may last."""
+        if self._drain_until is None:
+            self._session.asked_for_more(now)
+        return self._deadline()
+
+    def _deadline(self) -> float:
         if self._only_looking:
             return math.inf
-        if self._drain_until is not None:
-            return self._drain_until
-        self._session.asked_for_more(now)
-        return self._session.deadline
+        return self._session.deadline if self._drain_until is None else self._drain_until
 
     def only_look_on(self) -> None:
         """Let reads wait as long as they did: what is only observed has no clock of ours."""
@@ -247,16 +252,14 @@ class AsyncExchange(_Exchange):
         super()._attach(response)
         self._chunks = self._given or _body(response, "aiter_raw", "aiter_bytes")
         self._given = None
-        self.read = self._chunks.__anext__ if self._patience.active else self._read_in_time
+        self.read: Callable[[], Awaitable[bytes]] = self._chunks.__anext__
         """The bytes of one read; StopAsyncIteration where the body ends."""
+        if not self._patience.active:
+            self._patience = Watchdog(
+                self.read, self._begin_read, self._deadline, self.clock, partial(silence_of, response)
+            )
+            self.read = self._patience.read
         self._close = response.aclose
-
-    async def _read_in_time(self) -> bytes:
-        """Where the socket cannot be told to wait no longer, a read that passes the deadline is cancelled."""
-        now = self.clock()
-        with self._timing.limit(max(self._deadline(now) - now, 0.001)):
-            return await self._chunks.__anext__()
-        raise silence_of(self._response)
 
     async def close(self) -> None:
         """Close the response that is alive, also when cancelled."""
@@ -291,6 +294,8 @@ class AsyncExchange(_Exchange):
         if self.abandoned:
             return
         self._drain_until = self.clock() + DRAIN_SECONDS
+        if isinstance(self._patience, Watchdog):
+            self._patience.end()  # its timer is set for a later time
         with _no_news(), suppress(StopAsyncIteration):
             while self.clock() < self._drain_until:
                 await self.read()

@@ -34,9 +34,6 @@ class Timing(Protocol):
     async def asleep(self, wake: anyio.Event, seconds: float) -> None:
         """The same for a task, of asyncio or trio."""
 
-    def limit(self, seconds: float) -> anyio.CancelScope:
-        """Call off what a task waits for inside the `with` block, after so many seconds."""
-
     def patience(self, response: Any, deadline: Callable[[float], float]) -> Patience:
         """Make reads of this response end at a deadline."""
 
@@ -46,7 +43,6 @@ class RealTime:
 
     clock = staticmethod(time.monotonic)
     jitter = staticmethod(random.random)
-    limit = staticmethod(anyio.move_on_after)
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
         """Wait, unless woken."""

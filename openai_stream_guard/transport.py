@@ -137,8 +137,8 @@ class Patience:
 
     A request's read timeout is fixed when its body is first read, starts anew with every byte, and so can neither
     tell a keep-alive from an event nor get shorter once an answer has finished. Not in HTTP/2, where the socket is
-    other streams' as well, and not where none is shown, as by aiohttp: there a task's read is cancelled instead, see
-    `AsyncExchange`, and a thread's deadline is looked at when bytes arrive.
+    other streams' as well, and not where none is shown, as by aiohttp: there a task's read is called off instead, see
+    `watchdog.py`, and a thread's deadline is looked at when bytes arrive.
     """
 
     def __init__(self, response: Any, deadline: Callable[[float], float], clock: Callable[[], float]) -> None:

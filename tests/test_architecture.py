@@ -53,13 +53,14 @@ THINKING = {
     "examination": "evidence hints masking payload recording rerun",
 }
 DOING = {
-    "drivers": "payload session verdicts",
+    "drivers": "evidence payload session verdicts",
     "transport": "evidence masking verdicts",
     "telemetry": "notices opentelemetry",
     "logs": "masking notices",
     "errors": "hints masking notices policy polled transport verdicts openai",
     "timing": "transport anyio",
-    "exchange": "errors hints masking session timing transport verdicts anyio",
+    "watchdog": "anyio",
+    "exchange": "errors hints session timing transport verdicts watchdog anyio",
     "capture": "notices recorder recording ssecap",
     "raw": "drivers exchange session verdicts",
     "sdk": "capture dialects drivers exchange hosts logs masking notices policy polled raw session timing transport "
@@ -70,8 +71,8 @@ DOORS = {
     "switch": "fields policy settings wrapt",
     "autostart": "switch",
     "testing": "notices recording ssecap",
-    "cli": "capture dialects examination jsonline masking payload policy recorder recording rerun settings ssecap"
-    " switch testing",
+    "cli": "capture dialects evidence examination jsonline masking payload policy recorder recording rerun settings "
+    "ssecap switch testing",
     FACADE: "fields notices policy settings switch",
     "pytest_plugin": "pytest",
     "__main__": "cli",
@@ -85,7 +86,7 @@ MAY_IMPORT_INSIDE = {
     "switch": "errors sdk",
     "logs": "telemetry",
     "testing": f"logs masking policy sdk switch timing transport {FACADE} anyio",
-    "cli": f"sdk timing {FACADE} openai rich",
+    "cli": f"sdk timing transport {FACADE} openai rich",
     FACADE: "errors openai sdk",
     "pytest_plugin": f"fields policy switch testing {FACADE}",
 }

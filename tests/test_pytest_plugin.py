@@ -92,11 +92,11 @@ def test_fast(stream_guard, server):
     stream_guard.faults.cut(times=15)
     started = time.monotonic()
     read(server)
-    assert time.monotonic() - started < 5
+    took = time.monotonic() - started
     assert len(server.requests) == 16
     assert len(heard) == 15 + 15 + 1
     assert len(stream_guard.reports) == 1
-    assert sum(stream_guard.sleeps) > 60
+    assert sum(stream_guard.sleeps) > 60 > 2 * took
 """, passed=1)  # fmt: skip
 
 

@@ -79,12 +79,6 @@ class SkippedTime:
         await anyio.lowlevel.checkpoint()
         self._clock.slept(seconds)
 
-    def limit(self, seconds: float) -> anyio.CancelScope:
-        """As in real time, which is what real silence takes."""
-        import anyio
-
-        return anyio.move_on_after(seconds)
-
     def patience(self, response: Any, deadline: Callable[[float], float]) -> Patience:
         """Bound real reads by the deadline, and tell it to the faults, whose silence is not real."""
         from ..transport import Patience

@@ -42,6 +42,6 @@ def test_streams_are_recovered_and_traced(patcher: Patcher, order: str, colour: 
 
 def test_the_table_in_the_readme_has_them_all() -> None:
     """A row for each, as `.ci/patchers.py` prints it; the versions are those that it found."""
-    section = README.read_text(encoding="utf-8").partition("### Beside other patchers\n")[2].partition("\n#")[0]
+    section = README.read_text(encoding="utf-8").partition("\n## Beside other patchers\n")[2].partition("\n## ")[0]
     rows = [row for row in section.splitlines() if row.startswith("| `")]
     assert rows == [line(one, *row.split(" | ")[1:3]) for one, row in zip(PATCHERS, rows, strict=True)]
