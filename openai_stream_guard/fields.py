@@ -69,11 +69,12 @@ def shown(value: object) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown `name`: a full stop, or the nearest known one as a question."""
+    """The end of a sentence about an unknown `name`: the nearest known one as a question, or all of them."""
     import difflib  # only on the way to an error
 
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else "."
+    allowed = sorted(known)
+    near = difflib.get_close_matches(name, allowed, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(allowed)}."
 
 
 def checked(check: Callable[[T], R], value: T, label: str, allowed: str) -> R:

@@ -70,7 +70,7 @@ DOORS = {
     "settings": "fields policy",
     "switch": "fields policy settings wrapt",
     "autostart": "switch",
-    "testing": "notices recording ssecap",
+    "testing": "fields notices recording ssecap",
     "cli": "capture dialects evidence examination jsonline masking payload policy recorder recording rerun settings "
     "ssecap switch testing",
     FACADE: "fields notices policy settings switch",

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
+from ..fields import suggestion
 from .answer import Answer, Take
 from .assistants_answers import assistants_answer
 from .chat_answers import CHAT, chat_answer
 from .completions_answers import completions_answer
 from .media_answers import images_answer, speech_answer, transcription_answer
-from .names import nearest
 from .responses_answers import RESPONSES, responses_answer
 
 Api: TypeAlias = Literal[
@@ -98,4 +98,4 @@ def check_answer(name: str) -> None:
     """Raise `ValueError`, naming the nearest names, unless some API has an answer of this name."""
     known = sorted({name for names in ANSWERS.values() for name in names})
     if name not in known:
-        raise ValueError(f"unknown answer {name!r}; {nearest(name, known)}")
+        raise ValueError(f"unknown answer {name!r}{suggestion(name, known)}")

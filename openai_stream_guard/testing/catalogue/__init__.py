@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ..names import nearest
+from ...fields import suggestion
 from . import broken, numbered, odd, repairable
 from .fault import Fault
 
@@ -25,7 +25,7 @@ def find_fault(fault: str | Fault) -> Fault:
     if isinstance(fault, Fault):
         return fault
     if fault not in FAULTS:
-        raise ValueError(f"unknown fault {fault!r}; {nearest(fault, FAULTS)}")
+        raise ValueError(f"unknown fault {fault!r}{suggestion(fault, FAULTS)}")
     return FAULTS[fault]
 
 

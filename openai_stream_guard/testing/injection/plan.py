@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, ParamSpec
 
-from ..names import nearest
+from ...fields import suggestion
 from . import kinds
 from .kinds import KINDS, Injection
 
@@ -126,7 +126,7 @@ class Faults:
         return planned.injection
 
     def __getattr__(self, name: str) -> Callable[..., Injection]:
-        raise AttributeError(f"there is no fault {name!r}; {nearest(name, KINDS)}")
+        raise AttributeError(f"there is no fault {name!r}{suggestion(name, KINDS)}")
 
     def __repr__(self) -> str:
         return f"<faults pending: {', '.join(map(str, self.pending)) or 'none'}>"
