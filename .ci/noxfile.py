@@ -207,6 +207,16 @@ def frameworks(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "tests.frameworks", *session.posargs)
 
 
+@nox.session(python=PYTHONS)
+def wheel(session: nox.Session) -> None:
+    """What was built, in an environment with nothing else; `-- FOLDER` says where the wheel and the sdist are."""
+    folder = Path(*session.posargs).resolve()
+    session.install(*map(str, folder.glob("*.whl")))
+    session.chdir(session.create_tmp())  # away from the sources: what is imported is what was built
+    session.run("python", str(ROOT / ".ci" / "check_dist.py"), str(folder))
+    session.run("python", "-m", "openai_stream_guard", "demo")
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """What a user's program looks like to type checkers."""

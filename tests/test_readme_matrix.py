@@ -34,7 +34,8 @@ def test_the_table_is_the_matrix() -> None:
     assert [(row[0].partition(" ")[0], *row[1:]) for row in rows[1:]] == expected
 
 
-NAMED = ["sdk", "clients", "canary", "tests", "sdk_suite", "proxies", "proxies_more", "proxies_table"]
+NAMED = ["sdk", "clients", "canary", "tests", "sdk_suite", "proxies", "proxies_more", "proxies_table", "wheel"]
+NAMED += ["types", "docs"]
 
 
 @pytest.mark.parametrize("name", NAMED)
