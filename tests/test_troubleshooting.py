@@ -128,7 +128,7 @@ shows("peer closed connection without sending complete message body (incomplete 
 shows("peer closed connection without sending complete message body (received")(faulty("truncate_content_length"))
 shows("Connection error.", "Connection reset by peer")(faulty("rst"))
 shows("illegal chunk header")(faulty("bad_chunk_header"))
-shows("Request timed out.", "ReadTimeout")(faulty("stall", timeout=0.5))
+shows("Request timed out.", "ReadTimeout")(faulty("stall", timeout=1.0))
 shows("Error -3 while decompressing data")(faulty("gzip_corrupt"))
 shows("Expecting value: line 1 column 1 (char 0)")(faulty("retry_only"))
 shows("Extra data: line 1 column")(faulty("glued_prefix"))
@@ -259,10 +259,10 @@ def a_page(server: Server) -> Played:
 
 @shows("no exception: the program hangs")
 def only_comments(server: Server) -> Played:
-    """Comments come for twice the read timeout; a server that really hangs sends them for ever."""
+    """Comments come for three times the read timeout; a server that really hangs sends them for ever."""
     beat = (Send(b": keep-alive\n\n"), Wait(0.05))
     first = take_answer("chat", "text", Take(0)).encode()[0]
-    server.script(Performance((Send(first), Repeat(beat, 12), End()), headers=performance("clean").headers))
+    server.script(Performance((Send(first), Repeat(beat, 20), End()), headers=performance("clean").headers))
     return read(server, timeout=0.3)
 
 
@@ -370,7 +370,7 @@ def test_the_sdk_alone_shows_what_the_row_says(server: Server, scene: Scene, sho
 @pytest.mark.parametrize("shown", SCENES)
 def test_the_guard_does_what_the_row_says(server: Server, scene: Scene, shown: str) -> None:
     """It repairs in one request, asks again in a second, raises its error, or leaves the SDK's as it is."""
-    switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None, idle_timeout=0.3))
+    switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None, idle_timeout=0.6))
     guarded = played(scene, server)
     match GUARD[shown].does:
         case "repairs" | "asks again" as does:
