@@ -132,15 +132,15 @@ def ratio_of(rounds: list[list[float]], over: int = 0, under: int = 1) -> float:
 
 def end_to_end(rounds: int, events: int) -> int:
     """Streams through the SDK."""
-    cells = list(product(PATHS, COLOURS, READS))
-    jobs = [("stream", shape, colour, READS[read], events) for shape, colour, read in cells]
-    found = pairs(rounds, ("absent", "guarded"), jobs)
-    table = Table(
-        "CPU time of an event, through the SDK (µs)", "stream", "", "a read is", "unguarded", "guarded", "ratio"
-    )
-    for cell, job in zip(cells, jobs, strict=True):
-        plain, guarded = (median(figures) for figures in zip(*found[job], strict=True))
-        table.row(*cell[:1], *cell[1:], f"{plain:.1f}", f"{guarded:.1f}", table.ratio(ratio_of(found[job]), END_TO_END))
+    rows = list(product(PATHS, COLOURS))
+    jobs = {(*row, read): ("stream", *row, size, events) for row in rows for read, size in READS.items()}
+    found = pairs(rounds, ("absent", "guarded"), list(jobs.values()))
+    title = "CPU time of an event, guarded, through the SDK (µs), and its ratio to that without the guard"
+    table = Table(title, "stream", "", *(f"a read is {'an event' if read == 'event' else read}" for read in READS))
+    for row in rows:
+        figures = [found[jobs[(*row, read)]] for read in READS]
+        cells = [(median(guarded for _, guarded in rounds), ratio_of(rounds)) for rounds in figures]
+        table.row(*row, *(f"{guarded:.1f}: {table.ratio(ratio, END_TO_END)}" for guarded, ratio in cells))
     return table.missed
 
 
