@@ -1,8 +1,7 @@
 """What this process has learnt about the servers it talks to.
 
 Only positive evidence is kept: that a server has sent a finish_reason, that a model did not repeat itself, when
-connections were cut. All of it
-is bounded, shared by threads, and forgotten by a forked child.
+connections were cut. All of it is bounded, shared by threads, and forgotten by a forked child.
 """
 
 from __future__ import annotations
