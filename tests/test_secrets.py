@@ -112,9 +112,8 @@ def told_of(error: Any) -> list[str]:
 
 
 def assert_free(told: list[str], planted_words: list[str]) -> None:
-    told = [
-        words.replace("...", "") for words in told
-    ]  # which Python 3.13 writes into tracebacks, and an id may be ".."
+    # Python 3.13 writes "..." into tracebacks, and one of the ids is "..".
+    told = [words.replace("...", "") for words in told]
     found = {word for words in told for word in planted_words if word in words}
     assert found == set(), "\n".join(words for words in told if any(word in words for word in found))[:2000]
 
