@@ -45,7 +45,7 @@ def is_prefix(texts: dict[tuple[object, ...], str], of: dict[tuple[object, ...],
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_cut_at_any_byte_comes_out_whole_and_once(name: str, end: End) -> None:
     """One cut, wherever it falls and however the body ends, costs at most one request and not a character."""
-    stride = 29  # every byte, through the SDK: `python tests/cuts.py`
+    stride = 29  # every byte, through the SDK: `python -m tests.cuts`
     for offset in range(0, len(body(take(name, 0))), stride):
         outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET)
         assert outcome.gave_up is None, offset
