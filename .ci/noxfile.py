@@ -195,18 +195,18 @@ def doors(session: nox.Session) -> None:
     run_pytest(session, "-m", "", "--timeout", "200", "tests/doors", "tests/test_cli_run.py")
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def patchers(session: nox.Session) -> None:
     """Other packages that patch the SDK; prints the README's table of them."""
-    session.chdir(ROOT)
-    session.run(sys.executable, ".ci/patchers.py", *session.posargs)
+    prepare(session, "pip")  # which makes an environment for each
+    session.run("python", ".ci/patchers.py", *session.posargs)
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def frameworks(session: nox.Session) -> None:
     """Frameworks over broken streams; writes the README's table of them."""
-    session.chdir(ROOT)
-    session.run(sys.executable, "-m", "tests.frameworks", *session.posargs)
+    prepare(session, "pip")
+    session.run("python", "-m", "tests.frameworks", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

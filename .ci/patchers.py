@@ -7,7 +7,7 @@ Each gets an environment of its own with the newest of it that there is, openai,
 orders, sync and async, for each API that it traces, a stream that breaks is asked for again and again while one or
 the other is switched off and on. Exits with 1 if anything is not as it has to be. That the README's rows
 are these, but for the versions, is a test.
-Needs a package index. PYTHON=… chooses the interpreter.
+Needs a package index, and this package for itself. PYTHON=… chooses the interpreter.
 """
 
 from __future__ import annotations
