@@ -28,7 +28,7 @@ class Watchdog:
         clock: the time now, in seconds.
     """
 
-    active = True
+    active = True  # as a Patience says of itself
 
     def __init__(
         self,
