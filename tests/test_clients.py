@@ -22,6 +22,8 @@ from .clients import OWN, VARIANTS, Variant, consume_by, leave_the_module_as_it_
 from .streams import KEY, chat, said_by, settles
 
 IDLE = 0.3
+DRAINS = hasattr(openai._streaming, "drain_response_async")
+"""Whether the SDK itself reads on after `[DONE]`; earlier releases close at once, and aiohttp may not have the end."""
 BEAT = Send(b": keep-alive\n\n")
 FRAMES = [Send(frame) for frame in take_answer("chat", "text", Take(1)).encode()]
 
@@ -68,7 +70,8 @@ def test_a_healthy_stream_is_the_sdks_own(variant: Variant, server: Server) -> N
     assert (ours.text, ours.error) == (TEXT * 3, None)
     assert [report.outcome for report in ours.reports] == ["complete"] * 3
     assert len(server.requests) == 3
-    assert server.connections <= connections  # the module-level client may go on with the one it has
+    if "aiohttp" not in variant.needs or DRAINS:  # else it is by chance that a connection is used again, ours or not
+        assert server.connections <= connections  # the module-level client may go on with the one it has
 
 
 @pytest.mark.parametrize("fault", ["truncate_clean", "rst", "fin_no_terminator", "garbage_event"])
