@@ -23,7 +23,7 @@ from .recording import (
     Judgement,
     Recording,
     Tape,
-    kept_headers,
+    kept_head,
     kept_policy,
     kept_request,
 )
@@ -128,7 +128,7 @@ class RecordedSession(Session):
             opened=self._opened,
             way=attempt.way,
             rule=self._rule,
-            head=replace(self._head, headers=kept_headers(self._head.headers, self._credentials)),
+            head=kept_head(self._head, self._credentials),
             polled=self._polled,
             lost_reads=tape.lost_reads,
             lost_bytes=tape.lost_bytes,

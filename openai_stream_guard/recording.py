@@ -164,6 +164,11 @@ def kept_headers(headers: Mapping[str, str], known: Collection[str] = ()) -> dic
     return {name: masked(value, known)[:_MOST_HEADER] for name, value in allowed}
 
 
+def kept_head(head: ResponseHead, known: Collection[str] = ()) -> ResponseHead:
+    """A head with the headers that a recording may hold."""
+    return replace(head, headers=kept_headers(head.headers, known))
+
+
 def kept_request(asked: Asked) -> Asked:
     """A request without its texts: what remains is judged, and asked for again, in the same way."""
     body = asked.body

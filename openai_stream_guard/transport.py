@@ -109,14 +109,19 @@ def _is_one_of(error: Exception, name: str) -> bool:
     return False
 
 
+def library_of(message: Any) -> Any:
+    """The module, httpx or httpx2, whose request or response this is; None for one of neither."""
+    roots = (kind.__module__.partition(".")[0] for kind in type(message).__mro__)
+    return next((sys.modules[root] for root in roots if root in _LIBRARIES), None)
+
+
 def silence_of(response: Any) -> Exception:
     """What the library that made a response raises where its socket stays silent."""
-    for kind in type(response).__mro__:
-        library = kind.__module__.partition(".")[0]
-        if library in _LIBRARIES:
-            timeout: Exception = sys.modules[library].ReadTimeout("", request=response.request)
-            return timeout
-    return TimeoutError()
+    library = library_of(response)
+    if library is None:
+        return TimeoutError()
+    timeout: Exception = library.ReadTimeout("", request=response.request)
+    return timeout
 
 
 def clocks_for(response: Any, first_event: float | None, idle: float | None) -> Clocks:

@@ -50,23 +50,31 @@ def bind(call: Call, kwargs: dict[str, Any]) -> None:
 
 
 def iter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any) -> Any:
-    binding = _binding_of(stream)
-    if binding is None:
-        return wrapped(*args, **kwargs)
-    session = _open_session(binding, stream.response)
-    worded = partial(_worded, stream.response.request)
-    exchange = SyncExchange(stream.response, session, partial(reissue, binding.call), worded=worded)
-    return exchange.read_by(drive(session, exchange))
+    """Stands for the SDK's own, where a stream is guarded."""
+    return _iter_events(wrapped, stream, args, kwargs, SyncExchange, reissue, drive)
 
 
 def aiter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any) -> Any:
+    """Stands for the SDK's own, where a stream is guarded."""
+    return _iter_events(wrapped, stream, args, kwargs, AsyncExchange, areissue, adrive)
+
+
+def _iter_events(
+    wrapped: Callable[..., Any],
+    stream: Any,
+    args: Any,
+    kwargs: Any,
+    exchange_of: Callable[..., Any],
+    send_again: Callable[..., Any],
+    driver: Callable[..., Any],
+) -> Any:
     binding = _binding_of(stream)
     if binding is None:
         return wrapped(*args, **kwargs)
     session = _open_session(binding, stream.response)
     worded = partial(_worded, stream.response.request)
-    exchange = AsyncExchange(stream.response, session, partial(areissue, binding.call), worded=worded)
-    return exchange.read_by(adrive(session, exchange))
+    exchange = exchange_of(stream.response, session, partial(send_again, binding.call), worded=worded)
+    return exchange.read_by(driver(session, exchange))
 
 
 def _worded(request: Any, error: Exception) -> Exception | None:

@@ -21,6 +21,16 @@ CLOCKS = Clocks(first_event=10.0, idle=10.0)
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
+def trouble_of(error: Exception) -> Trouble | None:
+    """What the exceptions of a network in memory mean; no other one is expected."""
+    match error:
+        case TimeoutError():
+            return Trouble("stalled", "nothing came", error, ending="timeout")
+        case ConnectionResetError():
+            return Trouble("disconnected", "reset", error, ending="reset")
+    return None
+
+
 class Wire:
     """The exchange of a blocking driver. The first response is damaged, those to re-issues are healthy."""
 
@@ -83,14 +93,7 @@ class Wire:
         self.before_reissue = len(self.items)
         self._answer(self._again(verdict))
 
-    def trouble(self, error: Exception) -> Trouble | None:
-        """What the network's exceptions mean; no other one is expected."""
-        match error:
-            case TimeoutError():
-                return Trouble("stalled", "nothing came", error, ending="timeout")
-            case ConnectionResetError():
-                return Trouble("disconnected", "reset", error, ending="reset")
-        return None
+    trouble = staticmethod(trouble_of)
 
     def refusal(self, error: Exception) -> Refusal:
         """The server knows no such response. (Any other exception is one of ours.)"""

@@ -22,12 +22,13 @@ from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import backoff
 from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen
 
 from ..responses import nameless
 from ..simulated import GaveUp
 from .law import last_finish
 from .recorded import HOST, STREAMS, Stream
+from .wire import trouble_of
 
 RETRIES = 2
 """The SDK's default for `max_retries`, and so the guard's."""
@@ -309,14 +310,7 @@ class Network:
         resume = verdict.resume
         self._answer(self._stream.answered(2) if resume is None else self._stream.frames[resume.after + 1 :])
 
-    def trouble(self, error: Exception) -> Trouble | None:
-        """What the network's exceptions mean; no other one is expected."""
-        match error:
-            case TimeoutError():
-                return Trouble("stalled", "nothing came", error, ending="timeout")
-            case ConnectionResetError():
-                return Trouble("disconnected", "reset", error, ending="reset")
-        return None
+    trouble = staticmethod(trouble_of)
 
     def refusal(self, error: Exception) -> Refusal:
         """The server says 503."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ...evidence import ResponseHead
 from ...examination import Stream, examined, unanswered
 from ...masking import masked
 from ...recorder import RecordedSession
-from ...recording import Ending, Recording, kept_headers
+from ...recording import Ending, Recording, kept_head
 from ..terminal import harmless
 from .target import NO_KEY, Target
 
@@ -167,8 +167,7 @@ class _Asker:
         head = ResponseHead()
         if response is not None:
             known = credentials_of(response.request)
-            head = head_of(response, known)
-            head = replace(head, headers=kept_headers(head.headers, known))
+            head = kept_head(head_of(response, known), known)
         recording = Recording(
             opened=0.0,
             way=None,

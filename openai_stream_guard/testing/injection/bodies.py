@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, closing
@@ -193,8 +192,9 @@ def _timed_out(response: Any) -> Exception:
 
 def library_of(message: Any) -> Any:
     """The library, httpx or httpx2, whose request or response this is."""
-    for kind in type(message).__mro__:
-        library = sys.modules[kind.__module__.partition(".")[0]]
-        if hasattr(library, "RemoteProtocolError"):
-            return library
-    raise RuntimeError(f"{type(message).__module__} is no HTTP library that is known here")
+    from ... import transport
+
+    library = transport.library_of(message)
+    if library is None:
+        raise RuntimeError(f"{type(message).__module__} is no HTTP library that is known here")
+    return library
