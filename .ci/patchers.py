@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.patchers.cases import COLOURS, ORDERS, PATCHERS, Patcher, line, play, wrong  # noqa: E402
+from tests.patchers.cases import COLOURS, ORDERS, PATCHERS, Patcher, line, play, wrong  # noqa: E402 - by that path
 
 HEADING = "| patcher | version | openai | recovers | in its spans is the whole answer of | switched off and on |\n"
 HEADING += "|---|---|---|---|---|---|"

@@ -222,7 +222,7 @@ def _parser_fields(error: Exception | None, credentials: Collection[str]) -> dic
 def explain(error: Exception, *notes: str) -> None:
     """Add notes to an exception, which a traceback shows below it."""
     if notes:  # PEP 678 says how it is stored; `add_note` itself came with Python 3.11
-        error.__notes__ = [*getattr(error, "__notes__", []), *notes]  # type: ignore[attr-defined]
+        error.__notes__ = [*getattr(error, "__notes__", []), *notes]  # type: ignore[attr-defined] # not in 3.10
 
 
 def _path(joined: type[Exception]) -> list[tuple[str, str]]:

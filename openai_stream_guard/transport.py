@@ -82,7 +82,7 @@ def forget_quotes(error: BaseException | None) -> None:
         if _carrier(error) in _CARRIERS:
             error.args = tuple(_unquoted(said) if isinstance(said, str) else said for said in error.args)
             if isinstance(message := getattr(error, "message", None), str):  # which aiohttp's print
-                error.message = _unquoted(message)  # type: ignore[attr-defined]
+                error.message = _unquoted(message)  # type: ignore[attr-defined] # it has one
         error = error.__cause__ or error.__context__
 
 

@@ -78,7 +78,7 @@ def recorded(
 
 def seen(reads: Reads, *arguments: object, headers_at: float = 0.0, **options: object) -> Stream:
     """The same, examined."""
-    (stream,) = examined(recorded(reads, *arguments, **options), "t", headers_at=headers_at)  # type: ignore[arg-type]
+    (stream,) = examined(recorded(reads, *arguments, **options), "t", headers_at=headers_at)
     return stream
 
 

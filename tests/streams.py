@@ -76,7 +76,7 @@ def client_for(server: Server, colour: str = "sync", **options: Any) -> Any:
     if colour == "sync":
         kind, http_client = openai.OpenAI, openai.DefaultHttpxClient(**quick)
     else:
-        kind, http_client = openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient(**quick)  # type: ignore[assignment]
+        kind, http_client = openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient(**quick)
     defaults = {"base_url": server.base_url, "api_key": KEY, "timeout": 5.0, "http_client": http_client}
     return kind(**{**defaults, **options})
 

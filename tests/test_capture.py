@@ -74,8 +74,8 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
     assert [one.judgement for one in runs] == judged
     assert {one.answer for one in runs} == {"same"}
     for one in runs:
-        assert sum(step.size for step in one.steps) == one.recording.judgement.bytes  # type: ignore[union-attr]
-        assert sum(len(step.payloads) for step in one.steps) >= one.recording.judgement.events  # type: ignore[union-attr]
+        assert sum(step.size for step in one.steps) == one.recording.judgement.bytes
+        assert sum(len(step.payloads) for step in one.steps) >= one.recording.judgement.events
 
 
 def test_an_answer_that_is_not_repeated_is_judged_so_again(server: Server, folder: Path) -> None:

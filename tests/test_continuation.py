@@ -139,8 +139,8 @@ def test_what_only_began_like_the_prefix_is_there_at_the_end() -> None:
     assert dialect.trim(payload(chunk({"content": "aa"})), taking) is None
     last = dialect.trim(payload(FINISH), taking)
     assert last is not None
-    assert last.value["choices"][0]["delta"] == {"content": "aa"}  # type: ignore[index]
-    assert last.value["choices"][0]["finish_reason"] == "stop"  # type: ignore[index]
+    assert last.value["choices"][0]["delta"] == {"content": "aa"}
+    assert last.value["choices"][0]["finish_reason"] == "stop"
 
 
 def test_the_first_answers_names_stay_and_its_tokens_count() -> None:
@@ -150,11 +150,11 @@ def test_the_first_answers_names_stay_and_its_tokens_count() -> None:
     assert dialect.trim(payload({**chunk({"role": "assistant", "content": ""}), "id": "chatcmpl-2"}), taking) is None
     said = dialect.trim(payload({**chunk({"content": "air."}), "id": "chatcmpl-2"}), taking)
     assert said is not None
-    assert said.value["id"] == "chatcmpl-1"  # type: ignore[index]
+    assert said.value["id"] == "chatcmpl-1"
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "completion_tokens_details": None}
     counted = dialect.trim(payload({"id": "chatcmpl-2", "choices": [], "usage": usage}), taking)
     assert counted is not None
-    assert counted.value["usage"] == {**usage, "completion_tokens": 7, "total_tokens": 16}  # type: ignore[index]
+    assert counted.value["usage"] == {**usage, "completion_tokens": 7, "total_tokens": 16}
 
 
 def test_another_channel_is_not_held() -> None:

@@ -260,7 +260,7 @@ def test_the_last_response_is_the_real_one_unless_nothing_was_stored() -> None:
         dialect.read(payload(event))
         last = dialect.trim(payload(event), replay)
     assert last is not None
-    assert last.value["response"]["id"] == first[0]["response"]["id"]  # type: ignore[index]
+    assert last.value["response"]["id"] == first[0]["response"]["id"]
 
 
 def test_another_kind_of_item_at_a_place_diverges() -> None:

@@ -30,7 +30,7 @@ def without_async_words(text: str) -> str:
 @pytest.mark.parametrize(("plain", "asynchronous"), [(drivers.drive, drivers.adrive), (drivers.watch, drivers.awatch)])
 def test_both_colours_are_one_text(plain: object, asynchronous: object) -> None:
     """What is mended in one is mended in the other: comments and all."""
-    texts = inspect.getsource(plain), inspect.getsource(asynchronous)  # type: ignore[arg-type]
+    texts = inspect.getsource(plain), inspect.getsource(asynchronous)
     assert texts[0] != texts[1]
     assert without_async_words(texts[1]) == texts[0]
 

@@ -124,7 +124,7 @@ def test_a_class_that_is_gone_does_not_stop_unpickling(monkeypatch: pytest.Monke
 def test_the_class_is_one_for_all_failures_alike() -> None:
     """`type(error)` can be compared, and joining leaks no class per error."""
     assert type(made(http.ReadError("a"))) is type(made(http.ReadError("b")))
-    assert openai.OpenAIStreamParseError is OpenAIStreamParseError  # type: ignore[attr-defined]
+    assert openai.OpenAIStreamParseError is OpenAIStreamParseError
 
 
 @pytest.mark.parametrize(

@@ -216,4 +216,4 @@ def test_a_product_that_is_named_gets_its_own_line(topic: Any) -> None:
 def test_every_product_knows_what_to_do_about_buffering() -> None:
     """The commonest trouble of all; likewise compression, silence and a hidden end."""
     for topic in ("buffering", "compression", "idle", "hidden_end"):
-        assert set(LINES[topic]) == set(get_args(Product))  # type: ignore[index]
+        assert set(LINES[topic]) == set(get_args(Product))

@@ -49,14 +49,14 @@ async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_op
     body = chunks()
     exchange = AsyncExchange(response, session, never, chunks=body)
     await exchange.read()
-    elsewhere = asyncio.create_task(body.aclose())  # type: ignore[attr-defined]
+    elsewhere = asyncio.create_task(body.aclose())
     await asyncio.sleep(0)
     await exchange.release()
     await elsewhere
     assert closed == [True]
 
 
-class Halves(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc,name-defined]
+class Halves(http.SyncByteStream, http.AsyncByteStream):
     """A body in two reads."""
 
     def __init__(self, body: bytes) -> None:
@@ -71,7 +71,7 @@ class Halves(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc,na
             yield part
 
 
-class Louder(http.Response):  # type: ignore[misc,name-defined]
+class Louder(http.Response):
     """A response whose readers do something of their own."""
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:

@@ -56,7 +56,7 @@ def helper(server: Server, colour: str) -> tuple[list[str], Any]:
                 return kinds, error
 
     if colour != "sync":
-        return run(colour, body)  # type: ignore[no-any-return]
+        return run(colour, body)
     kinds: list[str] = []
     with client_for(server) as client:
         try:

@@ -56,7 +56,7 @@ def test_the_guard_recovers(server: Server, colour: str, ask: Any, fault: str) -
     with faults(injection) as planned:
         seen = consume(server, colour, ask)
     assert (seen.error, seen.text) == (None, TEXT)
-    assert [attempt.fault for attempt in seen.report.attempts] == [kind, None]  # type: ignore[union-attr]
+    assert [attempt.fault for attempt in seen.report.attempts] == [kind, None]
     assert (len(server.requests), planned.pending) == (2, ())
 
 
@@ -69,7 +69,7 @@ def test_the_harmless_need_no_second_request(server: Server, colour: str, ask: A
     with faults(HARMLESS[fault]):
         seen = consume(server, colour, ask)
     assert seen.error is None
-    assert (seen.report.outcome, len(server.requests)) == ("complete", 1)  # type: ignore[union-attr]
+    assert (seen.report.outcome, len(server.requests)) == ("complete", 1)
     assert len(seen.items) == len(consume(server, colour, ask).items)
 
 
@@ -83,7 +83,7 @@ def test_responses_recover_before_anything_shows(server: Server, colour: str, fa
     with faults(injection):
         seen = consume(server, colour, responses)
     assert seen.error is None
-    assert (seen.report.outcome, len(server.requests)) == ("recovered", 2)  # type: ignore[union-attr]
+    assert (seen.report.outcome, len(server.requests)) == ("recovered", 2)
 
 
 @has_responses
@@ -93,16 +93,16 @@ def test_numbered_events_show_a_gap_and_a_double(server: Server, colour: str) ->
     """In Responses they are noticed; a chat cannot, which the table of faults says."""
     with faults(gap(after_events=5)):
         seen = consume(server, colour, responses)
-    assert seen.report.attempts[0].fault == "gap"  # type: ignore[union-attr]
+    assert seen.report.attempts[0].fault == "gap"
     whole = len(consume(server, colour, responses).items)
     with faults(duplicate(after_events=5)):
         seen = consume(server, colour, responses)
-    assert (seen.report.outcome, len(seen.items)) == ("complete", whole)  # type: ignore[union-attr]
+    assert (seen.report.outcome, len(seen.items)) == ("complete", whole)
     whole = len(consume(server, colour).items)
     with faults(gap(after_events=5), duplicate(after_events=5)):
         lost, doubled = consume(server, colour), consume(server, colour)
     assert (len(lost.items), len(doubled.items)) == (whole - 1, whole + 1)
-    assert (lost.report.outcome, doubled.report.outcome) == ("complete", "complete")  # type: ignore[union-attr]
+    assert (lost.report.outcome, doubled.report.outcome) == ("complete", "complete")
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -118,7 +118,7 @@ def test_without_the_guard_the_same_faults_strike(server: Server, colour: str, m
     assert seen.error is None
     assert 0 < len(seen.text) < len(whole), "a silent loss"
     if mode == "observe":
-        assert seen.report.outcome == "failed"  # type: ignore[union-attr]
+        assert seen.report.outcome == "failed"
     with faults(disconnect(after_events=HEAD)):
         broken = ask(server, colour).error
     library_error = broken if isinstance(broken, HTTP.RemoteProtocolError) else broken.__cause__
@@ -138,7 +138,7 @@ def test_a_refused_reissue_is_waited_out(server: Server, colour: str, status: in
     with faults(cut(after_events=HEAD), refuse(status=status, retry_after=30)):
         seen = consume(server, colour)
     assert (seen.text, len(server.requests)) == (TEXT, 2)
-    assert [attempt.status for attempt in seen.report.attempts] == [200, status, 200]  # type: ignore[union-attr]
+    assert [attempt.status for attempt in seen.report.attempts] == [200, status, 200]
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -173,7 +173,7 @@ def test_at_a_tool_call(server: Server) -> None:
         seen = consume(server)
     assert [one for _, one in seen.items][-1]["choices"] == [one for _, one in whole][-1]["choices"]
     assert len(seen.items) == len(whole)
-    assert seen.report.recoveries == ["replay"]  # type: ignore[union-attr]
+    assert seen.report.recoveries == ["replay"]
 
 
 @has_responses
@@ -185,7 +185,7 @@ def test_the_servers_own_refusal_uses_no_fault_up(server: Server) -> None:
         with pytest.raises(openai.NotFoundError):
             client.responses.retrieve("resp_none", stream=True)
         assert len(planned.pending) == 1
-        assert consume(server).report.recoveries == ["replay"]  # type: ignore[union-attr]
+        assert consume(server).report.recoveries == ["replay"]
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -240,7 +240,7 @@ def test_a_mock_transport(colour: str, content: str, mode: str) -> None:
         )
     ]
 
-    class Pieces(HTTP.SyncByteStream, HTTP.AsyncByteStream):  # type: ignore[misc, name-defined]
+    class Pieces(HTTP.SyncByteStream, HTTP.AsyncByteStream):
         def __iter__(self) -> Any:
             yield from frames
 
@@ -295,7 +295,7 @@ def test_what_is_too_slow_has_stalled(server: Server, colour: str) -> None:
     assert report.attempts[0].fault == "stalled"
     assert 2.0 <= report.attempts[0].seconds < 3.0
     with faults(slow(seconds=1.5)):
-        assert consume(server, colour).report.outcome == "complete"  # type: ignore[union-attr]
+        assert consume(server, colour).report.outcome == "complete"
 
 
 @pytest.mark.usefixtures("guarded")
@@ -325,8 +325,8 @@ def test_nested_blocks(server: Server, colour: str) -> None:
         with faults(cut(after_events=HEAD)) as inner:
             seen = consume(server, colour)
         assert (inner.pending, outer.pending) == ((), ())
-        assert seen.report.recoveries == ["replay"]  # type: ignore[union-attr]
-    assert consume(server, colour).report.outcome == "complete"  # type: ignore[union-attr]
+        assert seen.report.recoveries == ["replay"]
+    assert consume(server, colour).report.outcome == "complete"
 
 
 def test_nothing_outlives_its_block(server: Server) -> None:

@@ -15,7 +15,7 @@ from openai_stream_guard.testing.injection.kinds import KINDS
 @pytest.mark.parametrize("name", KINDS)
 def test_every_fault_is_public_and_documented(name: str) -> None:
     """By one name: in the table, in the package, and as a method; all take `times` and `every`."""
-    make = KINDS[name]  # type: ignore[index]
+    make = KINDS[name]
     assert make is getattr(testing, name)
     assert name in testing.__all__
     assert make.__doc__
@@ -48,7 +48,7 @@ def test_every_fault_is_public_and_documented(name: str) -> None:
 def test_a_senseless_fault_is_refused(name: str, bad: dict[str, Any], named: str) -> None:
     """One sentence: the fault, the argument, its value, and what is allowed."""
     with pytest.raises(ValueError, match=rf"^{name}\(\) ") as raised:
-        KINDS[name](**bad)  # type: ignore[index]
+        KINDS[name](**bad)
     assert named in str(raised.value)
     faults = Faults()
     with pytest.raises(ValueError, match=rf"^{name}\(\) "):
@@ -66,7 +66,7 @@ def test_several_on_one_response() -> None:
     with pytest.raises(ValueError, match="plan it by itself"):
         cut() & refuse()
     with pytest.raises(TypeError):
-        cut() & 5  # type: ignore[operator]
+        cut() & 5
 
 
 def test_a_fault_says_what_it_was_told() -> None:

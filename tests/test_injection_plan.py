@@ -69,5 +69,5 @@ def test_what_is_no_fault_is_refused() -> None:
     with pytest.raises(AttributeError, match="there is no fault 'cutt'; did you mean 'cut'"):
         Faults().cutt()
     with pytest.raises(ValueError, match="'cut' is no fault; make one with cut, disconnect"):
-        Faults().add("cut")  # type: ignore[arg-type]
+        Faults().add("cut")
     assert isinstance(Faults().cut(), Injection)

@@ -78,9 +78,9 @@ def test_one_event_missing_or_doubled(size: int, after: int) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_a_point_that_is_never_reached_changes_nothing(make: type[Injection], size: int) -> None:
     """Nor is a last event lost that has no blank line behind it."""
-    met, chain = signals(make(after_events=7), BODY + b"data: 5", size)  # type: ignore[call-arg]
+    met, chain = signals(make(after_events=7), BODY + b"data: 5", size)
     assert (through(met), chain.stages[0].struck) == (BODY + b"data: 5", False)
-    met, _ = signals(make(after_events=5), BODY + b"data: 5", size)  # type: ignore[call-arg]
+    met, _ = signals(make(after_events=5), BODY + b"data: 5", size)
     assert through(met) == BODY + b"data: 5"
 
 

@@ -287,7 +287,7 @@ def test_a_cancellation_during_the_closing_of_the_reader_closes_the_response() -
 
     async def main() -> None:
         reading = chunks()
-        exchange = AsyncExchange(Response(), None, None, chunks=reading)  # type: ignore[arg-type]
+        exchange = AsyncExchange(Response(), None, None, chunks=reading)
         await anext(reading)
         task = asyncio.create_task(exchange.close())
         await asyncio.sleep(0.01)

@@ -141,7 +141,7 @@ def test_path_is_stored_as_text(tmp_path: Any) -> None:
 def test_bad_value_is_refused_in_one_sentence(field: str, value: object) -> None:
     """A value that is not allowed never makes a policy; the error names the field and what is allowed."""
     with pytest.raises(StreamGuardConfigError) as caught:
-        Policy(**{field: value})  # type: ignore[arg-type]
+        Policy(**{field: value})
     assert str(caught.value).startswith(f"{field} is ")
     assert str(caught.value).endswith(f"; allowed is {KINDS[field].allowed}.")
 
@@ -182,7 +182,7 @@ def test_replace_leaves_the_original_alone() -> None:
     assert policy.replace(max_retries=5, repair="off").max_retries == 5
     assert policy == Policy()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        policy.max_retries = 1  # type: ignore[misc]
+        policy.max_retries = 1
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_what_a_broken_guard_does_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
         self._replay = None
 
     def no_deposit(self: Recovery, policy: Policy, *args: object, **more: object) -> None:
-        init(self, policy.replace(retry_budget=None), *args, **more)  # type: ignore[arg-type]
+        init(self, policy.replace(retry_budget=None), *args, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Delivery, "begin_again", forget)

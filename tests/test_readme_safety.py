@@ -143,7 +143,7 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
     "anything or nothing, of an API": [lambda: play([broken()], FREE, asked=RUN)],
     "part of a response with": [lambda: play([response("reasoning", 0, 0, 7)], FREE, asked=RESPONSE)],
     "anything or nothing, of a request whose state": [
-        *(lambda asked=asked: play([response("text", 0, 0, 9)], FREE, asked=asked) for asked in STATEFUL),  # type: ignore[misc]
+        *(lambda asked=asked: play([response("text", 0, 0, 9)], FREE, asked=asked) for asked in STATEFUL),
         lambda: play([Response([])], FREE, asked=STATEFUL[0]),
     ],
     "anything or nothing, of a request whose body": [lambda: play([broken(offset=0)], FREE, asked=UPLOAD)],
@@ -197,7 +197,7 @@ def test_a_row_is_what_the_code_does(row: Row, monkeypatch: pytest.MonkeyPatch) 
                 pytest.fail(f"the table says {row.action}")
         extra = outcome.network.requests - 1
         expected = "`max_retries` requests" if row.stopped_by == "retries" else cost_of(extra)
-        assert re.match(r"(?:`\w+` requests|1 request|nothing)\b", row.cost)[0] == expected  # type: ignore[index]
+        assert re.match(r"(?:`\w+` requests|1 request|nothing)\b", row.cost)[0] == expected
 
 
 def cost_of(requests: int) -> str:

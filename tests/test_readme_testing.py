@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, line: str) -> list[str]:
     """What a command prints there, with blanks as single ones and no number of a port."""
-    *settings, program, rest = re.fullmatch(r"(?:(\w+)=(\w+) )?(\w+) (.*)", line).groups()  # type: ignore[union-attr]
+    *settings, program, rest = re.fullmatch(r"(?:(\w+)=(\w+) )?(\w+) (.*)", line).groups()
     module = ["-m", "pytest", *PLUGINS, "--color", "no"] if program == "pytest" else []
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     if settings[0]:

@@ -143,7 +143,7 @@ def test_the_module_level_client_is_guarded(server: Server, monkeypatch: pytest.
     monkeypatch.setattr(openai, "api_type", "openai", raising=False)
     server.reset(fault="truncate_clean")
     assert by_create(openai) == TEXT
-    openai._client.close()  # type: ignore[union-attr]
+    openai._client.close()
 
 
 @pytest.mark.parametrize("colour", COLOURS[:2])

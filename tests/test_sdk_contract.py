@@ -212,7 +212,7 @@ def test_a_re_issue_by_request_gives_a_stream(server: Server) -> None:
 
 def test_the_errors_take_what_they_are_given() -> None:
     """The constructor and attributes of APIError, and the parents of the typed error."""
-    error = openai.APIError("m", request=None, body={"code": "c", "param": "p", "type": "t"})  # type: ignore[arg-type]
+    error = openai.APIError("m", request=None, body={"code": "c", "param": "p", "type": "t"})
     assert (error.code, error.param, error.type) == ("c", "p", "t"), broken("APIError reads its body otherwise")
     assert issubclass(openai.APITimeoutError, openai.APIConnectionError), broken("APITimeoutError has other parents")
     assert issubclass(openai.APIConnectionError, openai.APIError), broken("APIConnectionError has other parents")

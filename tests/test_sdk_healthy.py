@@ -185,7 +185,7 @@ def test_each_event_is_handed_over_before_the_next_is_sent(server: Server, colou
                 missed.append(event)
         yield End()
 
-    server.script(Performance(paced()))  # type: ignore[arg-type]
+    server.script(Performance(paced()))
     if colour == "sync":
         with client_for(server) as client:
             for _ in chat(client):

@@ -283,5 +283,5 @@ def test_a_consumer_that_leaves_is_no_fault() -> None:
     session = Session(CHAT, NO_BUDGET, Hosts(), now=0.0, max_retries=2)
     events = drive(session, network)
     next(events)
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert (session.report().outcome, network.open, network.requests) == ("abandoned", 0, 1)

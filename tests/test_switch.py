@@ -71,7 +71,7 @@ def test_a_bad_field_changes_nothing(bad: dict[str, Any]) -> None:
 
 def test_guarding_ends_with_its_block_and_nests() -> None:
     """Inner fields are added to outer ones; an exception restores them as well."""
-    with pytest.raises(ZeroDivisionError), guarding(max_retries=1):  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), guarding(max_retries=1):  # noqa: PT012 - the block around it is what is tested
         with guarding(delivery="atomic") as inner:
             assert (inner.max_retries, inner.delivery) == (1, "atomic")
             assert switch.current_policy() == inner
@@ -137,7 +137,7 @@ def test_another_librarys_wrapper_stays_on_top(server: Server) -> None:
             consume(server)
             assert vars(openai.Stream)["_iter_events"] is mine
     finally:
-        openai.Stream._iter_events = stock  # type: ignore[method-assign]
+        openai.Stream._iter_events = stock
     assert len(calls) == 4
 
 

@@ -20,13 +20,13 @@ from openai_stream_guard.testing.answer import TEXT
 from tests.streams import COLOURS, KEY, chat, client_for, consume, performance, run
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
-from opentelemetry import metrics, trace  # noqa: E402
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader  # noqa: E402
-from opentelemetry.sdk.trace import TracerProvider  # noqa: E402
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
+from opentelemetry import metrics, trace  # noqa: E402 - skipped before
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader  # noqa: E402 - skipped before
+from opentelemetry.sdk.trace import TracerProvider  # noqa: E402 - skipped before
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402 - skipped before
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402 - skipped before
 
-from openai_stream_guard import telemetry  # noqa: E402
+from openai_stream_guard import telemetry  # noqa: E402 - skipped before
 
 ROOT = Path(__file__).parent.parent
 SPANS = InMemorySpanExporter()

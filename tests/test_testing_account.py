@@ -88,11 +88,11 @@ def test_assertions_explain_themselves(server: Server) -> None:
         ):
             guard.assert_recovered()
     with pytest.raises(ValueError, match=r"assert_recovered\(\) was given by='reply'; allowed are 'resume', 'restart'"):
-        guard.assert_recovered(by="reply")  # type: ignore[arg-type]
+        guard.assert_recovered(by="reply")
     with pytest.raises(ValueError, match=r"assert_failed\(\) was given fault='cut'; allowed are 'disconnected', "):
-        guard.assert_failed(fault="cut")  # type: ignore[arg-type]
+        guard.assert_failed(fault="cut")
     with pytest.raises(ValueError, match="was given 'maybe'; allowed are 'on', 'off', 'observe'"):
-        guard.switch("maybe")  # type: ignore[arg-type]
+        guard.switch("maybe")
     assert repr(guard) == "<stream_guard: 3 requests, 2 ended streams>"
 
 

@@ -64,7 +64,7 @@ def ids(faults: list[Fault]) -> list[str]:
 
 def answer_of(fault: Fault, api: str = "chat", serial: int = 1) -> Answer:
     """The take of the answer that the fault is about."""
-    return take_answer(api, fault.answer or "text", Take(serial))  # type: ignore[arg-type]
+    return take_answer(api, fault.answer or "text", Take(serial))
 
 
 def sent(performance: Performance) -> bytes:
@@ -364,5 +364,5 @@ def test_the_sdk_alone_does_what_was_measured(
     finally:
         stream.close()
     assert received == items
-    assert raised == ending if isinstance(ending, str) else raised in ending  # type: ignore[operator]
+    assert raised == ending if isinstance(ending, str) else raised in ending
     assert len(server.requests) == 1

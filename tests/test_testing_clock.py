@@ -106,7 +106,7 @@ def test_a_server_that_really_hangs_is_really_given_up(server: Server, colour: s
         seen = consume(server, colour)
     assert seen.text == TEXT
     assert clock.sleeps == [0.5]
-    assert seen.report.attempts[0].fault == "stalled"  # type: ignore[union-attr]
+    assert seen.report.attempts[0].fault == "stalled"
 
 
 def test_cancelling_needs_no_waiting() -> None:

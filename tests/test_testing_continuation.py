@@ -151,7 +151,7 @@ def test_a_limit_counts_only_what_is_added(server: Server, client: Any) -> None:
     whole = said(ask(client, [], max_tokens=7))
     prefix = " ".join(TEXT.split(" ")[:3])
     for prefill, expected in (("continued", whole[len(prefix) :]), ("echoed", whole)):
-        server.habits = Habits(prefill=prefill)  # type: ignore[arg-type]
+        server.habits = Habits(prefill=prefill)
         chunks = ask(client, messages(prefix), max_tokens=4)
         assert said(chunks) == expected
         assert finished(chunks) == ["length"]

@@ -310,7 +310,7 @@ def test_who_knows_no_chunks_is_sent_none(server: Server) -> None:
     """A request of HTTP/1.0, as nginx makes it, is answered by a body that ends with the connection."""
     server.script(Performance((Send(b"data: 1\n\n"), Send(b"half", promised=255), Close())))
     with closing(connect(server)) as connection:
-        connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"  # type: ignore[attr-defined]
+        connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
         response = ask(connection)
         assert (response.headers["transfer-encoding"], response.headers["connection"]) == (None, "close")
         assert response.read() == b"data: 1\n\nhalf"

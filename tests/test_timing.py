@@ -40,6 +40,6 @@ def test_nothing_else_waits_or_reads_a_clock() -> None:
 
 def test_the_time_is_real_unless_tests_say_otherwise() -> None:
     """Nothing is put in its place by importing anything."""
-    import openai_stream_guard.testing  # noqa: F401
+    import openai_stream_guard.testing  # noqa: F401 - what importing does is tested
 
     assert type(timing.current) is timing.RealTime

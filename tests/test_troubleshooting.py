@@ -46,7 +46,7 @@ class Played:
         told, error = [], self.error
         while error is not None:
             told.append(f"{type(error).__name__}: {error}")
-            error = error.__cause__  # type: ignore[assignment]
+            error = error.__cause__
         return "\n".join(told)
 
 
@@ -400,7 +400,7 @@ def test_what_is_no_stream_at_all_is_raised_in_the_end(server: Server, fault: st
 @pytest.mark.usefixtures("guarded")
 def test_reading_a_closed_stream_gets_a_note(server: Server) -> None:
     """The exception is the library's own, and below it stands what to do; under observation it does not."""
-    assert read_after_closing(server).error.__notes__ == [CLOSED]  # type: ignore[union-attr]
+    assert read_after_closing(server).error.__notes__ == [CLOSED]
     switch._set("observe", Policy())
     assert not hasattr(read_after_closing(server).error, "__notes__")
 

@@ -43,7 +43,7 @@ class Bytes:
 
 def timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
     """Those that the loop still waits for."""
-    scheduled: list[asyncio.TimerHandle] = loop._scheduled  # type: ignore[attr-defined]
+    scheduled: list[asyncio.TimerHandle] = loop._scheduled
     return [timer for timer in scheduled if not timer.cancelled()]
 
 

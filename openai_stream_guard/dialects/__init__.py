@@ -224,8 +224,9 @@ def is_keep_alive(name: str) -> bool:
 
 def plain_id(given: object) -> str | None:
     """An answer's id, if it is fit to be told and to be a step of a URL: the server chooses it."""
-    plain = isinstance(given, str) and _PLAIN_ID.fullmatch(given) is not None and masked(given) == given
-    return given if plain else None  # type: ignore[return-value]
+    if isinstance(given, str) and _PLAIN_ID.fullmatch(given) and masked(given) == given:
+        return given
+    return None
 
 
 def dialect_for(asked: Asked, resume: Resume | None = None, broken: Dialect | None = None) -> Dialect:

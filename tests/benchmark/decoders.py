@@ -36,7 +36,7 @@ def _event_source(library: str, http: str, reads: Reads) -> int:
     except (ImportError, AttributeError):
         return 0
 
-    class Body(body.SyncByteStream):  # type: ignore[misc,name-defined]
+    class Body(body.SyncByteStream):
         def __iter__(self) -> Any:
             return iter(reads)
 

@@ -55,7 +55,7 @@ class OpenTelemetry(Tracer):
     def start(self) -> None:
         self.instrumentor.instrument(tracer_provider=self.provider())
 
-    def stop(self) -> None:  # type: ignore[override]
+    def stop(self) -> None:
         self.instrumentor.uninstrument()
 
     def provider(self) -> Any:
@@ -102,7 +102,7 @@ class OpenInference(OpenTelemetry):
 
 class Traceloop(OpenTelemetry):
     module = "opentelemetry.instrumentation.openai"
-    stop = None  # type: ignore[assignment] # it has one, which leaves its wrappers where they are
+    stop = None  # it has one, which leaves its wrappers where they are
 
 
 class Logfire(OpenTelemetry):
@@ -116,7 +116,7 @@ class Logfire(OpenTelemetry):
     def start(self) -> None:
         self.patched = self.logfire.instrument_openai()
 
-    def stop(self) -> None:  # type: ignore[override]
+    def stop(self) -> None:
         with self.patched:
             pass
 
@@ -133,7 +133,7 @@ class Logfire(OpenTelemetry):
 
 
 class Langfuse(OpenTelemetry):
-    stop = None  # type: ignore[assignment]
+    stop = None
 
     def __init__(self) -> None:
         Tracer.__init__(self)
@@ -150,7 +150,7 @@ class Langfuse(OpenTelemetry):
         )
 
     def start(self) -> None:
-        import langfuse.openai  # noqa: F401 - the import patches
+        import langfuse.openai  # noqa: F401 - it starts the guard - the import patches
 
 
 class Sentry(Tracer):
@@ -248,7 +248,7 @@ def text_of(item: Any) -> str:
 
 def main(name: str, order: str, colour: str, api: str) -> None:
     def load_guard() -> None:
-        import openai_stream_guard  # noqa: F401
+        import openai_stream_guard  # noqa: F401 - it starts the guard
 
     if order == "guard first":
         load_guard()

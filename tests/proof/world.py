@@ -177,7 +177,7 @@ class World:
             figures.stopped[error.verdict.stopped_by] += 1
             if error.verdict.stopped_by == "budget":
                 figures.out_of_budget.append(loop.now)
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
         self._count(number, stream, session.outcome, network, items, left=len(items) >= patience)
 
     async def _connect(self) -> int | None:

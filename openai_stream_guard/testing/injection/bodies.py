@@ -84,7 +84,7 @@ def strike(response: Any, chain: Chain, timing: Timing) -> None:
 def _struck(kind: Any) -> Any:
     """The class of struck responses for a class of responses, of httpx or httpx2."""
 
-    class Struck(kind):  # type: ignore[misc]
+    class Struck(kind):  # type: ignore[misc] # a class that is known at run time only
         """A response whose readers meet faults."""
 
         def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:

@@ -3,4 +3,4 @@
 import os
 
 if os.environ.get("OPENAI_STREAM_GUARD"):
-    import openai_stream_guard  # noqa: F401
+    import openai_stream_guard  # noqa: F401 - it starts the guard
