@@ -6,6 +6,7 @@ in `python -m tests.benchmark`, which takes the time of large bodies.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -24,7 +25,10 @@ from .benchmark.bodies import PATHS, READS, reads
 
 
 def operations(work: Callable[[], object]) -> int:
-    """How many bytecode instructions some work takes."""
+    """How many bytecode instructions some work takes.
+
+    Without garbage collection: it would run, and count, the finalizers of whatever other tests left behind.
+    """
     count = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -34,11 +38,14 @@ def operations(work: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    gc.collect()
+    gc.disable()
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
