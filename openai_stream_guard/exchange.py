@@ -39,7 +39,7 @@ _HTTP = ("httpx._models", "httpx2._models")
 
 
 def _body(response: Any, raw: str, decoded: str) -> Any:
-    """Read a response's body: raw where that is the same, which spares two layers a read, 2 % of an event's time.
+    """Read a response's body: raw where that is the same, which spares two layers a read: of 16 bytes, 5 % of the time.
 
     Not where it is encoded, was read before, or somebody has put a reader of his own in the place of the library's.
     """
