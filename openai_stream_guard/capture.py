@@ -23,9 +23,9 @@ from functools import cache
 from typing import Any, Final
 
 from .notices import Ended, FaultSeen, Notice
-from .recorder import RecordedSession
 from .recording import Capture
-from .ssecap import dump
+from .recording.recorder import RecordedSession
+from .recording.ssecap import dump
 
 logger = logging.getLogger("openai_stream_guard")
 

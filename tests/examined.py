@@ -11,9 +11,9 @@ from openai_stream_guard.evidence import Ending, ResponseHead
 from openai_stream_guard.examination import Stream, examined, unanswered
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
-from openai_stream_guard.recorder import RecordedSession
 from openai_stream_guard.recording import Capture, Recording
 from openai_stream_guard.recording import Ending as Ended
+from openai_stream_guard.recording.recorder import RecordedSession
 from openai_stream_guard.verdicts import Clocks, Trouble
 
 from .simulated import CHAT

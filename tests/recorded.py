@@ -11,8 +11,8 @@ from openai_stream_guard.dialects import Asked
 from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
-from openai_stream_guard.recorder import RecordedSession
 from openai_stream_guard.recording import Capture
+from openai_stream_guard.recording.recorder import RecordedSession
 from openai_stream_guard.verdicts import Clocks, Reopen, Trouble
 
 from .simulated import CHAT, Response

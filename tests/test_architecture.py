@@ -32,12 +32,7 @@ THINKING = {
     "ledger": "evidence notices",
     "verdicts": "evidence notices",
     "hosts": "budget evidence",
-    "jsontext": "",
-    "datatext": "jsontext",
-    "dispatch": "datatext jsontext payload",
-    "strays": "datatext",
-    "blocks": "datatext dispatch jsontext payload sse strays",
-    "repair": "blocks dispatch jsontext payload sse",
+    "repair": "payload sse",
     "continuation": "transcript",
     "dialects": "continuation masking notices payload transcript verdicts",
     "delivery": "continuation dialects payload policy transcript",
@@ -45,12 +40,8 @@ THINKING = {
     "session": "delivery dialects evidence hints hosts ledger notices payload policy recovery repair transcript "
     "verdicts",
     "polled": "dialects",
-    "recording": "dialects evidence masking notices policy verdicts",
-    "recorder": "dialects evidence hosts notices payload policy recording session verdicts",
-    "jsonline": "",
-    "ssecap": "dialects evidence jsonline notices policy recording verdicts",
-    "rerun": "dialects hosts payload policy recorder recording repair verdicts",
-    "examination": "evidence hints masking payload recording rerun",
+    "recording": "dialects evidence hosts masking notices payload policy repair session verdicts",
+    "examination": "evidence hints masking payload recording",
 }
 DOING = {
     "drivers": "evidence payload session verdicts",
@@ -61,7 +52,7 @@ DOING = {
     "timing": "transport anyio",
     "watchdog": "anyio",
     "exchange": "errors hints session timing transport verdicts watchdog anyio",
-    "capture": "notices recorder recording ssecap",
+    "capture": "notices recording",
     "raw": "drivers exchange session verdicts",
     "sdk": "capture dialects drivers exchange hosts logs masking notices policy polled raw session timing transport "
     "verdicts openai wrapt",
@@ -70,9 +61,8 @@ DOORS = {
     "settings": "fields policy",
     "switch": "fields policy settings wrapt",
     "autostart": "switch",
-    "testing": "fields notices recording ssecap",
-    "cli": "capture dialects evidence examination jsonline masking payload policy recorder recording rerun settings "
-    "ssecap switch testing",
+    "testing": "fields notices recording",
+    "cli": "capture dialects evidence examination masking payload policy recording settings switch testing",
     FACADE: "fields notices policy settings switch",
     "pytest_plugin": "pytest",
     "__main__": "cli",
@@ -81,7 +71,7 @@ MAY_IMPORT = {**THINKING, **DOING, **DOORS}
 
 # What they may import in a function, or for the type checker alone: not before it is needed.
 MAY_IMPORT_INSIDE = {
-    "jsontext": "jiter",
+    "repair": "jiter",
     "ledger": "repair verdicts",
     "switch": "errors sdk",
     "logs": "telemetry",
@@ -147,20 +137,23 @@ def _module(path: Path) -> str:
 
 def _imports(path: Path) -> Iterator[tuple[str, bool, int]]:
     """Each import of a file outside of its own module: what, whether at once, and in which line."""
+    for targets, at_once, line in _targets(path):
+        for name in {_owner(target) for target in targets} - {_module(path)}:
+            yield name, at_once, line
+
+
+def _targets(path: Path) -> Iterator[tuple[list[str], bool, int]]:
+    """The full names that each import statement of a file asks for, whether at once, and in which line."""
     package = [FACADE, *path.relative_to(PACKAGE).parts[:-1]]
     for node, at_once in _statements(ast.parse(path.read_text(encoding="utf-8")), at_once=True):
         match node:
             case ast.Import():
-                targets = [alias.name for alias in node.names]
+                yield [alias.name for alias in node.names], at_once, node.lineno
             case ast.ImportFrom(level=0):
-                targets = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield [f"{node.module}.{alias.name}" for alias in node.names], at_once, node.lineno
             case ast.ImportFrom():
                 start = package[: len(package) - node.level + 1] + ([node.module] if node.module else [])
-                targets = [".".join([*start, alias.name]) for alias in node.names]
-            case _:
-                continue
-        for name in {_owner(target) for target in targets} - {_module(path)}:
-            yield name, at_once, node.lineno
+                yield [".".join([*start, alias.name]) for alias in node.names], at_once, node.lineno
 
 
 def _statements(node: ast.AST, *, at_once: bool) -> Iterator[tuple[ast.AST, bool]]:
@@ -192,6 +185,33 @@ def test_the_table_has_one_direction() -> None:
     graphlib.TopologicalSorter({name: row.split() for name, row in MAY_IMPORT.items()}).prepare()
     assert all(set(row.split()) <= set(THINKING) for row in THINKING.values())
     assert all(set(row.split()).isdisjoint(DOORS) for row in DOING.values())
+
+
+def test_files_of_one_package_have_one_direction_too() -> None:
+    """No file needs, in order to be imported, a file that needs it."""
+    files = {_dotted(path): path for path in _sources()}
+    graph = {
+        name: {
+            next(file for file in _prefixes(target) if file in files)
+            for targets, at_once, _ in _targets(path)
+            for target in targets
+            if at_once and target.startswith(FACADE)
+        }
+        for name, path in files.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def _dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _prefixes(target: str) -> Iterator[str]:
+    """`a.b.c`, `a.b`, `a`."""
+    while target:
+        yield target
+        target = target.rpartition(".")[0]
 
 
 def test_imports_are_those_of_the_table() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 
 from openai_stream_guard import Policy, switch
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 
 from .cuts import HTTP, take
 

@@ -16,11 +16,11 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure, recording, switch
 from openai_stream_guard import capture as module
 from openai_stream_guard.capture import CaptureFile
-from openai_stream_guard.rerun import rerun
+from openai_stream_guard.recording.rerun import rerun
+from openai_stream_guard.recording.ssecap import load
 from openai_stream_guard.session import Session
-from openai_stream_guard.ssecap import load
 from openai_stream_guard.testing import FAULTS, Habits, Performance, Send, Server, captured, replying
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 
 from .recorded import a_capture
 from .streams import COLOURS, KEY, VERSION, chat, client_for, completions, consume, performance, responses

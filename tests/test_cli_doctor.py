@@ -21,7 +21,7 @@ from openai_stream_guard.cli import doctor, main
 from openai_stream_guard.cli.doctor import asking, plain, pretty
 from openai_stream_guard.cli.doctor.report import Report
 from openai_stream_guard.cli.doctor.target import target_of
-from openai_stream_guard.ssecap import dump
+from openai_stream_guard.recording.ssecap import dump
 from openai_stream_guard.testing import (
     Close,
     End,

@@ -20,7 +20,7 @@ import pytest
 from openai_stream_guard.cli import main
 from openai_stream_guard.cli.doctor.page import page
 from openai_stream_guard.cli.doctor.report import Report
-from openai_stream_guard.ssecap import dump
+from openai_stream_guard.recording.ssecap import dump
 
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 

@@ -15,7 +15,7 @@ import pytest
 from openai_stream_guard.cli import main
 from openai_stream_guard.evidence import ResponseHead
 from openai_stream_guard.recording import Capture
-from openai_stream_guard.ssecap import dump
+from openai_stream_guard.recording.ssecap import dump
 
 from .recorded import NO_BUDGET, a_capture, record
 from .simulated import Response, body, take

@@ -20,7 +20,7 @@ from openai_stream_guard.testing import (
     replying,
     take_answer,
 )
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from openai_stream_guard.testing.performance import Step
 
 from .cuts import HTTP

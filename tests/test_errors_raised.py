@@ -15,7 +15,7 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import End, Performance, Reset, Send, Server, Wait, streaming
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from openai_stream_guard.transport import trouble_of
 from tests.streams import COLOURS, KEY, VERSION, alone, chat, client_for, completions, consume, performance
 

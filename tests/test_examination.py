@@ -13,7 +13,7 @@ from openai_stream_guard.evidence import Party
 from openai_stream_guard.examination import Stream, examined
 from openai_stream_guard.examination.findings import CHECKS, SEVERITIES, TOO_LITTLE, VERDICTS, findings, verdict
 from openai_stream_guard.examination.remedies import _PRODUCTS, LINES, Product, lines
-from openai_stream_guard.ssecap import dump, load
+from openai_stream_guard.recording.ssecap import dump, load
 
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 

@@ -27,7 +27,7 @@ from openai_stream_guard.testing import (
     split,
     stall,
 )
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from tests.responses import has_responses
 from tests.streams import COLOURS, VERSION, alone, awaited, chat, client_for, completions, consume, responses, run
 

@@ -24,7 +24,7 @@ import trio
 import openai_stream_guard
 from openai_stream_guard import configure, disable, enable, guarding
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from tests.streams import COLOURS, VERSION, chat, client_for, consume, idle, run, settles
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ PREAMBLE = """
 import asyncio, gc, os, signal, sys, threading, time
 import openai, openai_stream_guard
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 
 def ask(client):
     return client.chat.completions.create(model="m", messages=[], stream=True)

@@ -16,7 +16,7 @@ from openai import _base_client
 
 from openai_stream_guard import configure, switch
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 
 from .streams import COLOURS, Seen, chat, client_for, consume
 

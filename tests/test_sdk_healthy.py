@@ -23,7 +23,7 @@ from openai_stream_guard.testing import (
     streaming,
     take_answer,
 )
-from openai_stream_guard.testing.answer import Take
+from openai_stream_guard.testing.answers.answer import Take
 from tests.streams import (
     COLOURS,
     PATHS,

@@ -22,7 +22,7 @@ from openai_stream_guard import (
     switch,
 )
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from tests.streams import chat, client_for, consume
 
 

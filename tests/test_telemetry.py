@@ -16,7 +16,7 @@ import pytest
 from openai_stream_guard import Policy, configure, switch
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
 from openai_stream_guard.testing import Server, replying
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from tests.streams import COLOURS, KEY, chat, client_for, consume, performance, run
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")

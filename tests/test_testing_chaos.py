@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard import Policy, switch
 from openai_stream_guard.testing import Server, Take, faults, take_answer
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from openai_stream_guard.testing.chaos import chaos
 from tests.responses import has_background, has_responses
 from tests.streams import chat, client_for, completions, responses

@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard import Policy, switch
 from openai_stream_guard.testing import Faults, Performance, Send, Server, Wait, cut, refuse, stall, take_answer
-from openai_stream_guard.testing.answer import TEXT, Take
+from openai_stream_guard.testing.answers.answer import TEXT, Take
 from openai_stream_guard.testing.clock import Clock
 from openai_stream_guard.testing.rehearsal import Rehearsal, staged
 from tests.streams import COLOURS, chat, client_for, consume

@@ -16,7 +16,7 @@ import pytest
 
 from openai_stream_guard import report, switch
 from openai_stream_guard.testing import Server, Take, cut, disconnect, faults, split, take_answer
-from openai_stream_guard.testing.answer import TEXT
+from openai_stream_guard.testing.answers.answer import TEXT
 from tests.streams import COLOURS, VERSION, awaited, chat, run
 
 URL = "https://api.mock.test/v1"

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from ..capture import write_whole
-from ..jsonline import NotACapture
 from ..recording import Capture
-from ..ssecap import MOST_FILE_BYTES, load
+from ..recording.jsonline import NotACapture
+from ..recording.ssecap import MOST_FILE_BYTES, load
 
 
 def read_capture(path: str) -> Capture:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..payload import Payload
 from ..recording import Capture, Judgement, Recording
-from ..rerun import Rerun, Step, rerun
+from ..recording.rerun import Rerun, Step, rerun
 from .files import read_capture
 from .terminal import harmless
 

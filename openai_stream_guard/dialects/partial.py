@@ -1,7 +1,4 @@
-"""From a transcript back to the choices that the same answer has without streaming, as far as they came.
-
-This module undoes `choices.walk` and must not know what any member means.
-"""
+"""From a transcript back to what the same answer consists of without streaming, as far as it came."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from .choices import ENTRIES
 
 
 def choices_of(transcript: Transcript, *, chat: bool) -> list[dict[str, object]]:
-    """Every choice that was begun, with a `message` (`chat`) or a `text`."""
+    """Every choice that was begun, with a `message` (`chat`) or a `text`: undoes `choices.walk`."""
     choices: dict[int, dict[str, object]] = {}
     texts = {key: transcript.text(key) for key in transcript.channels}
     for (index, *rest), leaf in (*transcript.identities.items(), *texts.items()):
@@ -48,3 +45,32 @@ def _plant(tree: object, path: Key, leaf: object) -> None:
                 if tree.get(name) is None:
                     tree[name] = {} if isinstance(following, str) else []
                 tree = tree[name]
+
+
+def outputs_of(transcript: Transcript) -> list[dict[str, object]]:
+    """Every output item that was begun, with as much of its texts as came."""
+    outputs: dict[object, dict[str, object]] = {}
+    for key, name in transcript.identities.items():
+        if key[0] == "item":
+            outputs.setdefault(key[1], {})[str(key[2])] = name
+    for key in transcript.channels:
+        place, kind = key[0], str(key[-1])
+        item = outputs.setdefault(place, {"type": "message"})
+        text = transcript.text(key)
+        content = item.setdefault("content", [])
+        assert isinstance(content, list)
+        if kind == "response.output_text":
+            content.append({"type": "output_text", "text": text, "annotations": []})
+        elif kind == "response.refusal":
+            content.append({"type": "refusal", "refusal": text})
+        elif kind == "response.function_call_arguments":
+            item["arguments"] = text
+        elif kind == "item" and " " in text:
+            item["name"] = text.partition(" ")[2]
+    for item in outputs.values():
+        item.setdefault("status", "incomplete")
+        if item.get("type") == "message":
+            item.setdefault("role", "assistant")
+        elif not item.get("content"):
+            item.pop("content", None)
+    return list(outputs.values())

@@ -18,7 +18,7 @@ from ..transcript import Diverged, Identity, Key, Piece, Replay, Transcript
 from ..verdicts import Resume
 from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
 from .choices import tokens_in
-from .outputs import outputs_of
+from .partial import outputs_of
 from .sequence import Sequence
 
 _PING = Ping()

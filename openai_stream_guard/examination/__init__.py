@@ -15,7 +15,7 @@ from ..evidence import Complaint, Evidence, clues_of, complaint_of, opening_of
 from ..masking import identifier
 from ..payload import Payload
 from ..recording import Capture, Recording
-from ..rerun import Look, Step, from_a_boundary
+from ..recording.rerun import Look, Step, from_a_boundary
 
 __all__ = ["Stream", "examined", "unanswered"]
 

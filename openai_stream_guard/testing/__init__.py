@@ -18,8 +18,8 @@ have; `Server.script` takes them. Importing this needs the standard library only
 
 from __future__ import annotations
 
-from .answer import Answer, Frame, Take
 from .answers import ANSWERS, take_answer
+from .answers.answer import Answer, Frame, Take
 from .captured import captured
 from .catalogue import FAULTS, Fault, find_fault
 from .fixture import StreamGuard

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
-from .answer import Answer, Json, first_visible
 from .answers import stored_id
+from .answers.answer import Answer, Json, first_visible
 from .habits import Habits
 from .performance import Performance, replying
 

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from ..recording import Recording
-from ..ssecap import load
+from ..recording.ssecap import load
 from .performance import EVENT_STREAM, Close, End, Performance, Reset, Send, Step, Wait
 
 _FRAMING = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "x-request-id"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from .answer import Json, Take
+from .answers.answer import Json, Take
 from .habits import Prefill
 
 Chunks = list[Json]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from .answer import Answer
+from .answers.answer import Answer
 
 EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 JSON_BODY: Final = (("content-type", "application/json"),)

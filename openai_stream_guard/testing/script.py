@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from email.message import MIMEPart
 from typing import Any, Final, TypeAlias
 
-from .answer import MODEL, Answer, Take
 from .answers import Api, api_of, check_answer, stored_id, take_answer
+from .answers.answer import MODEL, Answer, Take
 from .background import Job, Jobs, error_of, retrieved
 from .catalogue import Fault, find_fault
 from .connection import Incoming

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from ...evidence import ResponseHead
 from ...examination import Stream, examined, unanswered
 from ...masking import masked
-from ...recorder import RecordedSession
 from ...recording import Ending, Recording, kept_head
+from ...recording.recorder import RecordedSession
 from ..terminal import harmless
 from .target import NO_KEY, Target
 

@@ -12,7 +12,7 @@ from html import escape
 from typing import Final
 
 from ...examination import Stream
-from ...rerun import Step
+from ...recording.rerun import Step
 
 TOP: Final = 18.0  # in pixels, as all that is up and down
 APART: Final = 8.0  # from one event to the next on top of it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from ..answer import Answer, Frame, Json, compact
+from ..answers.answer import Answer, Frame, Json, compact
 from ..performance import (
     EVENT_STREAM,
     Close,

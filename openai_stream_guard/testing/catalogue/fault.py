@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ..answer import Answer, Frame
 from ..answers import Api
+from ..answers.answer import Answer, Frame
 from ..performance import Performance, Send, Step
 from ..promises import Promise, Raises
 

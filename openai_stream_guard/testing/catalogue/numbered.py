@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..answer import Answer, Frame, Json, compact
+from ..answers.answer import Answer, Frame, Json, compact
 from ..performance import End, Performance, Send, streaming
 from ..promises import Equal, Raises, Whole
 from .fault import fault, replacing, up_to

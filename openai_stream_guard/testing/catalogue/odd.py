@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 
-from ..answer import Answer
+from ..answers.answer import Answer
 from ..performance import EVENT_STREAM, End, Performance, Send, Step, Wait, healthy, streaming
 from ..promises import Equal
 from .fault import fault, inserting

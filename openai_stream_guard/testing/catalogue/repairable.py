@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..answer import Answer
+from ..answers.answer import Answer
 from ..performance import Close, Performance, Send, streaming
 from ..promises import Whole
 from .fault import fault, inserting

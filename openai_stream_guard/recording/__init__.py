@@ -16,13 +16,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from .dialects import Asked, EndRule
-from .evidence import Ending as How
-from .evidence import ResponseHead
-from .masking import blanked, masked
-from .notices import FaultKind, Way
-from .policy import Policy
-from .verdicts import Clocks
+from ..dialects import Asked, EndRule
+from ..evidence import Ending as How
+from ..evidence import ResponseHead
+from ..masking import blanked, masked
+from ..notices import FaultKind, Way
+from ..policy import Policy
+from ..verdicts import Clocks
 
 MOST_BYTES = 256 << 10
 MOST_READS = 16_384

@@ -10,25 +10,15 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from .dialects import Asked
-from .evidence import ResponseHead
-from .hosts import Hosts
-from .notices import Attempt, Ended, FaultSeen, Notice
-from .payload import Payload
-from .policy import Policy
-from .recording import (
-    MOST_ATTEMPTS,
-    Capture,
-    Ending,
-    Judgement,
-    Recording,
-    Tape,
-    kept_head,
-    kept_policy,
-    kept_request,
-)
-from .session import Session
-from .verdicts import Clocks, Reopen, Trouble
+from ..dialects import Asked
+from ..evidence import ResponseHead
+from ..hosts import Hosts
+from ..notices import Attempt, Ended, FaultSeen, Notice
+from ..payload import Payload
+from ..policy import Policy
+from ..session import Session
+from ..verdicts import Clocks, Reopen, Trouble
+from . import MOST_ATTEMPTS, Capture, Ending, Judgement, Recording, Tape, kept_head, kept_policy, kept_request
 
 
 class RecordedSession(Session):

@@ -9,11 +9,11 @@ after the whole payloads before it.
 
 from __future__ import annotations
 
+from ..payload import Defect
+from ..sse import Line, parse_retry, split_field
 from .datatext import DONE, DataText, Where
 from .dispatch import CUT_SHORT, NOT_JSON, Block, Dispatcher, Fields, Mode
 from .jsontext import may_continue, undecodable
-from .payload import Defect
-from .sse import Line, parse_retry, split_field
 from .strays import Stray, is_content, stray, unpadded
 
 _FIELDS = (b"data", b"event", b"id", b"retry")

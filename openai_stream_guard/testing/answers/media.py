@@ -9,7 +9,7 @@ import base64
 from typing import Final
 
 from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
-from .chat_answers import CREATED
+from .chat import CREATED
 
 # Not pictures and no sound: nobody looks or listens.
 PICTURES: Final = [base64.b64encode(bytes([shade]) * 300).decode() for shade in (1, 2, 3)]

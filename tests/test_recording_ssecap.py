@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from openai_stream_guard.dialects import Asked
 from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.jsonline import NotACapture
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording
-from openai_stream_guard.rerun import rerun
-from openai_stream_guard.ssecap import MOST_FILE_BYTES, VERSION, dump, load
+from openai_stream_guard.recording.jsonline import NotACapture
+from openai_stream_guard.recording.rerun import rerun
+from openai_stream_guard.recording.ssecap import MOST_FILE_BYTES, VERSION, dump, load
 from openai_stream_guard.verdicts import Clocks
 
 from .recorded import a_capture, record

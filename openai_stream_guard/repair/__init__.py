@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 
+from ..payload import REPAIRS, Defect, Payload
+from ..sse import Lines
 from .blocks import Blocks
 from .dispatch import Mode
 from .jsontext import loads, undecodable
-from .payload import REPAIRS, Defect, Payload
-from .sse import Lines
 
 __all__ = ["REPAIRS", "Defect", "Mode", "Payload", "Reader"]
 

@@ -14,8 +14,8 @@ from openai_stream_guard.dialects import Asked
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.recording import Capture
-from openai_stream_guard.rerun import rerun
-from openai_stream_guard.ssecap import dump, load
+from openai_stream_guard.recording.rerun import rerun
+from openai_stream_guard.recording.ssecap import dump, load
 from openai_stream_guard.testing import FAULTS, Raw, Repeat, Send, Take, take_answer
 from openai_stream_guard.verdicts import Clocks
 

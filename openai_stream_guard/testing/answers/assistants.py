@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
-from .chat_answers import CREATED, USAGE
+from .chat import CREATED, USAGE
 
 DONE: Final = Frame("[DONE]", "done")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .answer import TEXT, Answer, Frame, Take, compact
-from .chat_answers import CREATED, USAGE
+from .chat import CREATED, USAGE
 
 
 def completions_answer(take: Take) -> Answer:

@@ -21,14 +21,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
-from .dialects import Asked, EndRule
-from .evidence import Ending as How
-from .evidence import ResponseHead
+from ..dialects import Asked, EndRule
+from ..evidence import Ending as How
+from ..evidence import ResponseHead
+from ..notices import FaultKind, Way
+from ..policy import Policy
+from ..verdicts import Clocks
+from . import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording, went_on
 from .jsonline import Line, NotACapture
-from .notices import FaultKind, Way
-from .policy import Policy
-from .recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording, went_on
-from .verdicts import Clocks
 
 VERSION: Final = 1
 MOST_FILE_BYTES: Final = 16 << 20

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, zip_longest
 from typing import Final
 
+from ..continuation import Chunks, adjusted, shows
 from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
-from .continuation import Chunks, adjusted, shows
 
 CREATED: Final = 1_767_225_600
 USAGE: Final[Json] = {"prompt_tokens": 19, "completion_tokens": 14, "total_tokens": 33}

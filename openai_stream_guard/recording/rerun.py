@@ -14,14 +14,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from .dialects import Asked, EndRule
-from .hosts import Hosts
-from .payload import Payload
-from .policy import Policy
+from ..dialects import Asked, EndRule
+from ..hosts import Hosts
+from ..payload import Payload
+from ..policy import Policy
+from ..repair import Mode, Reader
+from ..verdicts import Reopen, Trouble
+from . import Capture, Judgement, Read, Recording
 from .recorder import RecordedSession
-from .recording import Capture, Judgement, Read, Recording
-from .repair import Mode, Reader
-from .verdicts import Reopen, Trouble
 
 Answer: TypeAlias = Literal["same", "different", "unknown"]
 _OFFSET = re.compile(r", at byte [0-9]+$")

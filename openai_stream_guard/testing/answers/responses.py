@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
-from .chat_answers import CREATED, REASONING, REFUSAL
+from .chat import CREATED, REASONING, REFUSAL
 from .responses_items import Item, function_call, message, output_text, reasoning, refusal_part
 
 USAGE: Final[Json] = {

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal, TypedDict
 
+from ..payload import Defect, Payload
 from .datatext import DONE, DataText, Where, undo_bytes_repr
 from .jsontext import is_prefix, loads, loads_loosely, stock_error
-from .payload import Defect, Payload
 
 Mode = Literal["off", "safe", "lenient"]
 

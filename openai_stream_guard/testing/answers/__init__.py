@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-from ..fields import suggestion
+from ...fields import suggestion
 from .answer import Answer, Take
-from .assistants_answers import assistants_answer
-from .chat_answers import CHAT, chat_answer
-from .completions_answers import completions_answer
-from .media_answers import images_answer, speech_answer, transcription_answer
-from .responses_answers import RESPONSES, responses_answer
+from .assistants import assistants_answer
+from .chat import CHAT, chat_answer
+from .completions import completions_answer
+from .media import images_answer, speech_answer, transcription_answer
+from .responses import RESPONSES, responses_answer
 
 Api: TypeAlias = Literal[
     "chat", "completions", "responses", "assistants", "images", "image_edits", "transcription", "speech"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from .habits import Prefill
+from ..habits import Prefill
 
 Json: TypeAlias = dict[str, Any]
 
