@@ -78,6 +78,7 @@ class Recovery:
         max_retries: int,
         requests: int,
         jitter: Callable[[], float],
+        note: Callable[[str], None],
     ) -> None:
         self.continuation: Continuation | None = None
         """For a `continue`: how the next answer is added on."""
@@ -87,6 +88,7 @@ class Recovery:
         self._max_retries = max_retries
         self._requests = requests
         self._jitter = jitter
+        self._note = note
         self._reissues = 0
         self._polls = 0
         self._fault_at: float | None = None
@@ -148,7 +150,11 @@ class Recovery:
         spent = transcript.deltas  # a delta is a token or more
         self.continuation = Continuation(transcript, key, spent)
         try:
-            return continued_body(how, self._asked.body, transcript.text(key), spent)
-        except Exception:
+            body = continued_body(how, self._asked.body, transcript.text(key), spent)
+        except Exception as error:
             # The user's callable failed. That must not hide the fault it was asked for, which is about to be raised.
+            self._note(f"the continuation raised {type(error).__name__}")
             return None
+        if body is None:
+            self._note("no continuation could be made of the request")
+        return body

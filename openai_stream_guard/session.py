@@ -66,7 +66,15 @@ class Session:
         """Each item is handed over as it comes: nothing is held, and no attempt went before."""
         self._delivery = Delivery(policy)
         self._ledger = Ledger(now, requests, head)
-        self._recovery = Recovery(policy, asked, hosts, max_retries=max_retries, requests=requests, jitter=jitter)
+        self._recovery = Recovery(
+            policy,
+            asked,
+            hosts,
+            max_retries=max_retries,
+            requests=requests,
+            jitter=jitter,
+            note=self._ledger.note,
+        )
         self._begin(None)
 
     def _begin(self, resume: Resume | None, broken: Dialect | None = None) -> None:

@@ -179,10 +179,16 @@ def wrong(body: dict[str, Any], text: str) -> Any:
     """A continuation that returns nothing."""
 
 
-@pytest.mark.parametrize("how", [raising, wrong])
+MISTAKES = {
+    raising: "the continuation raised ZeroDivisionError",
+    wrong: "no continuation could be made of the request",
+}
+
+
+@pytest.mark.parametrize("how", MISTAKES)
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_users_mistake_does_not_hide_the_first_error(server: Server, how: Any, colour: str) -> None:
-    """Nothing is sent, the cut is raised, and the answer's text is in no note."""
+    """Nothing is sent, the cut is raised, the report says why, and the answer's text is in no note."""
     allow(how)
     server.script("truncate_clean", after=6)
     seen = consume(server, colour, ask)
@@ -190,6 +196,8 @@ def test_a_users_mistake_does_not_hide_the_first_error(server: Server, how: Any,
     assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "unsafe", 1)
     assert seen.error.partial_text == seen.text
     assert "ZeroDivisionError" not in repr(seen.error.__context__)
+    assert seen.report is not None
+    assert seen.report.notes == (MISTAKES[how],)
 
 
 def test_a_beginning_of_the_callers_own_is_not_gone_on_with(server: Server) -> None:

@@ -1,7 +1,7 @@
 """The text of an event's data: JSON values, and what may stand between them.
 
 This module decides where one value ends and the next begins. It must not know blocks, the event name in force, faults
-or the end of a stream: `repair` does. Nor does it parse: what looks whole here can still be refused there.
+or the end of a stream: `dispatch` does. Nor does it parse: what looks whole here can still be refused there.
 
 The law its tests keep: framing is looked for only *between* values, never inside one, so no byte of a value is moved,
 dropped or taken for anything else.

@@ -64,7 +64,7 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
         call = _learn(guarding, wrapped, client, args, kwargs)
         return wrapped(*args, **kwargs) if call is None else _await_learning(call, wrapped(*args, **kwargs))
 
-    def learn_late(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def answered(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Serves both colours: it only leaves word, and returns what the wrapped method returns.
         if (kwargs.get("stream") or asks_for_speech(kwargs["options"])) and not reissuing.get():
             call = _call.get() or _learn_late(guarding(), client, kwargs)
@@ -72,7 +72,7 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
                 bind(call, kwargs)
         return wrapped(*args, **kwargs)
 
-    wrappers: tuple[Callable[..., Any], ...] = (learn, alearn, learn_late, learn_late, iter_events, aiter_events)
+    wrappers: tuple[Callable[..., Any], ...] = (learn, alearn, answered, answered, iter_events, aiter_events)
     for (module, owner, method, _), wrapper in zip(SEAMS, wrappers, strict=True):
         wrapt.wrap_function_wrapper(module, f"{owner}.{method}", wrapper)
     wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
