@@ -1,9 +1,10 @@
 """One process of the benchmark: it does the jobs that come on its standard input, and answers with figures.
 
-    python -m tests.benchmark.worker absent | disabled | guarded
+    python -m tests.benchmark.worker absent | disabled | guarded | floor
 
 A job is a line of JSON: the name of a function of JOBS, and its arguments. So the guarded and the unguarded SDK live
-in processes of their own, which are asked in turn: whatever else the machine does troubles both alike.
+in processes of their own, which are asked in turn: whatever else the machine does troubles both alike. `floor` is the
+SDK with the least that can be done for an event in the place of its decoder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import openai
@@ -136,9 +137,44 @@ def decode(decoder: str, shape: str, size: int | None, events: int) -> float | N
 JOBS = {work.__name__: work for work in (stream, big, replay, memory, decode)}
 
 
+class Event:
+    """What the SDK asks of an event."""
+
+    __slots__ = ("data", "event", "value")
+
+    def __init__(self, frame: bytes, parse: Callable[[bytes], object]) -> None:
+        start = frame.find(b"{")
+        text = frame[start:-2] if start > 0 else frame[len("data: ") :]
+        self.data = text.decode()
+        self.event = frame[len("event: ") : frame.index(b"\n")].decode() if frame[:1] == b"e" else None
+        self.value = parse(text) if start > 0 else None
+
+    def json(self) -> object:
+        """The parsed value."""
+        return self.value
+
+
+def put_the_floor() -> None:
+    """Let the SDK's streams be cut and parsed, and neither decoded, repaired nor judged. Where a read is an event."""
+    parse = importlib.import_module("jiter").from_json
+
+    def events(stream: Any) -> Iterator[Event]:
+        for data in stream.response.iter_raw():
+            yield Event(data, parse)
+
+    async def aevents(stream: Any) -> AsyncIterator[Event]:
+        async for data in stream.response.aiter_raw():
+            yield Event(data, parse)
+
+    openai.Stream._iter_events = events
+    openai.AsyncStream._iter_events = aevents
+
+
 def main(mode: str) -> None:
     """Answer until there are no more questions."""
-    if mode != "absent":
+    if mode == "floor":
+        put_the_floor()
+    elif mode != "absent":
         guard = importlib.import_module("openai_stream_guard")
         if mode == "guarded":
             guard.enable(guard.Policy(retry_budget=None, backoff_initial=0.0, backoff_max=0.0))
