@@ -67,13 +67,7 @@ class Session:
         self._delivery = Delivery(policy)
         self._ledger = Ledger(now, requests, head)
         self._recovery = Recovery(
-            policy,
-            asked,
-            hosts,
-            max_retries=max_retries,
-            requests=requests,
-            jitter=jitter,
-            note=self._ledger.note,
+            policy, asked, hosts, max_retries=max_retries, requests=requests, jitter=jitter, note=self._ledger.note
         )
         self._begin(None)
 
@@ -89,20 +83,20 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read."""
-        self._ledger.reads += 1
-        self._ledger.read_at = now
-        payloads, over = self._reader.feed(data), self._reader.over
+        ledger, reader = self._ledger, self._reader
+        ledger.reads += 1
+        ledger.read_at = now
+        payloads, over, count = reader.feed(data), reader.over, 0
         if not payloads and not over and now < self.deadline:  # most reads of a few bytes
             return payloads
-        self._out = []
         if payloads and self._straight:
             count = self.dialect.append(payloads, 0, self._delivery.transcript)
             self._items += count
             if count == len(payloads) and not over:  # nearly every read: by `_read` an event takes 3 µs more of its 80
                 self._deadline = None
-                self._ledger.progress(count, now)
+                ledger.progress(count, now)
                 return payloads
-            self._out, payloads = payloads[:count], payloads[count:]
+        self._out, payloads = payloads[:count], payloads[count:]
         if payloads or over:
             self._read(payloads, now)
         if not self._out and self.verdict is None and now >= self.deadline:

@@ -47,7 +47,7 @@ class Chat:
         """Choices that have begun a tool call."""
         self._arguments: dict[Key, list[str]] = {}
         """Of each function called."""
-        self._payloads = 0
+        self._begun = False
 
     def arrange(self, payload: Payload) -> tuple[Payload]:
         """Chunks have no numbers."""
@@ -67,11 +67,10 @@ class Chat:
         """Those whose one choice has nothing but more text, or more of a call's arguments."""
         if self.response_id is None:
             return start
-        end = start
-        channels = transcript.channels
+        end, channels = start, transcript.channels
         try:
-            while end < len(payloads):
-                value: Any = payloads[end].value
+            for payload in payloads[start:]:
+                value: Any = payload.value
                 (choice,) = value["choices"]
                 ((name, text),) = choice["delta"].items()
                 index = choice["index"]
@@ -88,7 +87,6 @@ class Chat:
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
-        self._payloads += end - start
         return end
 
     def read(self, payload: Payload) -> Reading:
@@ -103,7 +101,7 @@ class Chat:
         if choices.__class__ is not list or not choices:
             return self._no_choices(payload, value)
 
-        self._payloads += 1
+        first, self._begun = not self._begun, True
         pieces: list[Piece] = []
         identities: list[Identity] = []
         if self.response_id is None:
@@ -120,12 +118,9 @@ class Chat:
             delta = choice.get("delta")
             if delta.__class__ is dict:
                 for name, part in delta.items():
-                    if name == "content" and part.__class__ is str:  # nearly every event is just this
-                        if part:
-                            pieces.append(((index, name), part))
-                    elif part and not self._rare(index, name, part, pieces, identities):
+                    if part and not self._member(index, name, part, pieces, identities):
                         return _TOO_DEEP
-            elif choice.get("message") and self._payloads == 1:  # later it is a summary of what was streamed
+            elif choice.get("message") and first:  # later it is a summary of what was streamed
                 return Broken("not_a_stream", "the body is a whole answer where a stream was asked for")
             elif (text := choice.get("text")).__class__ is str and text:
                 pieces.append(((index, "text"), text))
@@ -136,8 +131,8 @@ class Chat:
                 pieces.append(((index, "finish_reason"), reason))
         return Item(pieces, identities)
 
-    def _rare(self, index: int, name: str, part: object, pieces: list[Piece], identities: list[Identity]) -> bool:
-        """Note a member of a delta other than its content; False where it is nested too deep."""
+    def _member(self, index: int, name: str, part: object, pieces: list[Piece], identities: list[Identity]) -> bool:
+        """Note a member of a delta; False where it is nested too deep."""
         start = len(pieces)
         try:
             for key, text, is_identity in walk((index, name), part):
@@ -168,7 +163,7 @@ class Chat:
             return _reported(payload.value)
         if payload.value is None or _is_keep_alive(payload.event):
             return _PING
-        self._payloads += 1
+        self._begun = True
         return _ITEM
 
     def _no_choices(self, payload: Payload, value: Mapping[str, object]) -> Reading:
@@ -178,7 +173,7 @@ class Chat:
             return _reported(value)
         if "choices" not in value and _is_keep_alive(payload.event or value.get("type")):
             return _PING
-        self._payloads += 1
+        self._begun = True
         identities: list[Identity] = []
         self._name(value, identities)
         return Item((), identities, (payload.event, *sorted(name for name, part in value.items() if part)))
@@ -191,7 +186,7 @@ class Chat:
         # A `[DONE]` excuses a server that ignores `n`; without one, the choices that never came may have been cut.
         if finished and (self.settled or done or rule == "lenient"):
             return True
-        return rule != "learnt" and done and self._payloads > 0 and self._tool_calls_are_json()
+        return rule != "learnt" and done and self._begun and self._tool_calls_are_json()
 
     def _tool_calls_are_json(self) -> bool:
         """Whether the arguments of every call in an unfinished choice are whole, as far as anyone can tell."""

@@ -38,7 +38,7 @@ class Responses:
         """Read one attempt; `broken` is the one that a resumed answer goes on from, between two of its events."""
         self._asked = asked
         self._sequence = Sequence(asked.starting_after if resume is None else resume.after)
-        self._payloads = 0
+        self._begun = False
         self._open_calls: set[object] = set() if broken is None else broken._open_calls
         self.holding = bool(self._open_calls)
         self._latest: int | None = None if broken is None else broken._latest
@@ -71,17 +71,17 @@ class Responses:
 
     def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Deltas of a text that has begun, each with the number that is due."""
-        end = start
+        end, channels = start, transcript.channels
         try:
-            while end < len(payloads):
-                value: Any = payloads[end].value
+            for payload in payloads[start:]:
+                value: Any = payload.value
                 kind, text, number = value["type"], value["delta"], value["sequence_number"]
                 place, part, summary = value["output_index"], value.get("content_index"), value.get("summary_index")
                 if not {place.__class__, part.__class__, summary.__class__} <= _COUNTS:
                     break
                 if not text or not kind.endswith(".delta") or value.get("error") or value.get("object"):
                     break
-                channel = transcript.channels[place, part, summary, kind.removesuffix(".delta")]
+                channel = channels[place, part, summary, kind.removesuffix(".delta")]
                 piece = text.encode("utf-8", "surrogatepass")
                 if not self._sequence.follow(number):
                     break
@@ -91,7 +91,6 @@ class Responses:
         except (AttributeError, KeyError, TypeError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
-        self._payloads += end - start
         return end
 
     def read(self, payload: Payload) -> Reading:
@@ -110,7 +109,7 @@ class Responses:
             return _PING
         if value.get("object") == "response":
             return Broken("not_a_stream", "the body is a whole answer where a stream was asked for")
-        self._payloads += 1
+        self._begun = True
         if not isinstance(kind, str):
             return Item()
         return self._item(kind, value)
@@ -186,7 +185,7 @@ class Responses:
 
     def whole(self, rule: EndRule, *, done: bool) -> bool:
         """A terminal event ends the stream, and nothing else does but for the lenient."""
-        return self.over or (done and rule == "lenient" and self._payloads > 0)
+        return self.over or (done and rule == "lenient" and self._begun)
 
     def trim(self, payload: Payload, replay: Replay | Continuation) -> Payload | None:
         """Drop what a repeated event has said before, and give the rest the names the consumer knows."""
