@@ -34,7 +34,7 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.14t")
 
 DOORS = ("autowrapt", "gunicorn", "uvicorn", "nbclient", "ipykernel", "pyinstaller")
 """What starts the programs of tests/doors."""
-CLIENTS = ("aiohttp", "h2", "httpx", "httpx2>=2.12", "uvloop")
+CLIENTS = ("aiohttp", "h2", "httpx", "httpx2>=2.12", "trustme", "uvloop")
 """What the clients of tests/clients.py need beyond the SDK."""
 MOCKS = ("pytest-httpx", "pytest-httpx2")
 """What stands in for a server in tests/test_testing_mocks.py, beyond the test extra: they pin the HTTP library."""

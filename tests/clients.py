@@ -33,6 +33,7 @@ class Variant:
     needs: tuple[str, ...] = ()
     """Packages."""
     http2: bool = False
+    tls: bool = False
     since: tuple[int, int] = (1, 40)
     """The first release of the SDK that can do it."""
 
@@ -48,11 +49,15 @@ class Variant:
 
     def server(self) -> Server:
         """A server that speaks what the client speaks."""
-        if not self.http2:
-            return Server()
-        from .http2 import Http2Server
+        if self.http2:
+            from .http2 import Http2Server
 
-        return Http2Server()
+            return Http2Server()
+        if self.tls:
+            from .tls import TlsServer
+
+            return TlsServer()
+        return Server()
 
     def opened(self, server: Server) -> Any:
         """The client; skips the test where the SDK refuses it."""
@@ -75,7 +80,8 @@ def given(library: str, *, sync: bool = True, **options: Any) -> Callable[[Serve
 
 def by_aiohttp(server: Server) -> Any:
     """The SDK's own client over aiohttp."""
-    return openai.AsyncOpenAI(base_url=server.base_url, api_key=KEY, http_client=openai.DefaultAioHttpClient(**QUICK))
+    carrier = openai.DefaultAioHttpClient(**QUICK, verify=False)
+    return openai.AsyncOpenAI(base_url=server.base_url, api_key=KEY, http_client=carrier)
 
 
 def by_default(server: Server) -> Any:
@@ -118,6 +124,10 @@ VARIANTS = (
     Variant("HTTP/2, sync", given(OWN, http1=False, http2=True), needs=("h2",), http2=True),
     Variant("HTTP/2, asyncio", given(OWN, sync=False, http1=False, http2=True), "asyncio", ("h2",), http2=True),
     Variant("HTTP/2, trio", given(OWN, sync=False, http1=False, http2=True), "trio", ("h2",), http2=True),
+    Variant("TLS, sync", given(OWN, verify=False), needs=("trustme",), tls=True),
+    Variant("TLS, asyncio", given(OWN, sync=False, verify=False), "asyncio", ("trustme",), tls=True),
+    Variant("TLS, trio", given(OWN, sync=False, verify=False), "trio", ("trustme",), tls=True),
+    Variant("TLS, aiohttp", by_aiohttp, "asyncio", (*AIOHTTP, "trustme"), since=(1, 90), tls=True),
 )
 
 

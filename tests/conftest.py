@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_certificates() -> Iterator[None]:
-    """No server here speaks TLS, and loading the system's certificates costs every client some 40 ms."""
+    """No client here looks at a certificate, and loading the system's costs each of them some 40 ms."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("load_verify_locations", "load_default_certs"):
             patch.setattr(ssl.SSLContext, name, lambda *args, **kwargs: None)
