@@ -1,6 +1,6 @@
 """The matrix: this repository's tests on every SDK release, client and Python that people run.
 
-    nox -f .ci/noxfile.py                          all of it
+    nox -f .ci/noxfile.py                          all of it but for proxies, wheels and the canary
     nox -f .ci/noxfile.py --list                   what there is
     nox -f .ci/noxfile.py -s "sdk(2.54.0)"         one release
     nox -f .ci/noxfile.py -s canary                the newest openai, pre-releases included: follow it before users do
@@ -24,7 +24,7 @@ import nox
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASES = ("1.40.0", "1.109.1", "2.0.0", "2.24.0", "2.54.0", "3.0.0", "3.13.0", "3.14.0", "newest")
-"""The floor, the last of each major release, those that changed what the guard leans on, and what comes next."""
+"""The floor, with that of wrapt, the last of each major, those that changed what the guard leans on, and the newest."""
 WITH_CLIENTS = ("2.54.0", "newest")
 """The last release on httpx, and one on httpx2."""
 WITH_SUITE = ("newest", "2.54.0", "1.109.1")
@@ -48,7 +48,7 @@ APART = {"mitmdump": ("mitmproxy", "--only-binary=zstandard"), "litellm": ("lite
 REAL_TESTS = ("tests/test_proxies.py", "tests/test_llama.py", "tests/test_litellm_proxy.py")
 SYSTEM = os.pathsep.join([os.environ["PATH"], "/usr/local/sbin", "/usr/sbin"])
 USER_PROGRAM = str(ROOT / "tests" / "typing" / "user_program.py")
-DOCUMENTED = ("openai_stream_guard", "openai_stream_guard.sse", "openai_stream_guard.testing")
+DOCUMENTED = tuple(f"openai_stream_guard{name}" for name in ("", ".notices", ".sse", ".testing"))
 PDOC = """
 import openai_stream_guard as guard
 from pdoc.__main__ import cli
@@ -74,7 +74,11 @@ def requirement(release: str) -> list[str]:
     if release == "newest":
         return ["openai"]
     old = tuple(int(part) for part in release.split(".")) < (1, 55, 3)  # until then it gave httpx a gone argument
-    return [f"openai=={release}", *(["httpx<0.28"] if old else [])]
+    return [
+        f"openai=={release}",
+        *(["httpx<0.28"] if old else []),
+        *(["wrapt==1.16.0"] if release == RELEASES[0] else []),
+    ]
 
 
 def meeting_an_sdk() -> list[str]:
@@ -134,6 +138,16 @@ def tests(session: nox.Session) -> None:
     """The whole suite on one Python, with the newest SDK."""
     prepare(session)
     run_pytest(session)
+
+
+@nox.session(python=PYTHONS[0])
+def coverage(session: nox.Session) -> None:
+    """The whole suite on the oldest Python, and how much of the package it runs."""
+    prepare(session, "coverage>=7.6")
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
+    session.run("coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
 
 
 @nox.session(venv_backend="none")

@@ -14,8 +14,19 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+LINK = re.compile(r"\[([^]]+)\]\(#([^)]+)\)")
+
+
 def test_contents_are_the_sections_that_follow_them() -> None:
     """All of them, once, in order, under their own names."""
-    contents = re.findall(r"\[([^]]+)\]\(#([^)]+)\)", PROSE)
-    _, _, after = PROSE.partition(f"](#{contents[-1][1]})")
+    *_, last = contents = [
+        link for line in re.findall(r"^- \*\*.*$", PROSE, re.MULTILINE) for link in LINK.findall(line)
+    ]
+    _, _, after = PROSE.partition(f"](#{last[1]})\n")
     assert contents == [(heading, anchor(heading)) for heading in re.findall(r"^## (.*)$", after, re.MULTILINE)]
+
+
+def test_every_link_within_leads_to_a_section() -> None:
+    """Wherever it stands."""
+    sections = {anchor(heading) for heading in re.findall(r"^## (.*)$", PROSE, re.MULTILINE)}
+    assert {name for _, name in LINK.findall(PROSE)} <= sections

@@ -32,10 +32,12 @@ def test_the_table_is_the_matrix() -> None:
         library = "httpx" if release[:2] in ("1.", "2.") else "httpx2"
         expected.append((release, library, ", ".join(f"`{name}`" for name in sessions)))
     assert [(row[0].partition(" ")[0], *row[1:]) for row in rows[1:]] == expected
+    newest = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8").rpartition("openai==")[2].strip()
+    assert rows[-1][0] == f"newest ({newest})"
 
 
 NAMED = ["sdk", "clients", "canary", "tests", "sdk_suite", "proxies", "proxies_more", "proxies_table", "wheel"]
-NAMED += ["types", "docs"]
+NAMED += ["types", "docs", "coverage"]
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -43,7 +43,7 @@ _STOPS: dict[StoppedBy, str] = {
     "policy": "The recovery policy allows no way on from here.",
     "unsafe": "Sending this request again could repeat an effect.",
     "diverged": "This model does not repeat itself, so a second answer cannot be joined to what was delivered; "
-    'delivery="atomic" makes every stream restartable.',
+    'with delivery="atomic" the second one may be another.',
     "not_retryable": "Asking again would not help.",
 }
 
