@@ -45,6 +45,11 @@ class Delivery:
         """Whether the current attempt has repeated all that was handed over before it."""
         return self._replay is None or self._replay.caught_up
 
+    @property
+    def gaining(self) -> bool:
+        """Whether something new is held: the current attempt has come further than what was handed over."""
+        return self.caught_up and bool(self._held)
+
     def accept(self, payload: Payload, item: Item, dialect: Dialect) -> Sequence[Payload]:
         """Take one item of the current attempt; return what may be handed over now.
 

@@ -92,11 +92,14 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                     raise
                 events = session.fail(trouble, exchange.clock())
             else:
-                events = session.receive(data, exchange.clock())
+                now = exchange.clock()
+                events = session.receive(data, now)
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             verdict = session.verdict
             if verdict is None:
+                if events:
+                    session.away(exchange.clock() - now)
                 continue
 
             if isinstance(verdict, Finish):
@@ -138,11 +141,14 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                     raise
                 events = session.fail(trouble, exchange.clock())
             else:
-                events = session.receive(data, exchange.clock())
+                now = exchange.clock()
+                events = session.receive(data, now)
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             verdict = session.verdict
             if verdict is None:
+                if events:
+                    session.away(exchange.clock() - now)
                 continue
 
             if isinstance(verdict, Finish):
@@ -195,9 +201,11 @@ def watch(
                 if trouble is None or not enforce or _is_in_plain_sight(session.verdict):
                     raise
             else:
+                now = exchange.clock()
                 if judge and session.verdict is None:
-                    session.receive(data, exchange.clock())
+                    session.receive(data, now)
                 yield data
+                session.away(exchange.clock() - now)
             verdict = session.verdict
             if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
                 raise exchange.error(session, verdict)
@@ -236,9 +244,11 @@ async def awatch(
                 if trouble is None or not enforce or _is_in_plain_sight(session.verdict):
                     raise
             else:
+                now = exchange.clock()
                 if judge and session.verdict is None:
-                    session.receive(data, exchange.clock())
+                    session.receive(data, now)
                 yield data
+                session.away(exchange.clock() - now)
             verdict = session.verdict
             if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
                 raise exchange.error(session, verdict)

@@ -190,13 +190,13 @@ class Evidence:
     seconds: float = 0.0
     """From the first read to the end."""
     first_event_seconds: float = 0.0
-    """From the first read to the first event, or to the end where none came."""
+    """From the first read to the first event that was handed over; 0 where there was none."""
     worst_gap: float = 0.0
     """The longest wait between two events."""
     silence: float = 0.0
     """From the last byte to the end."""
     waited: float = 0.0
-    """From the last event to the end."""
+    """From the last event, or from when the program was done with it, to the end."""
     away: float = 0.0
     """The longest time that the program took between two reads; 0 where that cannot be told, as over HTTP/2."""
     read_timeout: float = math.inf

@@ -73,7 +73,7 @@ class StreamReport:
     bytes: int = 0
     """Bytes of body read in all attempts."""
     first_event_seconds: float | None = None
-    """From the first read to the first event."""
+    """From the first read to the first event that was handed over."""
     worst_gap_seconds: float = 0.0
     """The longest wait between two events."""
     recovery_seconds: float = 0.0

@@ -5,7 +5,8 @@
 It reads nothing, waits for nothing and knows no SDK: time is an argument, chance a parameter.
 
 The laws its tests keep, for every series of cuts, faults and refusals: what was delivered is a prefix of one answer,
-nothing twice; a session that finishes has delivered all of it; there are never more than `1 + max_retries` requests.
+nothing twice; a session that finishes has delivered all of it; there are never more than `1 + max_retries` requests,
+but for polls of a stored answer.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Session:
         learnt = self._hosts.finishes(self.asked.host, self.asked.path, self.asked.model)
         self._rule = self.asked.end_rule(self._policy.end_rule, learnt=learnt)
         self._items = 0
+        self._settled = False
+        """Nothing of the answer can be missing any more, of what was accepted."""
         self._deadline: float | None = None
 
     # What arrives. Each returns what may be delivered now; look at `verdict` after delivering it.
@@ -100,8 +103,10 @@ class Session:
         if payloads or over:
             self._read(payloads, now)
         if not self._out and self.verdict is None and now >= self.deadline:
-            waited = now - self._ledger.progress_at
-            self._break(Trouble("stalled", f"no event for {waited:.1f} s, though bytes arrive"), now)
+            late = f"no event for {now - self._ledger.progress_at:.1f} s"
+            if now >= self._recovery.deadline:
+                late = "nothing new within max_elapsed after a fault"
+            self._break(Trouble("stalled", f"{late}, though bytes arrive"), now)
         return self._out
 
     def end(self, now: float) -> list[Payload]:
@@ -119,6 +124,11 @@ class Session:
         if self.verdict is None:
             self._break(trouble, now)
         return self._out
+
+    def away(self, seconds: float) -> None:
+        """The program was busy for so long with what it was handed: that is no silence of the stream's."""
+        self._ledger.progress_at += seconds
+        self._deadline = None
 
     def asked_for_more(self, now: float) -> None:
         """The program waits for bytes, after whatever it did with the last."""
@@ -165,7 +175,7 @@ class Session:
         """When the stream counts as stalled, on the clock that `now` comes from."""
         if self._deadline is None:  # only an event moves it, and most reads of a few bytes bring none
             clocks = self._clocks
-            wait = AFTER_THE_FINISH if self.dialect.settled else clocks.idle if self._items else clocks.first_event
+            wait = AFTER_THE_FINISH if self._settled else clocks.idle if self._items else clocks.first_event
             self._deadline = min(self._ledger.progress_at + wait, self._recovery.deadline)
         return self._deadline
 
@@ -190,7 +200,7 @@ class Session:
         trouble = self._sort(payloads)
         if self._items > before or self._out:
             self._ledger.progress(len(self._out), now)
-            if self._out:
+            if self._out or self._delivery.gaining:
                 self._recovery.succeeded()
         if trouble is not None:
             self._break(trouble, now)
@@ -234,6 +244,7 @@ class Session:
             return _DIVERGED
         except Oversized as excess:
             return Trouble("oversized", str(excess))
+        self._settled = self.dialect.settled
         return None
 
     def _judge_done(self, done: Payload, now: float) -> None:
@@ -245,7 +256,7 @@ class Session:
             self._out.append(done)
 
     def _judge_end(self, now: float) -> None:
-        if self._reader.unfinished and not self.dialect.settled:
+        if self._reader.unfinished:
             self._break(Trouble("truncated", "the body ends inside an event", self._reader.error, ending="clean"), now)
         elif self.dialect.missing:
             self._break(_GAP, now)
@@ -275,7 +286,7 @@ class Session:
 
     def _break(self, trouble: Trouble, now: float) -> None:
         """The attempt is over before its answer is whole, or the connection is after it."""
-        if self.dialect.settled and self._delivery.caught_up:
+        if self._settled and self._delivery.caught_up:
             self._ledger.note(f"{trouble.fault} after the answer was complete")
             self._complete(now)
             return

@@ -119,8 +119,13 @@ def play(
     hosts: Hosts | None = None,
     clocks: Clocks = Clocks(),  # noqa: B008 - frozen
     requests: int = 1,
+    busy: float = 0.0,
 ) -> Outcome:
-    """Drive a session over these responses to its end."""
+    """Drive a session over these responses to its end.
+
+    Args:
+        busy: seconds that the program takes with each event.
+    """
     notices: list[Notice] = []
     network = Network(list(responses))
     retries = 2 if policy.max_retries is None else policy.max_retries
@@ -137,7 +142,9 @@ def play(
     values: list[Any] = []
     gave_up = None
     try:
-        values.extend(event.json() for event in drive(session, network) if event.data != "[DONE]")
+        for event in drive(session, network):
+            values += [event.json()] * (not event.is_done)
+            network.now += busy
     except GaveUp as error:
         gave_up = error.verdict
     assert network.open == 0

@@ -203,6 +203,14 @@ def test_the_rest_of_an_answer_begins_behind_its_number(request_: Asked, resume:
     assert dialect.resume_after == 6
 
 
+def test_an_end_without_a_number_does_not_hide_a_gap() -> None:
+    """The terminal event is not handed over while others wait for one that has not come."""
+    dialect = Responses(asked())
+    assert arranged(dialect, 0, 1, 3) == [0, 1]
+    with pytest.raises(Gap):
+        dialect.arrange(payload({"type": "response.completed", "response": {}}))
+
+
 def test_a_number_that_never_comes_is_a_gap() -> None:
     """After many later events it is lost."""
     with pytest.raises(Gap):

@@ -16,6 +16,7 @@ from openai_stream_guard.notices import Ended, FaultSeen, Recovering
 from openai_stream_guard.policy import Policy
 from openai_stream_guard.verdicts import Clocks
 
+from .chunks import chunk
 from .simulated import ANSWERS, End, Response, body, ids, play, said, take
 
 NO_BUDGET = Policy(retry_budget=None)
@@ -193,6 +194,16 @@ def test_keep_alives_do_not_hold_the_idle_clock() -> None:
     assert outcome.network.now == pytest.approx(11.0)
 
 
+def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
+    """However long it is busy with an item, also after the last finish_reason: the clock runs while it waits."""
+    frames = take("usage", 0).encode()
+    reads = [part for frame in frames for part in (b": ping\n\n", frame[:9], frame[9:])]
+    outcome = play([Response(reads, pause=1.0)], NO_BUDGET, clocks=Clocks(idle=4.5), busy=60.0)
+    report = outcome.session.report()
+    assert (report.outcome, report.notes) == ("complete", ())
+    assert said(outcome.values) == WHOLE["usage"]
+
+
 def test_the_first_event_has_a_clock_of_its_own() -> None:
     """A model may think longer before its first event than between two."""
     late = Response([*[b": ping\n\n"] * 40, body(take("text", 0))], pause=1.0)
@@ -226,6 +237,51 @@ def test_recovery_has_a_deadline_from_the_fault_to_the_next_new_item() -> None:
     assert outcome.gave_up is not None
     assert outcome.gave_up.stopped_by == "time"
     assert outcome.network.now < 25
+
+
+@pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
+def test_what_is_held_has_come_nearer_to_the_end(delivery: str) -> None:
+    """A second answer that takes longer than max_elapsed is no late one, as long as it goes on."""
+    name = "text" if delivery == "atomic" else "tool_calls"
+    slow = Response(take(name, 1).encode(), pause=3.0)
+    policy = NO_BUDGET.replace(delivery=delivery, max_elapsed=10.0, backoff_initial=0.0)
+    outcome = play([cut(name, 0, 700), slow], policy)
+    assert outcome.network.now > 20
+    assert (outcome.gave_up, said(outcome.values)) == (None, WHOLE[name])
+
+
+def test_a_recovery_that_brings_nothing_new_is_said_to() -> None:
+    """And not to have brought nothing at all."""
+    dripping = Response([bytes([byte]) for byte in body(take("text", 1))], pause=0.1)
+    outcome = play([cut("text", 0, 3000), dripping], NO_BUDGET.replace(max_elapsed=20.0))
+    reasons = [notice.reason for notice in outcome.notices if isinstance(notice, FaultSeen)]
+    assert reasons[1] == "nothing new within max_elapsed after a fault, though bytes arrive"
+
+
+def logprob(text: str, finish: str | None = None, tokens: tuple[str, ...] = ()) -> bytes:
+    """A chunk whose log probabilities are of these tokens."""
+    value = chunk({"content": text}, finish)
+    value["choices"][0]["logprobs"] = {"content": [{"token": token} for token in tokens]}
+    return b"data: %b\n\n" % json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("tokens", [("Hello",), ()])
+def test_a_divergence_in_the_chunk_that_finishes_is_one(tokens: tuple[str, ...]) -> None:
+    """Its finish_reason has not been handed over, so nothing is whole."""
+    first = Response([logprob("Hel", tokens=("Hel",))])
+    outcome = play([first, Response([logprob("Hello", "stop", tokens), b"data: [DONE]\n\n"])], NO_BUDGET)
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "diverged"
+    assert said(outcome.values)[0, "content"] == "Hel"
+
+
+def test_an_end_inside_what_follows_the_finish_is_told() -> None:
+    """The same in good order as by a reset: the answer is complete, and something after it is lost."""
+    raw = body(take("usage", 0))
+    for end in ("clean", "reset"):
+        report = play([Response([raw[: raw.index(b'"usage":{')]], end)], NO_BUDGET).session.report()
+        assert report.outcome == "complete"
+        assert report.notes != ()
 
 
 def test_where_a_finish_reason_was_seen_a_bare_done_is_no_end() -> None:

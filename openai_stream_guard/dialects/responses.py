@@ -19,7 +19,7 @@ from ..verdicts import Resume
 from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
 from .choices import tokens_in
 from .partial import outputs_of
-from .sequence import Sequence
+from .sequence import Gap, Sequence
 
 _PING = Ping()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
@@ -67,6 +67,8 @@ class Responses:
         number = value.get("sequence_number")
         kind = value.get("type") or payload.event
         first = kind in _LIFECYCLE or self._asked.stored_id is not None
+        if kind in _TERMINAL and number is None and self._sequence.missing:
+            raise Gap
         return self._sequence.accept(payload, number if type(number) is int else None, kind, first=first)
 
     def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
