@@ -116,6 +116,8 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(verdict, exchange.head, exchange.clock())
+                if exchange.abandoned:
+                    return
                 verdict = session.verdict
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)
@@ -165,6 +167,8 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(verdict, exchange.head, exchange.clock())
+                if exchange.abandoned:
+                    return
                 verdict = session.verdict
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)

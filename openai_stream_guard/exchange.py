@@ -21,6 +21,7 @@ import anyio
 from . import timing
 from .errors import explain, refusal_of, stream_error
 from .hints import CLOSED
+from .logs import publish
 from .session import Session
 from .transport import Patience, credentials_of, head_of, is_read_of_closed, silence_of, trouble_of
 from .verdicts import GiveUp, Refusal, Reopen, Trouble
@@ -77,7 +78,6 @@ class _Exchange:
         self._attach(response)
 
     def _attach(self, response: Any) -> None:
-        self._response = response
         self.head = head_of(response, self._credentials)
         self._patience: Patience | Watchdog = self._timing.patience(response, self._begin_read)
 
@@ -111,6 +111,8 @@ class _Exchange:
         reading = getattr(driver, "gi_frame", None) or getattr(driver, "ag_frame", None)
         frame = None if reading is None else sys._getframe(1)
         while frame is not None and frame is not reading and not self._is_reader(frame):
+            if frame.f_code is publish.__code__:  # one who listens to the notices is a consumer too
+                return False
             frame = frame.f_back
         return self._closing or frame is not None
 
@@ -301,8 +303,10 @@ class AsyncExchange(_Exchange):
                 await self.read()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, unless the stream is closed meanwhile."""
+        """Wait, unless the stream is closed meanwhile, or already."""
         self._wake = anyio.Event()
+        if self.abandoned:
+            return
         await self._timing.asleep(self._wake, seconds)
 
     async def reopen(self, verdict: Reopen) -> None:

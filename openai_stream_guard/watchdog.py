@@ -46,8 +46,10 @@ class Watchdog:
         self._reading: asyncio.Task[Any] | None = None
         """The task that waits for a read."""
         self._called_off = False
+        self._late_before = False
+        """The deadline had come when the timer last looked."""
         self._before = 0
-        """How many others had asked to cancel that task."""
+        """How many others had asked to cancel that task when its read began."""
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self) -> bytes:
@@ -59,7 +61,7 @@ class Watchdog:
         if task is None:  # trio, also as a guest of asyncio; it has nothing cheaper than a scope
             return await self._read_in_scope()
         if self._timer is None:
-            self._called_off, self._before = False, 0
+            self._called_off, self._late_before, self._before = False, False, _cancelling(task)
             self._set(task, self._begun(self._clock()))
         self._reading = task
         try:
@@ -87,14 +89,15 @@ class Watchdog:
         if task is None:  # the next read sets it
             return
         deadline = self._deadline()
-        if self._clock() < deadline:
-            self._set(task, deadline)
-        elif (cancelling := _cancelling(task)) > self._before:  # by somebody else, whose turn it is
-            self._before = cancelling
-            self._set(task, deadline)
-        else:
+        late, late_before = self._clock() >= deadline, self._late_before
+        self._late_before = late
+        if late and (cancelling := _cancelling(task)) > self._before:  # by somebody else, to whom this read is left
+            self._before, self._reading = cancelling, None
+        if late and late_before and self._reading is not None:
             self._called_off = True
             task.cancel()
+        else:  # once more if it is late: a loop that was held up may have the bytes, and not have handed them on yet
+            self._set(task, deadline)
 
     def end(self) -> None:
         """Let go of the timer: the next read sets another."""

@@ -51,7 +51,7 @@ DOING = {
     "errors": "hints masking notices policy polled transport verdicts openai",
     "timing": "transport anyio",
     "watchdog": "anyio",
-    "exchange": "errors hints session timing transport verdicts watchdog anyio",
+    "exchange": "errors hints logs session timing transport verdicts watchdog anyio",
     "capture": "notices recording",
     "raw": "drivers exchange session verdicts",
     "sdk": "capture dialects drivers exchange hosts logs masking notices policy polled raw session timing transport "

@@ -12,8 +12,8 @@ import pytest
 
 import openai_stream_guard
 from openai_stream_guard import configure
-from openai_stream_guard.notices import Recovering
-from openai_stream_guard.testing import Server
+from openai_stream_guard.notices import FaultSeen, Recovering
+from openai_stream_guard.testing import Performance, Request, Server, Take, healthy, replying, take_answer
 from tests.streams import COLOURS, chat, client_for, idle, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -100,6 +100,85 @@ def test_another_task_can_close_a_stream(server: Server, colour: str, moment: st
 
     run(colour, main)
     assert len(server.requests) == 1
+
+
+class Slow:
+    """A part of a server's script: a healthy answer, whose headers wait until they may come."""
+
+    def __init__(self) -> None:
+        self.asked, self.may = threading.Event(), threading.Event()
+
+    def __call__(self, request: Request) -> Performance:
+        self.asked.set()
+        self.may.wait(5)
+        return healthy(take_answer("chat", "text", Take(1)))
+
+
+def test_a_stream_that_is_closed_while_its_request_is_sent_again_is_over(server: Server) -> None:
+    """From another thread: the new answer is not read, and its connection is closed."""
+    slow, items = Slow(), []
+    server.script("truncate_clean", slow, after=3)
+    with client_for(server) as client:
+        stream = chat(client)
+        thread = threading.Thread(target=lambda: items.extend(stream))
+        thread.start()
+        assert slow.asked.wait(5)
+        stream.close()
+        slow.may.set()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert idle(client)
+    assert len(items) == 3
+    report = openai_stream_guard.report(stream)
+    assert report is not None
+    assert (report.outcome, len(report.attempts)) == ("abandoned", 2)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("colour", COLOURS[1:])
+def test_the_same_from_another_task(server: Server, colour: str, refused: bool) -> None:
+    """Also where the new request is refused with a wish to wait: then nobody waits."""
+    slow = Slow()
+    wish = replying(503, b"{}", headers=(("retry-after", "60"),))
+    server.script("truncate_clean", (lambda request: slow(request) and wish) if refused else slow, after=3)
+
+    async def main() -> None:
+        async with client_for(server, colour) as client, anyio.create_task_group() as tasks:
+            stream = await chat(client)
+            over = anyio.Event()
+
+            async def read() -> None:
+                async for _ in stream:
+                    pass
+                over.set()
+
+            tasks.start_soon(read)
+            while not slow.asked.is_set():
+                await anyio.sleep(0.002)
+            await stream.close()
+            slow.may.set()
+            with anyio.fail_after(2):
+                await over.wait()
+            assert idle(client)
+            report = openai_stream_guard.report(stream)
+            assert report is not None
+            assert (report.outcome, len(report.attempts)) == ("abandoned", 2)
+
+    run(colour, main)
+
+
+def test_a_hook_may_close_the_stream(server: Server) -> None:
+    """Told of a fault, or that the request is about to be sent again: it is not."""
+    for kind in (FaultSeen, Recovering):
+        streams: list[Any] = []
+        configure(on_event=lambda notice, kind=kind, streams=streams: type(notice) is kind and streams[0].close())
+        server.reset(fault="truncate_clean", after=3)
+        with client_for(server) as client:
+            streams.append(chat(client))
+            assert len(list(streams[0])) == 3
+            assert idle(client)
+        assert len(server.requests) == 1
+        assert openai_stream_guard.report(streams[0]).outcome == "abandoned"
 
 
 @pytest.mark.parametrize("moment", ["read", "backoff"])

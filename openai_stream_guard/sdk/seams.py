@@ -86,8 +86,8 @@ def _wrap_helpers(module: Any) -> None:
 
 
 def _note_helper(wrapped: Callable[..., Any], helper: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    binding = getattr(kwargs.get("raw_stream"), "response", None)
-    binding = None if binding is None else binding.extensions.get(KEY)
+    extensions = getattr(getattr(kwargs.get("raw_stream"), "response", None), "extensions", None)
+    binding = extensions.get(KEY) if isinstance(extensions, dict) else None
     if isinstance(binding, Binding):
         binding.one_identity = True
     return wrapped(*args, **kwargs)

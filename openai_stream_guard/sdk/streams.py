@@ -95,7 +95,8 @@ def _binding_of(stream: Any) -> Binding | None:
     That is a stream whose request was not seen, one that is only observed, and one whose decoder was replaced.
     """
     response = stream.response
-    binding = response.extensions.get(KEY)
+    extensions = getattr(response, "extensions", None)  # of a stream built by hand it may be anything
+    binding = extensions.get(KEY) if isinstance(extensions, dict) else None
     if not isinstance(binding, Binding):
         return None
     decoder = getattr(stream, "_decoder", None)
