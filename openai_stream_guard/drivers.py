@@ -116,9 +116,9 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(verdict, exchange.head, exchange.clock())
-                if exchange.abandoned:
-                    return
                 verdict = session.verdict
+            if exchange.abandoned:
+                return
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)
     finally:
@@ -167,9 +167,9 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                     session.refused(verdict, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(verdict, exchange.head, exchange.clock())
-                if exchange.abandoned:
-                    return
                 verdict = session.verdict
+            if exchange.abandoned:
+                return
             if isinstance(verdict, GiveUp):
                 raise exchange.error(session, verdict)
     finally:
