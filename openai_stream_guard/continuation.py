@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Hashable, Mapping
 from typing import Literal, TypeAlias
 
-from .transcript import Key, News, Transcript
+from .transcript import Key, SecondAnswer, Transcript
 
 Continuing: TypeAlias = Literal["vllm", "prefill"] | Callable[..., object]
 _LIMITS = ("max_tokens", "max_completion_tokens")
@@ -52,20 +52,21 @@ def _is_assistants(message: object) -> bool:
     return isinstance(message, Mapping) and message.get("role") == "assistant"
 
 
-class Continuation:
-    """Takes the second answer as more of the first; the counterpart of `transcript.Replay`."""
-
-    caught_up = True
+class Continuation(SecondAnswer):
+    """Takes the second answer as more of the first, but for what it repeats of it at its beginning."""
 
     def __init__(self, transcript: Transcript, key: Key, spent: int) -> None:
+        super().__init__(transcript)
         self.spent = spent
-        """Tokens of the attempts before, at least."""
-        self._transcript = transcript
         self._key = key
         self._delivered = transcript.text(key)
         self._echo: str | None = ""
         """What may be the delivered text repeated; None once that is decided."""
-        self._news = News()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing is held back that may be a repetition, or may be new."""
+        return not self._echo
 
     def take(self, key: Key, text: str) -> str:
         """The part of `text` that is new."""
@@ -86,17 +87,6 @@ class Continuation:
             self._news.pieces.append((key, text))
         return text
 
-    def identify(self, key: Key, name: object) -> object:
-        """The role or id that the consumer has been given here."""
-        known = self._transcript.identities.get(key)
-        if known is None:
-            self._news.identities.append((key, name))
-        return known
-
-    def known(self, key: Key) -> object:
-        """The same, where nothing new is named."""
-        return self._transcript.identities.get(key)
-
     def repeats(self, kind: Hashable) -> bool:
         """Usage and the like are said anew, and count."""
         self._news.kind = kind
@@ -105,8 +95,3 @@ class Continuation:
     def number(self, number: int | None) -> int | None:
         """Chunks have no numbers."""
         return number
-
-    def news(self) -> News:
-        """What was new since the last call."""
-        news, self._news = self._news, News()
-        return news

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .transcript import News, Replay, Transcript
+from .transcript import News, Replay, SecondAnswer, Transcript
 
 if TYPE_CHECKING:
-    from .continuation import Continuation
     from .dialects import Dialect, Item
     from .payload import Payload
     from .policy import Policy
@@ -36,7 +35,7 @@ class Delivery:
         self.transcript = Transcript()
         self._mode = policy.delivery
         self._max_held = policy.max_held_bytes
-        self._replay: Replay | Continuation | None = None
+        self._replay: SecondAnswer | None = None
         self._held: list[tuple[Payload, Item | News]] = []
         self._held_bytes = 0
 
@@ -88,7 +87,7 @@ class Delivery:
             self.transcript.add(news.pieces, news.identities, news.kind, news.sequence)
         return [payload for payload, _ in held]
 
-    def begin_again(self, continuation: Continuation | None = None) -> None:
+    def begin_again(self, continuation: SecondAnswer | None = None) -> None:
         """A new attempt starts: drop what is held, and hold the new answer against the transcript, or add it on."""
         self._held, self._held_bytes = [], 0
         self._replay = continuation or Replay(self.transcript)

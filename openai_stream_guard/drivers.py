@@ -32,6 +32,9 @@ class _Exchange(Protocol):
     head: ResponseHead
 
     def clock(self) -> float: ...
+    def busy(self, since: float) -> float:
+        """How long the program has been busy with what it was handed, in seconds."""
+
     def trouble(self, error: Exception) -> Trouble | None:
         """What an exception of the transport means; None for one that is not about this stream."""
 
@@ -99,7 +102,7 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
             verdict = session.verdict
             if verdict is None:
                 if events:
-                    session.away(exchange.clock() - now)
+                    session.away(exchange.busy(now))
                 continue
 
             if isinstance(verdict, Finish):
@@ -150,7 +153,7 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
             verdict = session.verdict
             if verdict is None:
                 if events:
-                    session.away(exchange.clock() - now)
+                    session.away(exchange.busy(now))
                 continue
 
             if isinstance(verdict, Finish):
@@ -209,7 +212,7 @@ def watch(
                 if judge and session.verdict is None:
                     session.receive(data, now)
                 yield data
-                session.away(exchange.clock() - now)
+                session.away(exchange.busy(now))
             verdict = session.verdict
             if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
                 raise exchange.error(session, verdict)
@@ -252,7 +255,7 @@ async def awatch(
                 if judge and session.verdict is None:
                     session.receive(data, now)
                 yield data
-                session.away(exchange.clock() - now)
+                session.away(exchange.busy(now))
             verdict = session.verdict
             if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
                 raise exchange.error(session, verdict)

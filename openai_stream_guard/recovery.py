@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .transcript import Transcript
 
 
+LEAST_POLL = 0.5
+"""Seconds between two questions for an answer that is still being made, whatever the backoff: they cost no retry."""
+
+
 @dataclass(frozen=True)
 class Go:
     """There is a way on."""
@@ -122,25 +126,30 @@ class Recovery:
         way = way_on(policy, asked, dialect, transcript, diverged_lately=lately)
         if not isinstance(way, Go):
             return way
-        body = self._continued(dialect, transcript) if way.way == "continue" else None
-        if way.way == "continue" and body is None:
-            return "unsafe"
         delay = backoff(policy, self._reissues, jitter=self._jitter(), retry_after=retry_after)
         if self._requests > self._max_retries:
             return "retries"
         if now + delay > self.deadline:
             return "time"
+        body = self._continued(dialect, transcript) if way.way == "continue" else None
+        if way.way == "continue" and body is None:
+            others = policy.replace(recovery=tuple(way for way in policy.recovery if way != "continue"))
+            way = way_on(others, asked, dialect, transcript, diverged_lately=lately)
+            if not isinstance(way, Go):
+                return way
         if policy.retry_budget is not None and not self._hosts.budget.withdraw(asked.host):
             return "budget"
         self._requests += 1
         self._reissues += 1
-        return Reopen(delay, way.way, self._reissues, way.resume, body)
+        return Reopen(delay, way.way, self._reissues, way.resume, body, self.deadline - now - delay)
 
     def poll(self, resume: Resume, now: float) -> Reopen | StoppedBy:
         """Ask, with growing pauses, for an answer that is still being made. It costs no generation, and no retry."""
-        delay = backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None)
+        delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), LEAST_POLL)
         self._polls += 1
-        return "time" if now + delay > self.deadline else Reopen(delay, "resume", self._reissues, resume)
+        if now + delay > self.deadline:
+            return "time"
+        return Reopen(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
 
     def _continued(self, dialect: Dialect, transcript: Transcript) -> Mapping[str, object] | None:
         """What to send so that the answer is gone on with; None where that cannot be made."""

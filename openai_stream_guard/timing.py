@@ -24,6 +24,9 @@ class Timing(Protocol):
     def clock(self) -> Callable[[], float]:
         """The time now, on a clock that never goes back. (Called once a read: no layer in between.)"""
 
+    def busy(self, since: float) -> float:
+        """How much of the time since then the program has taken for itself, in seconds."""
+
     @property
     def jitter(self) -> Callable[[], float]:
         """A number from 0 to 1, by which a backoff is shortened."""
@@ -43,6 +46,11 @@ class RealTime:
 
     clock = staticmethod(time.monotonic)
     jitter = staticmethod(random.random)
+
+    @staticmethod
+    def busy(since: float) -> float:
+        """All of it."""
+        return time.monotonic() - since
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
         """Wait, unless woken."""

@@ -9,6 +9,7 @@ nothing is let through before every channel has repeated all that was delivered.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
@@ -91,19 +92,63 @@ class Transcript:
         return self.channels.get(key, b"").decode("utf-8", "surrogatepass")
 
 
-class Replay:
-    """Holds a second answer against the transcript of the first, and collects what is new in it."""
+class SecondAnswer(ABC):
+    """What another answer adds to the transcript of the first: reads it, and collects what is new."""
 
     spent = 0
-    """A repetition is the whole answer: its usage needs nothing added."""
+    """Tokens of the attempts before that its usage does not count, at least."""
 
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
+        self._news = News()
+
+    @property
+    @abstractmethod
+    def caught_up(self) -> bool:
+        """Whether all that was delivered has been repeated, or need not be, and nothing is held back."""
+
+    @abstractmethod
+    def take(self, key: Key, text: str) -> str:
+        """The part of `text` that is new on its channel. Raises `Diverged` where it contradicts what was delivered."""
+
+    @abstractmethod
+    def flush(self, key: Key) -> str:
+        """What was held back of a channel, and is new, since the answer ends there."""
+
+    @abstractmethod
+    def repeats(self, kind: Hashable) -> bool:
+        """Whether an item without text was delivered already, counted by kind."""
+
+    @abstractmethod
+    def number(self, number: int | None) -> int | None:
+        """The number of an item that is new."""
+
+    def identify(self, key: Key, name: object) -> object:
+        """The role or id that the consumer has been given here; None where it has none yet and `name` is news."""
+        known = self._transcript.identities.get(key)
+        if known is None:
+            self._news.identities.append((key, name))
+        return known
+
+    def known(self, key: Key) -> object:
+        """The role or id that the consumer has been given here, if any."""
+        return self._transcript.identities.get(key)
+
+    def news(self) -> News:
+        """What was new since the last call."""
+        news, self._news = self._news, News()
+        return news
+
+
+class Replay(SecondAnswer):
+    """Holds a second answer against the transcript of the first: it is to be the same again."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        super().__init__(transcript)
         self._behind = {key: len(text) for key, text in transcript.channels.items()}
         """Bytes that each channel has yet to repeat; a channel that has caught up is dropped."""
         self._lifecycle: Counter[Hashable] = Counter()
         self._number = transcript.sequence
-        self._news = News()
 
     @property
     def caught_up(self) -> bool:
@@ -120,6 +165,10 @@ class Replay:
         if surplus:
             self._news.pieces.append((key, surplus))
         return surplus
+
+    def flush(self, key: Key) -> str:
+        """Nothing is kept back of a text that is new."""
+        return ""
 
     def _surplus(self, key: Key, text: str) -> str:
         behind = self._behind.get(key)
@@ -138,13 +187,6 @@ class Replay:
         del self._behind[key]
         return piece[behind:].decode("utf-8", "surrogatepass")
 
-    def identify(self, key: Key, name: object) -> object:
-        """The role or id that the consumer has been given here; None where it has none yet and `name` is news."""
-        known = self._transcript.identities.get(key)
-        if known is None:
-            self._news.identities.append((key, name))
-        return known
-
     def repeats(self, kind: Hashable) -> bool:
         """Whether an item without text was delivered already, counted by kind."""
         self._lifecycle[kind] += 1
@@ -153,10 +195,6 @@ class Replay:
         self._news.kind = kind
         return False
 
-    def known(self, key: Key) -> object:
-        """The role or id that the consumer has been given here, if any."""
-        return self._transcript.identities.get(key)
-
     def number(self, number: int | None) -> int | None:
         """The number of an item that is new: one after the last, as the second answer may be cut into other items."""
         if number is None:
@@ -164,12 +202,3 @@ class Replay:
         self._number = number if self._number is None else self._number + 1
         self._news.sequence = self._number
         return self._number
-
-    def flush(self, key: Key) -> str:
-        """Nothing is kept back of a text that is new."""
-        return ""
-
-    def news(self) -> News:
-        """What was new since the last call."""
-        news, self._news = self._news, News()
-        return news

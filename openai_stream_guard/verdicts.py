@@ -61,6 +61,8 @@ class Reopen:
     """For `resume`: what to ask for."""
     body: Mapping[str, object] | None = None
     """For `continue`: the JSON to send instead."""
+    within: float = math.inf
+    """Seconds after the delay within which the answer has to begin."""
 
 
 @dataclass(frozen=True)

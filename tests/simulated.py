@@ -65,6 +65,9 @@ class Network:
     def clock(self) -> float:
         return self.now
 
+    def busy(self, since: float) -> float:
+        return self.now - since
+
     def read(self) -> bytes:
         self.now += self._current.pause
         data = next(self._reads, None)

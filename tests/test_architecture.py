@@ -32,10 +32,10 @@ THINKING = {
     "ledger": "evidence notices",
     "verdicts": "evidence notices",
     "hosts": "budget evidence",
-    "repair": "payload sse",
+    "repair": "evidence payload sse",
     "continuation": "transcript",
-    "dialects": "continuation masking notices payload transcript verdicts",
-    "delivery": "continuation dialects payload policy transcript",
+    "dialects": "masking notices payload transcript verdicts",
+    "delivery": "dialects payload policy transcript",
     "recovery": "continuation dialects hosts notices policy transcript verdicts",
     "session": "delivery dialects evidence hints hosts ledger notices payload policy recovery repair transcript "
     "verdicts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -172,6 +173,28 @@ def test_max_elapsed_bounds_a_recovery_that_only_repeats(server: Server, colour:
     assert time.monotonic() - started < 2.5 * IDLE
     assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "time", 2)
     assert [attempt.fault for attempt in seen.error.attempts] == ["truncated", "stalled"]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_headers_that_do_not_come_are_waited_for_no_longer_than_max_elapsed(server: Server, colour: str) -> None:
+    """Whatever the client's own timeout: the request is called off, and the first failure raised."""
+    configure(max_elapsed=1.0)
+    never = threading.Event()
+    server.script("truncate_clean", lambda request: (never.wait(4), replying({}, 500))[1], after=6)
+    started = time.monotonic()
+    seen = consume(server, colour, timeout=60.0)
+    assert time.monotonic() - started < 3.0
+    assert (seen.error.fault, seen.error.stopped_by) == ("truncated", "time")
+    never.set()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_body_that_was_asked_for_again_is_read_as_patiently_as_the_first(server: Server, colour: str) -> None:
+    """Once something new has come max_elapsed is over, and a pause is one of any healthy stream."""
+    configure(max_elapsed=1.0)
+    server.script("truncate_clean", Performance((*FRAMES[:6], Wait(1.5), *FRAMES[6:], End())), after=3)
+    seen = consume(server, colour)
+    assert (seen.text, seen.error, len(server.requests)) == (TEXT, None, 2)
 
 
 @pytest.mark.parametrize("colour", COLOURS)

@@ -193,11 +193,31 @@ def test_a_users_mistake_does_not_hide_the_first_error(server: Server, how: Any,
     server.script("truncate_clean", after=6)
     seen = consume(server, colour, ask)
     assert isinstance(seen.error, OpenAIStreamParseError)
-    assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "unsafe", 1)
+    assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "policy", 1)
     assert seen.error.partial_text == seen.text
     assert "ZeroDivisionError" not in repr(seen.error.__context__)
     assert seen.report is not None
     assert seen.report.notes == (MISTAKES[how],)
+
+
+@pytest.mark.parametrize("how", MISTAKES)
+def test_where_nothing_can_be_continued_it_may_be_repeated(server: Server, how: Any) -> None:
+    """The next way that is allowed."""
+    allow(how, "replay")
+    server.script("truncate_clean", after=6)
+    seen = consume(server, "sync", ask)
+    assert (seen.text, seen.error) == (TEXT, None)
+    assert seen.report is not None
+    assert seen.report.recoveries == ["replay"]
+
+
+def test_a_continuation_is_made_only_where_it_can_be_asked_for(server: Server) -> None:
+    """Where no retry is left the callable is not called."""
+    called: list[str] = []
+    allow(lambda body, text: called.append(text))
+    server.script("truncate_clean", after=6)
+    seen = consume(server, "sync", ask, max_retries=0)
+    assert (seen.error.stopped_by, called) == ("retries", [])
 
 
 def test_a_beginning_of_the_callers_own_is_not_gone_on_with(server: Server) -> None:
@@ -206,7 +226,7 @@ def test_a_beginning_of_the_callers_own_is_not_gone_on_with(server: Server) -> N
     server.script("truncate_clean", after=6)
     own = [*ASKED, {"role": "assistant", "content": TEXT[:6]}]
     seen = consume(server, "sync", asking(messages=own))
-    assert (seen.error.stopped_by, len(server.requests)) == ("unsafe", 1)
+    assert (seen.error.stopped_by, len(server.requests)) == ("policy", 1)
 
 
 def test_a_sampling_model_goes_on_where_it_would_not_repeat_itself() -> None:

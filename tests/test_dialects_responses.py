@@ -211,6 +211,16 @@ def test_an_end_without_a_number_does_not_hide_a_gap() -> None:
         dialect.arrange(payload({"type": "response.completed", "response": {}}))
 
 
+def test_what_came_behind_an_error_comes_again() -> None:
+    """Out of order: the event after the error was not handed over, so it is asked for."""
+    dialect = Responses(asked(background=True))
+    assert arranged(dialect, 0, 1, 3) == [0, 1]
+    error = payload({"type": "error", "code": "server_error", "sequence_number": 2})
+    first, _ = dialect.arrange(error)
+    assert isinstance(dialect.read(first), Broken)
+    assert dialect.resume_after == 2
+
+
 def test_a_number_that_never_comes_is_a_gap() -> None:
     """After many later events it is lost."""
     with pytest.raises(Gap):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from openai_stream_guard.dialects import Asked, dialect_for
+from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.policy import Policy
-from openai_stream_guard.recovery import Go, way_on
+from openai_stream_guard.recovery import LEAST_POLL, Go, Recovery, way_on
 from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.verdicts import Reopen, Resume
 
 BOTH, RESTART, REPLAY, NONE = ("restart", "replay"), ("restart",), ("replay",), ()
 OPT_IN = ("resume", "continue", "stateful")
@@ -61,3 +63,24 @@ def test_the_default_policy(
     transcript = Transcript()
     transcript.add([((0, "content"), "Blue")] if visible else [])
     assert way_on(Policy(), asked, dialect_for(asked), transcript, diverged_lately=diverged_lately) == expected
+
+
+@pytest.mark.parametrize("backoff_initial", [0.0, 2.0])
+def test_a_poll_is_never_at_once(backoff_initial: float) -> None:
+    """It costs no retry, so that nothing else would hold it back."""
+    policy = Policy(backoff_initial=backoff_initial, retry_budget=None)
+    asked = Asked("post", "/responses", "host")
+    recovery = Recovery(policy, asked, Hosts(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
+    verdict = recovery.poll(Resume("resp_1", 3, poll=True), 0.0)
+    assert isinstance(verdict, Reopen)
+    assert verdict.delay == max(backoff_initial, LEAST_POLL)
+
+
+def test_a_reissue_has_what_is_left_of_max_elapsed() -> None:
+    """From the fault on, the wait included."""
+    policy, asked = Policy(backoff_initial=1.0, max_elapsed=10.0, retry_budget=None), Asked("post", "/completions", "h")
+    recovery = Recovery(policy, asked, Hosts(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
+    recovery.failed(100.0)
+    verdict = recovery.plan(dialect_for(asked), Transcript(), 102.0, None)
+    assert isinstance(verdict, Reopen)
+    assert (verdict.delay, verdict.within) == (1.0, 7.0)

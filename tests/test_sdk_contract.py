@@ -39,7 +39,7 @@ PRIVATE = {
 
 OPTIONS = (
     "extra_json", "files", "get_max_retries", "headers", "json_data", "max_retries", "method", "params", "post_parser",
-    "url",
+    "timeout", "url",
 )  # fmt: skip
 """What is read from or set on a request's options, which are the SDK's own affair."""
 OPTIONAL = ("content", "stream_mode", "model_copy", "copy")

@@ -275,6 +275,26 @@ def test_a_divergence_in_the_chunk_that_finishes_is_one(tokens: tuple[str, ...])
     assert said(outcome.values)[0, "content"] == "Hel"
 
 
+LAUGHING = Asked("post", "/chat/completions", "host:1", {"model": "m", "messages": [{"role": "user", "content": "?"}]})
+
+
+def laughs(*values: dict[str, object], done: bool = True) -> Response:
+    """Chunks, and then `[DONE]`, or a cut."""
+    frames = [b"data: %b\n\n" % json.dumps(value).encode() for value in values]
+    return Response([*frames, *[b"data: [DONE]\n\n"] * done])
+
+
+@pytest.mark.parametrize("last", [chunk(None, "stop"), chunk({}, "stop"), None])
+def test_a_continuation_that_may_be_a_repetition_is_not_lost(last: dict[str, object] | None) -> None:
+    """Text that began as what was delivered did: new where the answer finishes there, else nobody knows."""
+    first = laughs(chunk({"content": "ha ha ha"}), done=False)
+    second = laughs(chunk({"content": "ha"}), *([] if last is None else [last]))
+    policy = NO_BUDGET.replace(recovery=("continue",), continuation="vllm")
+    outcome = play([first, second], policy, asked=LAUGHING)
+    assert said(outcome.values)[0, "content"] == ("ha ha ha" if last is None else "ha ha haha")
+    assert (outcome.gave_up is None) == (last is not None)
+
+
 def test_an_end_inside_what_follows_the_finish_is_told() -> None:
     """The same in good order as by a reset: the answer is complete, and something after it is lost."""
     raw = body(take("usage", 0))

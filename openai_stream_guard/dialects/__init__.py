@@ -11,11 +11,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from ..continuation import Continuation
 from ..masking import masked
 from ..notices import FaultKind
 from ..payload import Payload
-from ..transcript import Identity, Key, Piece, Replay, Transcript
+from ..transcript import Identity, Key, Piece, SecondAnswer, Transcript
 from ..verdicts import Resume
 
 EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
@@ -193,7 +192,7 @@ class Dialect(Protocol):
     def whole(self, rule: EndRule, *, done: bool) -> bool:
         """Whether the answer is complete, with (`done`) or without a `[DONE]`."""
 
-    def trim(self, payload: Payload, replay: Replay | Continuation) -> Payload | None:
+    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """The part of a payload that the consumer has not been given; None where it has it all.
 
         Raises:

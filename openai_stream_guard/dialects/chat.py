@@ -14,9 +14,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..continuation import Continuation
 from ..payload import Payload
-from ..transcript import Diverged, Identity, Key, Piece, Replay, Transcript
+from ..transcript import Diverged, Identity, Key, Piece, SecondAnswer, Transcript
 from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
 from .choices import NO_REASON, trim_choice, walk
 from .partial import choices_of
@@ -198,7 +197,7 @@ class Chat:
             return False
         return True
 
-    def trim(self, payload: Payload, replay: Replay | Continuation) -> Payload | None:
+    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Cut what was delivered out of a repeated chunk, and give the rest the first answer's ids."""
         value = payload.value
         if not isinstance(value, dict):
@@ -211,9 +210,7 @@ class Chat:
         except RecursionError:
             raise Diverged from None
 
-    def _trimmed(
-        self, payload: Payload, value: dict[str, object], replay: Replay | Continuation
-    ) -> dict[str, object] | None:
+    def _trimmed(self, payload: Payload, value: dict[str, object], replay: SecondAnswer) -> dict[str, object] | None:
         new = dict(value)
         choices = value.get("choices")
         if isinstance(choices, list) and choices:

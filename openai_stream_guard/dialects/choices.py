@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ..continuation import Continuation
-from ..transcript import Diverged, Key, Replay
+from ..transcript import Diverged, Key, SecondAnswer
 
 IDENTITIES = frozenset({"role", "id", "type", "format", "signature"})
 """Members that name something instead of adding to it."""
@@ -40,7 +39,7 @@ def _line(entry: object) -> str:
     return json.dumps(entry, sort_keys=True) + "\n"
 
 
-def trim_choice(choice: object, replay: Replay | Continuation, live: bool) -> object | None:
+def trim_choice(choice: object, replay: SecondAnswer, live: bool) -> object | None:
     """A repeated choice without what was delivered of it; None where nothing is left.
 
     `live` says that every channel had caught up before this payload: then what has no text is new, and stays.
@@ -63,8 +62,9 @@ def trim_choice(choice: object, replay: Replay | Continuation, live: bool) -> ob
         left = bool(new["text"])
         _trim_logprobs(new, choice, new)
     if isinstance(reason := choice.get("finish_reason"), str) and reason not in ("", NO_REASON):
-        if (late := replay.flush((index, "content"))) and isinstance(new.get("delta"), dict):
-            new["delta"] = {**new["delta"], "content": late}
+        if late := replay.flush((index, "content")):
+            said = new.get("delta")
+            new["delta"] = {**(said if isinstance(said, dict) else {}), "content": late}
         if replay.take((index, "finish_reason"), reason):
             left = True
         else:
@@ -73,9 +73,7 @@ def trim_choice(choice: object, replay: Replay | Continuation, live: bool) -> ob
     return new if left or (live and unchanged) else None
 
 
-def _trim_members(
-    path: Key, members: dict[str, object], replay: Replay | Continuation
-) -> tuple[dict[str, object], bool]:
+def _trim_members(path: Key, members: dict[str, object], replay: SecondAnswer) -> tuple[dict[str, object], bool]:
     """The members that are new, and whether any of them says something."""
     new: dict[str, object] = {}
     left = False
@@ -104,7 +102,7 @@ def _trim_members(
     return new, left
 
 
-def _trim_entries(path: Key, entries: list[object], replay: Replay | Continuation) -> list[object]:
+def _trim_entries(path: Key, entries: list[object], replay: SecondAnswer) -> list[object]:
     new: list[object] = []
     for entry in entries:
         if isinstance(entry, dict) and isinstance(entry.get("index"), int):

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..continuation import Continuation
 from ..payload import Payload
-from ..transcript import Replay, Transcript
+from ..transcript import SecondAnswer, Transcript
 from . import Asked, EndRule, Item, Reading
 
 _ITEM = Item()
@@ -46,7 +45,7 @@ class Other:
         """The session has seen to unfinished events."""
         return True
 
-    def trim(self, payload: Payload, replay: Replay | Continuation) -> Payload | None:
+    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Never asked, since nothing is re-issued."""
         return payload
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from ..continuation import Continuation
 from ..payload import Payload
-from ..transcript import Diverged, Identity, Key, Piece, Replay, Transcript
+from ..transcript import Diverged, Identity, Key, Piece, SecondAnswer, Transcript
 from ..verdicts import Resume
 from . import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
 from .choices import tokens_in
@@ -103,10 +102,11 @@ class Responses:
                 return Broken("upstream_error", "the API reported an error inside the stream", value)
             return _PING if value is None else Item()
         kind = value.get("type") or payload.event
-        if value.get("error") and "response" not in value:
-            return Broken("upstream_error", "the API reported an error inside the stream", value["error"])
-        if kind == "error":
-            return Broken("upstream_error", "the API reported an error inside the stream", value)
+        if kind == "error" or (value.get("error") and "response" not in value):
+            if (number := _number(value)) is not None:
+                self._sequence.rewind(number)
+            body = value["error"] if value.get("error") and "response" not in value else value
+            return Broken("upstream_error", "the API reported an error inside the stream", body)
         if isinstance(kind, str) and is_keep_alive(kind):
             return _PING
         if value.get("object") == "response":
@@ -189,7 +189,7 @@ class Responses:
         """A terminal event ends the stream, and nothing else does but for the lenient."""
         return self.over or (done and rule == "lenient" and self._begun)
 
-    def trim(self, payload: Payload, replay: Replay | Continuation) -> Payload | None:
+    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Drop what a repeated event has said before, and give the rest the names the consumer knows."""
         value = payload.value
         kind = value.get("type") or payload.event if isinstance(value, dict) else None
@@ -203,7 +203,7 @@ class Responses:
         except RecursionError:
             raise Diverged from None
 
-    def _trimmed(self, kind: str, value: dict[str, object], replay: Replay | Continuation) -> dict[str, object] | None:
+    def _trimmed(self, kind: str, value: dict[str, object], replay: SecondAnswer) -> dict[str, object] | None:
         new = dict(value)
         delta = value.get("delta")
         if kind.endswith(".delta") and isinstance(delta, str):
@@ -223,7 +223,7 @@ class Responses:
             new["sequence_number"] = number
         return new
 
-    def _check_opened(self, value: Mapping[str, object], replay: Replay | Continuation) -> None:
+    def _check_opened(self, value: Mapping[str, object], replay: SecondAnswer) -> None:
         pieces, identities = self._opened(value)
         for key, text in pieces:
             replay.take(key, text)
@@ -232,7 +232,7 @@ class Responses:
             if key[2] == "type" and known not in (None, name):
                 raise Diverged
 
-    def _rename(self, new: dict[str, object], replay: Replay | Continuation) -> None:
+    def _rename(self, new: dict[str, object], replay: SecondAnswer) -> None:
         """The items' first ids; in the final response only where its real ones are of no use or not wanted."""
         place = self._place(new)
         if "item_id" in new and (known := replay.identify(("item", place, "id"), new["item_id"])) is not None:
@@ -288,7 +288,7 @@ def _item_id(value: Mapping[str, object]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _renamed(item: Mapping[str, object], place: object, replay: Replay | Continuation) -> dict[str, object]:
+def _renamed(item: Mapping[str, object], place: object, replay: SecondAnswer) -> dict[str, object]:
     known = {name: replay.known(("item", place, name)) for name in ("id", "call_id")}
     return {**item, **{name: first for name, first in known.items() if first is not None and name in item}}
 

@@ -18,7 +18,6 @@ class Sequence:
     def __init__(self, following: int | None = None) -> None:
         self._next = None if following is None else following + 1
         self._waiting: dict[int, Payload] = {}
-        self.duplicates = 0
         self._first: tuple[int, object] | None = None
         self._trusted = True
 
@@ -58,7 +57,6 @@ class Sequence:
         if self._next is None:
             self._next = number if first else 0
         if number < self._next or number in self._waiting:
-            self.duplicates += 1
             return []
         self._waiting[number] = payload
         due = []
@@ -68,6 +66,12 @@ class Sequence:
         if len(self._waiting) > _MOST_WAITING:
             raise Gap
         return due
+
+    def rewind(self, number: int) -> None:
+        """Nothing after this number was taken, though more may have come."""
+        if self._next is not None:
+            self._waiting.clear()
+            self._next = number + 1
 
     def _distrust(self) -> list[Payload]:
         """The numbers mean nothing: what waits for one of them is due."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from ..evidence import opening_of
 from ..payload import REPAIRS, Defect, Payload
 from ..sse import Lines
 from .blocks import Blocks
@@ -20,7 +21,6 @@ from .jsontext import loads, undecodable
 
 __all__ = ["REPAIRS", "Defect", "Mode", "Payload", "Reader"]
 
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd
 _LONGEST_MAGIC = 4
 _TAIL = 4096
 _CR, _LF = b"\r\n"
@@ -151,7 +151,7 @@ class Reader:
 
     def _look_at_head(self, data: bytes) -> None:
         self._head += data[: _LONGEST_MAGIC - len(self._head)]
-        if self._head.startswith(_COMPRESSED):
+        if opening_of(self._head) == "compressed":
             reason = "the body is compressed, and nobody has undone that"
             self._out.fault = Defect("not_a_stream", reason, 0, undecodable(self._head))
 

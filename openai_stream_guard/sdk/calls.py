@@ -5,6 +5,7 @@ Options are taken as they were before the SDK prepared them, so that a re-issue 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from ..dialects import Asked
 from ..logs import Listener
 from ..policy import Policy
 from ..polled import finished_response
+from ..transport import library_of
 from ..verdicts import Reopen, Resume
 
 _RAW_HEADERS = ("X-Stainless-Raw-Response", "____stainless_override_cast_to")
 """With these a re-issue would come back as a raw response, and not as a stream."""
+_LEAST_WAIT = 1.0
+"""Seconds that a re-issue may wait for its headers, however late it is sent."""
 
 
 @dataclass(frozen=True)
@@ -87,38 +91,57 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def reissue(call: Call, verdict: Reopen) -> Any:
-    """Send a request again; the response that answers it."""
+def reissue(call: Call, first: Any, verdict: Reopen) -> Any:
+    """Send a request again, of which `first` is the first HTTP request; the response that answers it."""
     token = reissuing.set(verdict)
     try:
-        options = _options_again(call, verdict)
+        options = _options_again(call, first, verdict)
         if verdict.resume is not None and verdict.resume.poll:
             return finished_response(call.send(object, options))
-        return call.send(call.cast_to, options, stream=True, stream_cls=call.stream_cls).response
+        stream = call.send(call.cast_to, options, stream=True, stream_cls=call.stream_cls)
+        return _unhurried(stream.response, first)
     finally:
         reissuing.reset(token)
 
 
-async def areissue(call: Call, verdict: Reopen) -> Any:
-    """Send a request again; the response that answers it."""
+async def areissue(call: Call, first: Any, verdict: Reopen) -> Any:
+    """Send a request again, of which `first` is the first HTTP request; the response that answers it."""
     token = reissuing.set(verdict)
     try:
-        options = _options_again(call, verdict)
+        options = _options_again(call, first, verdict)
         if verdict.resume is not None and verdict.resume.poll:
             return finished_response(await call.send(object, options))
         stream = await call.send(call.cast_to, options, stream=True, stream_cls=call.stream_cls)
-        return stream.response
+        return _unhurried(stream.response, first)
     finally:
         reissuing.reset(token)
 
 
-def _options_again(call: Call, verdict: Reopen) -> Any:
+def _hurried(first: Any, seconds: float) -> Any:
+    """The timeouts of a request, but that its answer has to begin within so many seconds."""
+    timeouts: dict[str, float | None] = first.extensions.get("timeout") or {}
+    kinds = ("connect", "read", "write", "pool")
+    bounded = {kind: seconds if (given := timeouts.get(kind)) is None else min(given, seconds) for kind in kinds}
+    return library_of(first).Timeout(**bounded)
+
+
+def _unhurried(response: Any, first: Any) -> Any:
+    """The response, whose body may be read with the patience of the first one. (aiohttp has taken the other by now.)"""
+    timeouts, before = response.request.extensions.get("timeout"), first.extensions.get("timeout") or {}
+    if isinstance(timeouts, dict):
+        timeouts["read"] = before.get("read")
+    return response
+
+
+def _options_again(call: Call, first: Any, verdict: Reopen) -> Any:
     """The request once more: without the SDK's own retries, which would multiply with ours."""
     options = copy_of(call.options)
     given = options.headers if isinstance(options.headers, dict) else {}
     headers = {name: value for name, value in given.items() if name not in _RAW_HEADERS}
     options.headers = {**headers, "x-stainless-retry-count": str(verdict.retry)}
     options.max_retries = 0
+    if verdict.within < math.inf:
+        options.timeout = _hurried(first, max(verdict.within, _LEAST_WAIT))
     options.post_parser = openai.NOT_GIVEN
     if verdict.body is not None:
         options.json_data, options.extra_json = dict(verdict.body), None

@@ -73,7 +73,9 @@ def _iter_events(
         return wrapped(*args, **kwargs)
     session = _open_session(binding, stream.response)
     worded = partial(_worded, stream.response.request)
-    exchange = exchange_of(stream.response, session, partial(send_again, binding.call), worded=worded)
+    exchange = exchange_of(
+        stream.response, session, partial(send_again, binding.call, stream.response.request), worded=worded
+    )
     return exchange.read_by(driver(session, exchange))
 
 

@@ -58,6 +58,10 @@ class Wire:
         """Simulated seconds."""
         return self.now
 
+    def busy(self, since: float) -> float:
+        """The program takes each item at once."""
+        return 0.0
+
     def read(self) -> bytes:
         """The next bytes, or how the body ends."""
         data = next(self._reads, None)

@@ -256,6 +256,10 @@ class Network:
         """Simulated seconds."""
         return self._world.loop.now
 
+    def busy(self, since: float) -> float:
+        """The programs take each item at once."""
+        return 0.0
+
     async def read(self) -> bytes:
         """The next bytes, unless the weather strikes."""
         world = self._world
