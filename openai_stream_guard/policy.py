@@ -66,7 +66,7 @@ class Policy:
     """Bytes that `atomic` or `tool_calls` may hold; beyond them the fault is `oversized`."""
 
     idle_timeout: float | None = None
-    """Seconds without an event (comments do not count); `none` is the read timeout, at least 300 s."""
+    """Seconds waited without an event (comments are none); `none` is the read timeout, at least 300 s."""
 
     first_event_timeout: float | None = None
     """Seconds until the first event; `none` is `idle_timeout`."""

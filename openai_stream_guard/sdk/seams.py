@@ -113,7 +113,7 @@ def _learn(
     how = guarding()
     if how is None:
         return None
-    given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+    given = {**dict(zip(("cast_to", "options"), args, strict=False)), **kwargs}  # all others have to be named
     if not (given.get("stream") or asks_for_speech(given["options"])):
         return None
     options, told = copy_of(given["options"]), listeners(how.policy.on_event)
