@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, configure, delivery
+from openai_stream_guard import OpenAIStreamParseError, Policy, configure, delivery, recovery
 from openai_stream_guard.dialects import Asked
 from openai_stream_guard.hosts import Hosts
 from openai_stream_guard.session import Session
@@ -348,8 +348,11 @@ def test_nobody_waits_for_ever_because_a_server_says_so(server: Server, colour: 
 
 
 @has_background
-def test_a_job_that_never_ends_is_polled_no_longer_than_max_elapsed(server: Server) -> None:
+def test_a_job_that_never_ends_is_polled_no_longer_than_max_elapsed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A background response that stays in progress for ever costs requests only for so long."""
+    monkeypatch.setattr(recovery, "LEAST_POLL", 0.05)
     configure(max_retries=3, backoff_initial=0.05, backoff_max=0.05)
     gone = replying({"error": {"message": "This response can no longer be streamed."}}, 400)
     busy = replying({"id": "resp_1", "object": "response", "status": "in_progress", "output": []})
