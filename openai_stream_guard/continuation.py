@@ -60,30 +60,33 @@ class Continuation(SecondAnswer):
         self.spent = spent
         self._key = key
         self._delivered = transcript.text(key)
-        self._echo: str | None = ""
-        """What may be the delivered text repeated; None once that is decided."""
+        self._repeated: int | None = 0
+        """Characters of the delivered text that the answer begins with, and that are held back; None once decided."""
 
     @property
     def caught_up(self) -> bool:
         """Whether nothing is held back that may be a repetition, or may be new."""
-        return not self._echo
+        return not self._repeated
 
     def take(self, key: Key, text: str) -> str:
         """The part of `text` that is new."""
-        if key == self._key and self._echo is not None:
-            self._echo += text
-            if len(self._echo) < len(self._delivered) and self._delivered.startswith(self._echo):
+        if key == self._key and self._repeated is not None:
+            rest = len(self._delivered) - self._repeated
+            if len(text) < rest and self._delivered.startswith(text, self._repeated):
+                self._repeated += len(text)
                 return ""
-            text, self._echo = self._echo.removeprefix(self._delivered), None
+            whole = text.startswith(self._delivered[self._repeated :])
+            text = text[rest:] if whole else self._delivered[: self._repeated] + text
+            self._repeated = None
         if text:
             self._news.pieces.append((key, text))
         return text
 
     def flush(self, key: Key) -> str:
         """What was held as a repetition and is none, since the answer ends there."""
-        text = self._echo if key == self._key and self._echo is not None else ""
+        text = self._delivered[: self._repeated] if key == self._key and self._repeated else ""
         if text:
-            self._echo = None
+            self._repeated = None
             self._news.pieces.append((key, text))
         return text
 

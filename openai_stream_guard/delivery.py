@@ -24,6 +24,10 @@ MOST_ENTRIES = 65_536
 thousand; what has more is an attempt to fill the memory."""
 
 
+HELD_COST = 512
+"""Bytes that Python takes for an item beside its text, at least."""
+
+
 class Oversized(Exception):
     """More would have to be held than is allowed, in words."""
 
@@ -69,7 +73,7 @@ class Delivery:
                 return self._release_if_due(dialect)
             payload = trimmed
         self._held.append((payload, news))
-        self._held_bytes += len(payload.raw)
+        self._held_bytes += len(payload.raw) + HELD_COST
         due = self._release_if_due(dialect)
         if self._held_bytes > self._max_held:
             raise Oversized("more would have to be held than max_held_bytes allows")

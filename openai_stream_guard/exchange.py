@@ -122,7 +122,7 @@ class _Exchange:
 
     def _leave(self) -> None:
         """The consumer has closed the stream: there may be nobody left to read what that means."""
-        self.abandoned = True
+        self.abandoned = self._session.outcome != "failed"  # else its error is on the way, and is raised
         self._patience.end()
         driver = self._driver()
         if not (getattr(driver, "gi_running", False) or getattr(driver, "ag_running", False)):

@@ -101,6 +101,7 @@ class SecondAnswer(ABC):
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
         self._news = News()
+        self._named: dict[Key, object] = {}
 
     @property
     @abstractmethod
@@ -129,6 +130,14 @@ class SecondAnswer(ABC):
         if known is None:
             self._news.identities.append((key, name))
         return known
+
+    def name_once(self, key: Key, name: object) -> None:
+        """Note what this answer itself calls something. Raises `Diverged` where it has called it otherwise.
+
+        Some servers send several calls under one index, which only their ids tell apart.
+        """
+        if self._named.setdefault(key, name) != name:
+            raise Diverged
 
     def known(self, key: Key) -> object:
         """The role or id that the consumer has been given here, if any."""

@@ -60,8 +60,9 @@ class Watchdog:
             task = None
         if task is None:  # trio, also as a guest of asyncio; it has nothing cheaper than a scope
             return await self._read_in_scope()
+        self._before = _cancelling(task)
         if self._timer is None:
-            self._called_off, self._late_before, self._before = False, False, _cancelling(task)
+            self._called_off = self._late_before = False
             self._set(task, self._begun(self._clock()))
         self._reading = task
         try:
@@ -91,8 +92,8 @@ class Watchdog:
         deadline = self._deadline()
         late, late_before = self._clock() >= deadline, self._late_before
         self._late_before = late
-        if late and (cancelling := _cancelling(task)) > self._before:  # by somebody else, to whom this read is left
-            self._before, self._reading = cancelling, None
+        if late and _cancelling(task) > self._before:  # by somebody else, to whom this read is left
+            self._reading = None
         if late and late_before and self._reading is not None:
             self._called_off = True
             task.cancel()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.delivery import Delivery, Oversized
+from openai_stream_guard.delivery import HELD_COST, Delivery, Oversized
 from openai_stream_guard.dialects import Item
 from openai_stream_guard.dialects.chat import Chat
 from openai_stream_guard.payload import Payload
@@ -163,7 +163,7 @@ def test_another_answer_is_refused() -> None:
 def test_what_may_be_held_is_bounded(mode: str) -> None:
     """At the limit is allowed, a byte more is not; a new attempt and a release start from nothing."""
     call = chunk({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "x" * 50}}]})
-    delivery = Delivery(Policy(delivery=mode, max_held_bytes=2 * len(call.raw)))
+    delivery = Delivery(Policy(delivery=mode, max_held_bytes=2 * (len(call.raw) + HELD_COST)))
     assert deliver(delivery, [call, call]) == []
     delivery.begin_again()
     assert deliver(delivery, [call, call]) == []
@@ -173,6 +173,13 @@ def test_what_may_be_held_is_bounded(mode: str) -> None:
     deliver(delivery, [call, call])
     assert len(delivery.release()) == 2
     delivery.begin_again()
+
+
+def test_many_small_items_are_bounded_by_what_they_take() -> None:
+    """Beside its text each item takes memory."""
+    delivery = Delivery(Policy(delivery="atomic", max_held_bytes=100 * HELD_COST))
+    with pytest.raises(Oversized):
+        deliver(delivery, [chunk({"content": "a"})] * 100)
 
 
 def test_what_is_let_go_at_once_is_not_held() -> None:
@@ -188,7 +195,7 @@ def test_what_is_let_go_at_once_is_not_held() -> None:
 
 def test_new_text_held_back_in_a_live_replay_is_bounded_too() -> None:
     """One channel that never catches up must not make the others pile up without end."""
-    delivery = Delivery(Policy(max_held_bytes=500))
+    delivery = Delivery(Policy(max_held_bytes=5000))
     deliver(delivery, [chunk({"content": "Blue"}), chunk({"content": "Red"}, index=1)])
     delivery.begin_again()
     with pytest.raises(Oversized):

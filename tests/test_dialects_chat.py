@@ -5,7 +5,7 @@ stream are told from payloads, whatever their shape.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
 from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.transcript import Diverged, Transcript
 
-from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read
+from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read, transcript_of, trim
 
 RULES: tuple[EndRule, ...] = get_args(EndRule)
 WHOLE_CALL, OPEN_CALL, BARE_CALL = '{"city":"東京"}', '{"city":', ""
@@ -301,3 +301,30 @@ def test_a_stored_answer_is_not_repeated() -> None:
     assert chat(store=False).may_replay(Transcript())
     assert chat().may_replay(Transcript())
     assert not chat(store=True).may_replay(Transcript())
+
+
+def test_two_calls_under_one_index_are_not_taken_for_one() -> None:
+    """Some servers send each call whole, and all of them as the first: only their ids tell them apart."""
+    first, second = called("{}"), called("{}", name="g")
+    second["choices"][0]["delta"]["tool_calls"][0]["id"] = "call_2"
+    repeated = called("{}")
+    repeated["choices"][0]["delta"]["tool_calls"][0]["id"] = "call_9"
+    assert trim(transcript_of(first), repeated) == []
+    with pytest.raises(Diverged):
+        trim(transcript_of(first), repeated, second)
+
+
+class OneByOne(list[Any]):
+    """A list of which nobody takes a slice."""
+
+    def __getitem__(self, at: Any) -> Any:
+        assert not isinstance(at, slice)
+        return super().__getitem__(at)
+
+
+def test_the_short_way_does_not_copy_what_is_left() -> None:
+    """It is tried again after each event that does not fit, of thousands in one read."""
+    dialect, transcript = chat(), transcript_of(TEXT)
+    read(dialect, TEXT)
+    payloads = OneByOne(payload(value) for value in (TEXT, FINISH, TEXT))
+    assert [dialect.append(payloads, start, transcript) for start in (0, 1, 2)] == [1, 1, 3]

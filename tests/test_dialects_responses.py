@@ -216,9 +216,18 @@ def test_what_came_behind_an_error_comes_again() -> None:
     dialect = Responses(asked(background=True))
     assert arranged(dialect, 0, 1, 3) == [0, 1]
     error = payload({"type": "error", "code": "server_error", "sequence_number": 2})
-    first, _ = dialect.arrange(error)
+    (first,) = dialect.arrange(error)
     assert isinstance(dialect.read(first), Broken)
     assert dialect.resume_after == 2
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 99, None])
+def test_an_error_is_one_whatever_its_number(number: int | None) -> None:
+    """Neither a duplicate nor one that has to wait."""
+    dialect = Responses(asked())
+    assert arranged(dialect, 0, 1) == [0, 1]
+    error = payload({"type": "error", "code": "invalid_api", "sequence_number": number})
+    assert dialect.arrange(error) == [error]
 
 
 def test_a_number_that_never_comes_is_a_gap() -> None:
@@ -335,10 +344,16 @@ def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
 
 @pytest.mark.parametrize(
     ("item", "stored", "unstored"),
-    [(MESSAGE, True, True), (CALL, False, True), ({"id": "rs_1", "type": "reasoning"}, False, True)],
+    [
+        (MESSAGE, True, True),
+        (CALL, False, True),
+        ({"id": "rs_1", "type": "reasoning"}, False, True),
+        ({"id": "ig_1", "type": "image_generation_call"}, False, False),
+        ({"id": "mcp_1", "type": "mcp_call"}, False, False),
+    ],
 )
 def test_what_may_be_repeated(item: dict[str, Any], stored: bool, unstored: bool) -> None:
-    """A call's or a thought's id leads to what the API has stored, which a repetition has not."""
+    """A call's or a thought's id leads to what the API has stored; what a hosted tool brings is in no text."""
     transcript = delivered({"type": "response.output_item.added", "output_index": 0, "item": item}, delta("a"))
     assert Responses(asked()).may_replay(transcript) is stored
     assert Responses(asked(store=True)).may_replay(transcript) is stored

@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import configure
-from openai_stream_guard.notices import FaultSeen, Recovering
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard.notices import Ended, FaultSeen, Recovering
 from openai_stream_guard.testing import Performance, Request, Server, Take, healthy, replying, take_answer
 from tests.streams import COLOURS, chat, client_for, idle, run
 
@@ -179,6 +179,19 @@ def test_a_hook_may_close_the_stream(server: Server) -> None:
             assert idle(client)
         assert len(server.requests) == 1
         assert openai_stream_guard.report(streams[0]).outcome == "abandoned"
+
+
+def test_a_hook_that_closes_what_has_failed_hides_no_error(server: Server) -> None:
+    """It tidies up; the program is told all the same."""
+    streams: list[Any] = []
+    configure(on_event=lambda notice: isinstance(notice, Ended) and streams[0].close(), max_retries=0)
+    server.reset(fault="truncate_clean", after=3)
+    with client_for(server) as client:
+        streams.append(chat(client))
+        with pytest.raises(OpenAIStreamParseError):
+            list(streams[0])
+        assert idle(client)
+    assert openai_stream_guard.report(streams[0]).outcome == "failed"
 
 
 @pytest.mark.parametrize("moment", ["read", "backoff"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -192,6 +193,30 @@ def test_nor_is_one_hidden_that_comes_at_the_same_time(order: Order) -> None:
         return task.cancelled(), task.cancelling()
 
     assert run("asyncio", body) == (True, 1)
+
+
+def test_a_task_that_has_swallowed_a_cancellation_is_watched() -> None:
+    """Between two reads, while the timer of the first still runs."""
+
+    async def body() -> bool:
+        source = Bytes()
+
+        async def reads_on() -> None:
+            await source.dog.read()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(NEVER)
+            source.takes, source.deadline = NEVER, time.monotonic() + 0.05
+            with pytest.raises(Late):
+                await source.dog.read()
+
+        task = asyncio.create_task(reads_on())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5)
+        source.dog.end()
+        return bool(done) and task.exception() is None
+
+    assert run("asyncio", body)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="before Python 3.11 cancellations are not counted")

@@ -68,8 +68,8 @@ class Chat:
             return start
         end, channels = start, transcript.channels
         try:
-            for payload in payloads[start:]:
-                value: Any = payload.value
+            for at in range(start, len(payloads)):
+                value: Any = payloads[at].value
                 (choice,) = value["choices"]
                 ((name, text),) = choice["delta"].items()
                 index = choice["index"]

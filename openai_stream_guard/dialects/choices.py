@@ -81,6 +81,8 @@ def _trim_members(path: Key, members: dict[str, object], replay: SecondAnswer) -
         here = (*path, name)
         if isinstance(part, str) and part:
             if name in IDENTITIES:
+                if name == "id":
+                    replay.name_once(here, part)
                 if replay.identify(here, part) is None:
                     new[name] = part
                     left = True

@@ -23,6 +23,8 @@ from .sequence import Gap, Sequence
 _PING = Ping()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
+"""Items that say it all in texts, which a repetition is held against; hosted tools do not."""
 _COUNTS = {int, type(None)}
 _PARTS = ("content_index", "summary_index", "annotation_index")
 
@@ -65,6 +67,8 @@ class Responses:
             return [payload]
         number = value.get("sequence_number")
         kind = value.get("type") or payload.event
+        if kind == "error":  # whatever its number
+            return [payload]
         first = kind in _LIFECYCLE or self._asked.stored_id is not None
         if kind in _TERMINAL and number is None and self._sequence.missing:
             raise Gap
@@ -74,8 +78,8 @@ class Responses:
         """Deltas of a text that has begun, each with the number that is due."""
         end, channels = start, transcript.channels
         try:
-            for payload in payloads[start:]:
-                value: Any = payload.value
+            for at in range(start, len(payloads)):
+                value: Any = payloads[at].value
                 kind, text, number = value["type"], value["delta"], value["sequence_number"]
                 place, part, summary = value["output_index"], value.get("content_index"), value.get("summary_index")
                 if not {place.__class__, part.__class__, summary.__class__} <= _COUNTS:
@@ -104,7 +108,7 @@ class Responses:
         kind = value.get("type") or payload.event
         if kind == "error" or (value.get("error") and "response" not in value):
             if (number := _number(value)) is not None:
-                self._sequence.rewind(number)
+                self._sequence.skip(number)
             body = value["error"] if value.get("error") and "response" not in value else value
             return Broken("upstream_error", "the API reported an error inside the stream", body)
         if isinstance(kind, str) and is_keep_alive(kind):
@@ -252,12 +256,10 @@ class Responses:
             new["response"] = {**response, "output": renamed, "id": first or response.get("id")}
 
     def may_replay(self, transcript: Transcript) -> bool:
-        """Not once a function call or a reasoning item was seen: its id leads to an item that the API has stored."""
-        if self._asked.body.get("store") is False:
-            return True
-        return not any(
-            key[0] == "item" and key[2] == "type" and kind != "message" for key, kind in transcript.identities.items()
-        )
+        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts."""
+        repeatable = _UNSTORED if self._asked.body.get("store") is False else ("message",)
+        items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
+        return all(kind in repeatable for kind in items)
 
     def may_continue(self, transcript: Transcript) -> None:
         """This API knows no continuation."""

@@ -67,11 +67,10 @@ class Sequence:
             raise Gap
         return due
 
-    def rewind(self, number: int) -> None:
-        """Nothing after this number was taken, though more may have come."""
-        if self._next is not None:
-            self._waiting.clear()
-            self._next = number + 1
+    def skip(self, number: int) -> None:
+        """An event has come by itself; where its number is the one that is due, the next one is."""
+        if number == self._next:
+            self._next += 1
 
     def _distrust(self) -> list[Payload]:
         """The numbers mean nothing: what waits for one of them is due."""
