@@ -92,6 +92,7 @@ class Session:
         payloads, over, count = reader.feed(data), reader.over, 0
         if not payloads and not over and now < self.deadline:  # most reads of a few bytes
             return payloads
+        self._out = []  # else it would hold what was handed over last, for as long as all goes the short way
         if payloads and self._straight:
             count = self.dialect.append(payloads, 0, self._delivery.transcript)
             self._items += count
