@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,17 @@ def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
+def start() -> None:
+    """Run the first program, and close what it leaves to the end of the process."""
+    names: dict[str, Any] = {}
+    exec(START, names)
+    names["client"].close()
+
+
 def test_the_first_program_prints_a_broken_answer_whole(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """Once, though it was cut."""
     server.script("truncate_clean", after=6)
-    exec(START, {})
+    start()
     assert capsys.readouterr().out == TEXT
     assert len(server.requests) == 2
 
@@ -38,7 +46,7 @@ def test_it_says_what_came_of_an_answer_that_breaks_every_time(
 ) -> None:
     """Fault, attempts and the text so far."""
     server.reset(fault="truncate_clean", after=6, times=None)
-    exec(START, {})
+    start()
     shown, _, told = capsys.readouterr().out.rpartition("\n")[0].partition("\n")
     assert shown
     assert TEXT.startswith(shown)
@@ -53,6 +61,6 @@ def test_the_hook_tells_of_streams_that_were_not_simply_whole(
     host = server.base_url.split("/")[2]
     server.script("truncate_clean", None, after=6)
     for _ in range(2):
-        exec(START, {})
+        start()
     lines = [line for line in capsys.readouterr().out.replace(TEXT, "").splitlines() if line]
     assert lines == [f"{host} gpt-4.1 recovered "]
