@@ -32,9 +32,6 @@ class _Exchange(Protocol):
     head: ResponseHead
 
     def clock(self) -> float: ...
-    def busy(self, since: float) -> float:
-        """How long the program has been busy with what it was handed, in seconds."""
-
     def trouble(self, error: Exception) -> Trouble | None:
         """What an exception of the transport means; None for one that is not about this stream."""
 
@@ -50,6 +47,10 @@ class _Exchange(Protocol):
     @property
     def abandoned(self) -> bool:
         """The consumer has closed the stream."""
+
+    @property
+    def stopwatch(self) -> Callable[[], float]:
+        """The time by which the program's own is told from the stream's, in seconds, as `clock`; 0 where it is not."""
 
 
 class Exchange(_Exchange, Protocol):
@@ -95,14 +96,13 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                     raise
                 events = session.fail(trouble, exchange.clock())
             else:
-                now = exchange.clock()
-                events = session.receive(data, now)
+                events = session.receive(data, exchange.clock())
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             verdict = session.verdict
             if verdict is None:
                 if events:
-                    session.away(exchange.busy(now))
+                    session.waiting_since = exchange.stopwatch()
                 continue
 
             if isinstance(verdict, Finish):
@@ -146,14 +146,13 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                     raise
                 events = session.fail(trouble, exchange.clock())
             else:
-                now = exchange.clock()
-                events = session.receive(data, now)
+                events = session.receive(data, exchange.clock())
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             verdict = session.verdict
             if verdict is None:
                 if events:
-                    session.away(exchange.busy(now))
+                    session.waiting_since = exchange.stopwatch()
                 continue
 
             if isinstance(verdict, Finish):
@@ -208,11 +207,10 @@ def watch(
                 if trouble is None or not enforce or _is_in_plain_sight(session.verdict):
                     raise
             else:
-                now = exchange.clock()
-                if judge and session.verdict is None:
-                    session.receive(data, now)
+                events = session.receive(data, exchange.clock()) if judge and session.verdict is None else []
                 yield data
-                session.away(exchange.busy(now))
+                if events:
+                    session.waiting_since = exchange.stopwatch()
             verdict = session.verdict
             if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
                 raise exchange.error(session, verdict)
@@ -251,11 +249,10 @@ async def awatch(
                 if trouble is None or not enforce or _is_in_plain_sight(session.verdict):
                     raise
             else:
-                now = exchange.clock()
-                if judge and session.verdict is None:
-                    session.receive(data, now)
+                events = session.receive(data, exchange.clock()) if judge and session.verdict is None else []
                 yield data
-                session.away(exchange.busy(now))
+                if events:
+                    session.waiting_since = exchange.stopwatch()
             verdict = session.verdict
             if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
                 raise exchange.error(session, verdict)

@@ -196,7 +196,7 @@ class Evidence:
     silence: float = 0.0
     """From the last byte to the end."""
     waited: float = 0.0
-    """From the last event, or from when the program was done with it, to the end."""
+    """From the last event to the end."""
     away: float = 0.0
     """The longest time that the program took between two reads; 0 where that cannot be told, as over HTTP/2."""
     read_timeout: float = math.inf

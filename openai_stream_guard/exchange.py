@@ -65,7 +65,7 @@ class _Exchange:
 
     def __init__(self, response: Any, session: Session, worded: Worded) -> None:
         self._timing = timing.current
-        self.clock, self.busy = self._timing.clock, self._timing.busy
+        self.clock, self.stopwatch = self._timing.clock, self._timing.stopwatch
         self.abandoned = False
         self._first = response
         self._session = session

@@ -21,7 +21,7 @@ class Ledger:
         self.recoveries: list[Way] = []
         self.delivered = 0
         self.progress_at = now
-        """When the wait for the next event began: when the last one came, and the program was done with it."""
+        """When the last event came, or when the wait for the first one began."""
         self.reading = True
         """An attempt is open: between two of them there is none."""
         self._notes: Counter[str] = Counter()

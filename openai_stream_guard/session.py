@@ -57,6 +57,8 @@ class Session:
         self.verdict: Verdict | None = None
         """What to do now; None: go on reading."""
         self.outcome: Outcome = "open"
+        self.waiting_since = 0.0
+        """When the program was done with the last events: what it takes for them is no silence of the stream's."""
         self._policy = policy
         self._hosts = hosts
         self._clocks = clocks
@@ -104,7 +106,7 @@ class Session:
         if payloads or over:
             self._read(payloads, now)
         if not self._out and self.verdict is None and now >= self.deadline:
-            late = f"no event for {now - self._ledger.progress_at:.1f} s"
+            late = f"no event for {now - max(ledger.progress_at, self.waiting_since):.1f} s"
             if now >= self._recovery.deadline:
                 late = "nothing new within max_elapsed after a fault"
             self._break(Trouble("stalled", f"{late}, though bytes arrive"), now)
@@ -125,11 +127,6 @@ class Session:
         if self.verdict is None:
             self._break(trouble, now)
         return self._out
-
-    def away(self, seconds: float) -> None:
-        """The program was busy for so long with what it was handed: that is no silence of the stream's."""
-        self._ledger.progress_at += seconds
-        self._deadline = None
 
     def asked_for_more(self, now: float) -> None:
         """The program waits for bytes, after whatever it did with the last."""
@@ -177,7 +174,7 @@ class Session:
         if self._deadline is None:  # only an event moves it, and most reads of a few bytes bring none
             clocks = self._clocks
             wait = AFTER_THE_FINISH if self._settled else clocks.idle if self._items else clocks.first_event
-            self._deadline = min(self._ledger.progress_at + wait, self._recovery.deadline)
+            self._deadline = min(max(self._ledger.progress_at, self.waiting_since) + wait, self._recovery.deadline)
         return self._deadline
 
     @property

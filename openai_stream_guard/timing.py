@@ -24,8 +24,9 @@ class Timing(Protocol):
     def clock(self) -> Callable[[], float]:
         """The time now, on a clock that never goes back. (Called once a read: no layer in between.)"""
 
-    def busy(self, since: float) -> float:
-        """How much of the time since then the program has taken for itself, in seconds."""
+    @property
+    def stopwatch(self) -> Callable[[], float]:
+        """The same clock, for the time that the program takes for itself; 0 where that is the stream's too."""
 
     @property
     def jitter(self) -> Callable[[], float]:
@@ -45,12 +46,8 @@ class RealTime:
     """The time of the world."""
 
     clock = staticmethod(time.monotonic)
+    stopwatch = staticmethod(time.monotonic)
     jitter = staticmethod(random.random)
-
-    @staticmethod
-    def busy(since: float) -> float:
-        """All of it."""
-        return time.monotonic() - since
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
         """Wait, unless woken."""

@@ -65,8 +65,8 @@ class Network:
     def clock(self) -> float:
         return self.now
 
-    def busy(self, since: float) -> float:
-        return self.now - since
+    def stopwatch(self) -> float:
+        return self.now
 
     def read(self) -> bytes:
         self.now += self._current.pause

@@ -59,7 +59,7 @@ class SkippedTime:
         self.clock: Callable[[], float] = clock.now
 
     @staticmethod
-    def busy(since: float) -> float:
+    def stopwatch() -> float:
         """None: what a test lets pass between two items is the stream's."""
         return 0.0
 

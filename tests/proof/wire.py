@@ -58,7 +58,7 @@ class Wire:
         """Simulated seconds."""
         return self.now
 
-    def busy(self, since: float) -> float:
+    def stopwatch(self) -> float:
         """The program takes each item at once."""
         return 0.0
 

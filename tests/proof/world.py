@@ -256,7 +256,7 @@ class Network:
         """Simulated seconds."""
         return self._world.loop.now
 
-    def busy(self, since: float) -> float:
+    def stopwatch(self) -> float:
         """The programs take each item at once."""
         return 0.0
 
