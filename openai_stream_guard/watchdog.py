@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from operator import methodcaller
 from typing import Any
 
 import anyio
@@ -108,10 +109,8 @@ class Watchdog:
 
 
 if sys.version_info >= (3, 11):
-
-    def _cancelling(task: asyncio.Task[Any]) -> int:
-        """How many have asked to cancel a task, and not taken it back."""
-        return task.cancelling()
+    _cancelling: Callable[[asyncio.Task[Any]], int] = methodcaller("cancelling")  # called for each read
+    """How many have asked to cancel a task, and not taken it back."""
 
     def _uncancelled(task: asyncio.Task[Any]) -> int:
         """The same once one has taken it back."""
