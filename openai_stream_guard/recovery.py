@@ -133,7 +133,7 @@ class Recovery:
             return "time"
         body = self._continued(dialect, transcript) if way.way == "continue" else None
         if way.way == "continue" and body is None:
-            others = policy.replace(recovery=tuple(way for way in policy.recovery if way != "continue"))
+            others = policy.replace(recovery=tuple(other for other in policy.recovery if other != "continue"))
             way = way_on(others, asked, dialect, transcript, diverged_lately=lately)
             if not isinstance(way, Go):
                 return way

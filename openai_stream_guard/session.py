@@ -5,8 +5,7 @@
 It reads nothing, waits for nothing and knows no SDK: time is an argument, chance a parameter.
 
 The laws its tests keep, for every series of cuts, faults and refusals: what was delivered is a prefix of one answer,
-nothing twice; a session that finishes has delivered all of it; there are never more than `1 + max_retries` requests,
-but for polls of a stored answer.
+nothing twice; a session that finishes has delivered all of it; requests are at most `1 + max_retries`, but for polls.
 """
 
 from __future__ import annotations
@@ -80,18 +79,16 @@ class Session:
         learnt = self._hosts.finishes(self.asked.host, self.asked.path, self.asked.model)
         self._rule = self.asked.end_rule(self._policy.end_rule, learnt=learnt)
         self._items = 0
-        self._settled = False
-        """Nothing of the answer can be missing any more, of what was accepted."""
+        self._settled = False  # whether what was accepted leaves nothing of the answer that could be missing
         self._deadline: float | None = None
 
     # What arrives. Each returns what may be delivered now; look at `verdict` after delivering it.
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read."""
-        ledger, reader = self._ledger, self._reader
-        ledger.reads += 1
-        ledger.read_at = now
-        payloads, over, count = reader.feed(data), reader.over, 0
+        self._ledger.reads += 1
+        self._ledger.read_at = now
+        payloads, over = self._reader.feed(data), self._reader.over
         if not payloads and not over and now < self.deadline:  # most reads of a few bytes
             return payloads
         self._out = []  # else it would hold what was handed over last, for as long as all goes the short way
@@ -100,15 +97,15 @@ class Session:
             self._items += count
             if count == len(payloads) and not over:  # nearly every read: by `_read` an event takes 3 µs more of its 80
                 self._deadline = None
-                ledger.progress(count, now)
+                self._ledger.progress(count, now)
                 return payloads
-        self._out, payloads = payloads[:count], payloads[count:]
+            self._out, payloads = payloads[:count], payloads[count:]
         if payloads or over:
             self._read(payloads, now)
         if not self._out and self.verdict is None and now >= self.deadline:
-            late = f"no event for {now - max(ledger.progress_at, self.waiting_since):.1f} s"
-            if now >= self._recovery.deadline:
-                late = "nothing new within max_elapsed after a fault"
+            waited = now - max(self._ledger.progress_at, self.waiting_since)
+            too_long = now >= self._recovery.deadline
+            late = "nothing new within max_elapsed after a fault" if too_long else f"no event for {waited:.1f} s"
             self._break(Trouble("stalled", f"{late}, though bytes arrive"), now)
         return self._out
 
@@ -153,7 +150,7 @@ class Session:
         if verdict.resume is not None and refusal.no_longer_streamed and asked.starting_after is None:
             self._go_on(self._recovery.poll(replace(verdict.resume, poll=True), now))
         elif refusal.retryable:
-            self._plan(now, refusal.retry_after)
+            self._go_on(self._recovery.plan(self.dialect, self.transcript, now, refusal.retry_after))
         else:
             self._give_up("not_retryable")
 
@@ -303,10 +300,7 @@ class Session:
         elif not worth_another_try(trouble):
             self._give_up("not_retryable")
         else:
-            self._plan(now, None)
-
-    def _plan(self, now: float, retry_after: float | None) -> None:
-        self._go_on(self._recovery.plan(self.dialect, self.transcript, now, retry_after))
+            self._go_on(self._recovery.plan(self.dialect, self.transcript, now, None))
 
     def _go_on(self, answer: Reopen | StoppedBy) -> None:
         if not isinstance(answer, Reopen):

@@ -124,10 +124,14 @@ def silence_of(response: Any) -> Exception:
     return timeout
 
 
+def timeouts_of(request: Any) -> dict[str, float | None]:
+    """How long a request may take to `connect`, `read`, `write` and get a connection of the `pool`, in seconds."""
+    return request.extensions.get("timeout") or {}
+
+
 def clocks_for(response: Any, first_event: float | None, idle: float | None) -> Clocks:
     """The clocks a stream runs by: those of its policy, or derived from the request's read timeout."""
-    timeouts = response.request.extensions.get("timeout") or {}
-    read = timeouts.get("read")
+    read = timeouts_of(response.request).get("read")
     if idle is None:
         idle = math.inf if read is None else max(float(read), LEAST_DEFAULT_IDLE)
     return Clocks(

@@ -111,9 +111,9 @@ def test_masking_takes_linear_time(unit: bytes, mask: Callable[[bytes], bytes]) 
 
     def seconds(count: int) -> float:
         text = unit * count
-        started = time.perf_counter()
+        started = time.process_time()
         mask(text)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     short = min(seconds(20_000) for _ in range(5))
     long = min(seconds(160_000) for _ in range(3))

@@ -66,10 +66,11 @@ class Chat:
         """Those whose one choice has nothing but more text, or more of a call's arguments."""
         if self.response_id is None:
             return start
-        end, channels = start, transcript.channels
+        end = start
+        channels = transcript.channels
         try:
-            for at in range(start, len(payloads)):
-                value: Any = payloads[at].value
+            while end < len(payloads):
+                value: Any = payloads[end].value
                 (choice,) = value["choices"]
                 ((name, text),) = choice["delta"].items()
                 index = choice["index"]

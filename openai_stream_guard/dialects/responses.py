@@ -76,17 +76,17 @@ class Responses:
 
     def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Deltas of a text that has begun, each with the number that is due."""
-        end, channels = start, transcript.channels
+        end = start
         try:
-            for at in range(start, len(payloads)):
-                value: Any = payloads[at].value
+            while end < len(payloads):
+                value: Any = payloads[end].value
                 kind, text, number = value["type"], value["delta"], value["sequence_number"]
                 place, part, summary = value["output_index"], value.get("content_index"), value.get("summary_index")
                 if not {place.__class__, part.__class__, summary.__class__} <= _COUNTS:
                     break
                 if not text or not kind.endswith(".delta") or value.get("error") or value.get("object"):
                     break
-                channel = channels[place, part, summary, kind.removesuffix(".delta")]
+                channel = transcript.channels[place, part, summary, kind.removesuffix(".delta")]
                 piece = text.encode("utf-8", "surrogatepass")
                 if not self._sequence.follow(number):
                     break
@@ -106,11 +106,11 @@ class Responses:
                 return Broken("upstream_error", "the API reported an error inside the stream", value)
             return _PING if value is None else Item()
         kind = value.get("type") or payload.event
-        if kind == "error" or (value.get("error") and "response" not in value):
+        nested = None if "response" in value else value.get("error")
+        if nested or kind == "error":
             if (number := _number(value)) is not None:
                 self._sequence.skip(number)
-            body = value["error"] if value.get("error") and "response" not in value else value
-            return Broken("upstream_error", "the API reported an error inside the stream", body)
+            return Broken("upstream_error", "the API reported an error inside the stream", nested or value)
         if isinstance(kind, str) and is_keep_alive(kind):
             return _PING
         if value.get("object") == "response":

@@ -17,7 +17,7 @@ from ..dialects import Asked
 from ..logs import Listener
 from ..policy import Policy
 from ..polled import finished_response
-from ..transport import library_of
+from ..transport import library_of, timeouts_of
 from ..verdicts import Reopen, Resume
 
 _RAW_HEADERS = ("X-Stainless-Raw-Response", "____stainless_override_cast_to")
@@ -119,7 +119,7 @@ async def areissue(call: Call, first: Any, verdict: Reopen) -> Any:
 
 def _hurried(first: Any, seconds: float) -> Any:
     """The timeouts of a request, but that its answer has to begin within so many seconds."""
-    timeouts: dict[str, float | None] = first.extensions.get("timeout") or {}
+    timeouts = timeouts_of(first)
     kinds = ("connect", "read", "write", "pool")
     bounded = {kind: seconds if (given := timeouts.get(kind)) is None else min(given, seconds) for kind in kinds}
     return library_of(first).Timeout(**bounded)
@@ -127,9 +127,7 @@ def _hurried(first: Any, seconds: float) -> Any:
 
 def _unhurried(response: Any, first: Any) -> Any:
     """The response, whose body may be read with the patience of the first one. (aiohttp has taken the other by now.)"""
-    timeouts, before = response.request.extensions.get("timeout"), first.extensions.get("timeout") or {}
-    if isinstance(timeouts, dict):
-        timeouts["read"] = before.get("read")
+    timeouts_of(response.request)["read"] = timeouts_of(first).get("read")
     return response
 
 

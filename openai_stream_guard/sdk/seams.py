@@ -14,7 +14,7 @@ import wrapt
 
 from ..logs import listeners
 from .calls import Call, Guarding, asks_for_speech, copy_of, reissuing
-from .streams import KEY, Binding, aiter_events, bind, iter_events
+from .streams import aiter_events, bind, binding_on, iter_events
 
 _ANSWERED = ("cast_to", "options", "response", "stream", "stream_cls")
 SEAMS = (
@@ -86,9 +86,8 @@ def _wrap_helpers(module: Any) -> None:
 
 
 def _note_helper(wrapped: Callable[..., Any], helper: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    extensions = getattr(getattr(kwargs.get("raw_stream"), "response", None), "extensions", None)
-    binding = extensions.get(KEY) if isinstance(extensions, dict) else None
-    if isinstance(binding, Binding):
+    binding = binding_on(getattr(kwargs.get("raw_stream"), "response", None))
+    if binding is not None:
         binding.one_identity = True
     return wrapped(*args, **kwargs)
 

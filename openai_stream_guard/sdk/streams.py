@@ -42,6 +42,13 @@ class Binding:
     """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
 
 
+def binding_on(response: Any) -> Binding | None:
+    """What word was left with a response; None where there is none, or where this is not the SDK's kind of response."""
+    extensions = getattr(response, "extensions", None)
+    binding = extensions.get(KEY) if isinstance(extensions, dict) else None
+    return binding if isinstance(binding, Binding) else None
+
+
 def bind(call: Call, kwargs: dict[str, Any]) -> None:
     """Leave word with a response of how it is guarded."""
     response, binding = kwargs["response"], Binding(call, kwargs.get("retries_taken") or 0)
@@ -97,9 +104,8 @@ def _binding_of(stream: Any) -> Binding | None:
     That is a stream whose request was not seen, one that is only observed, and one whose decoder was replaced.
     """
     response = stream.response
-    extensions = getattr(response, "extensions", None)  # of a stream built by hand it may be anything
-    binding = extensions.get(KEY) if isinstance(extensions, dict) else None
-    if not isinstance(binding, Binding):
+    binding = binding_on(response)
+    if binding is None:
         return None
     decoder = getattr(stream, "_decoder", None)
     if decoder is not None and type(decoder) is not openai._streaming.SSEDecoder:
@@ -151,8 +157,8 @@ def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Sess
 def report_of(handed_out: Any) -> StreamReport | None:
     """The report of a stream, helper stream or raw response; None where it is not guarded."""
     for response in _responses_in(handed_out):
-        binding = getattr(response, "extensions", {}).get(KEY)
-        if isinstance(binding, Binding):
+        binding = binding_on(response)
+        if binding is not None:
             return StreamReport("open") if binding.session is None else binding.session.report()
     return None
 

@@ -136,8 +136,9 @@ def _asks_again(sending: Sending, policy: Policy, after: int) -> bool:
 
 def _has_clock(sending: Sending, policy: Policy) -> bool:
     """Whether a silence would ever end."""
-    timeouts = sending.request.extensions.get("timeout") or {}
-    return timeouts.get("read") is not None or policy.idle_timeout is not None
+    from ..transport import timeouts_of
+
+    return timeouts_of(sending.request).get("read") is not None or policy.idle_timeout is not None
 
 
 @contextmanager

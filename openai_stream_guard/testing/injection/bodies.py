@@ -45,7 +45,9 @@ class Line:
 
     def patience(self, response: Any) -> float:
         """For how many seconds a read is waited for."""
-        read = (response.request.extensions.get("timeout") or {}).get("read")
+        from ... import transport
+
+        read = transport.timeouts_of(response.request).get("read")
         waits = math.inf if read is None else read
         now = self.timing.clock()
         return float(min(waits, max(self.deadline(now) - now, 0.0)))
