@@ -29,8 +29,13 @@ def record(
     clocks: Clocks = Clocks(),  # noqa: B008 - frozen
     hosts: Hosts | None = None,
     started: float = 1000.0,
+    busy: float = 0.0,
 ) -> Capture:
-    """What is recorded of a stream that gets these responses."""
+    """What is recorded of a stream that gets these responses.
+
+    Args:
+        busy: seconds that the program takes with what a read brought.
+    """
     now = started
     session = RecordedSession(
         asked,
@@ -48,7 +53,9 @@ def record(
         for data in response.reads:
             if session.verdict is None:
                 now += response.pause
-                session.receive(data, now)
+                if session.receive(data, now) and session.verdict is None:
+                    now += busy
+                    session.waiting_since = now
         if session.verdict is None:
             now += response.pause
             if response.end == "clean":

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -76,6 +77,19 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
     for one in runs:
         assert sum(step.size for step in one.steps) == one.recording.judgement.bytes
         assert sum(len(step.payloads) for step in one.steps) >= one.recording.judgement.events
+
+
+@pytest.mark.parametrize("fault", [one for one in BROKEN if one.verdict == "stalled"], ids=lambda fault: fault.name)
+def test_a_slow_program_s_stream_is_judged_again_as_it_was(server: Server, folder: Path, fault: Any) -> None:
+    """What it takes for an event is no silence of the stream's, neither live nor from the file."""
+    configure(idle_timeout=0.3, recovery=())
+    server.script(performance(fault.name, after=3))
+    with client_for(server) as client, suppress(OpenAIStreamParseError):
+        for _ in chat(client):
+            time.sleep(0.4)
+    (one,) = rerun(load(the_file(folder).read_bytes()))
+    assert one.judgement is not None
+    assert (one.judgement.fault, one.answer) == ("stalled", "same")
 
 
 def test_an_answer_that_is_not_repeated_is_judged_so_again(server: Server, folder: Path) -> None:

@@ -46,7 +46,7 @@ def answers(capture: Capture, **settings: Any) -> list[str]:
     delivery=st.sampled_from(["live", "atomic"]),
 )
 def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, delivery: Any) -> None:
-    """Any cuts, any number of attempts, regrouped deltas, another answer: each attempt is judged as it was."""
+    """Any cuts, attempts, regrouped deltas, another answer, a slow program: each attempt is judged as it was."""
     responses = []
     for serial in range(data.draw(st.integers(1, 4))):
         raw = body(take(name, serial, regroup=True, sampled=data.draw(st.booleans())))
@@ -54,7 +54,8 @@ def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, deli
         end: End = data.draw(st.sampled_from(["clean", "reset"]))
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
         responses.append(Response(reads, end, data.draw(st.sampled_from([0.0, 0.125, 1.0]))))
-    capture = record(responses, NO_BUDGET.replace(delivery=delivery), clocks=Clocks(2.0, 0.9))
+    busy = data.draw(st.sampled_from([0.0, 0.3, 2.0]))
+    capture = record(responses, NO_BUDGET.replace(delivery=delivery), clocks=Clocks(2.0, 0.9), busy=busy)
     runs = rerun(load(dump(capture)))
     assert [one.recording for one in runs] == list(capture.attempts)
     assert [one.answer for one in runs] == ["same"] * len(capture.attempts)
@@ -75,6 +76,17 @@ def test_every_fault_byte_by_byte(fault: Any) -> None:
     assert one.answer == "same"
     assert one.recording == capture.attempts[0]
     assert [step.offset for step in one.steps if step.size] == list(range(len(capture.attempts[0].reads)))
+
+
+def test_what_the_program_took_for_itself_is_known_again() -> None:
+    """A silence counts from when the program was done with the last event, on another machine too."""
+    reads = [*words(3), b": keep-alive\n\n", b": keep-alive\n\n"]
+    capture = record([Response(reads, pause=0.5)], NO_BUDGET.replace(recovery=()), clocks=Clocks(0.9, 0.9), busy=0.5)
+    (recording,) = capture.attempts
+    assert [read.waiting_since for read in recording.reads] == [0.0, 1.0, 2.0, 3.0, 3.0]
+    assert recording.judgement is not None
+    assert recording.judgement.reason == "no event for 1.0 s, though bytes arrive"
+    assert answers(capture) == ["same"]
 
 
 def test_what_was_learnt_of_a_host_is_known_again() -> None:

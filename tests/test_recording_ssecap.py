@@ -32,7 +32,8 @@ JUDGEMENTS = st.builds(Judgement, st.none() | FAULTS, WORDS, COUNTS, COUNTS, st.
 ENDINGS = st.builds(Ending, SECONDS, st.sampled_from(["body", "guard"]), st.none(), WORDS, st.none()) | st.builds(
     Ending, SECONDS, st.just("transport"), FAULTS, WORDS, st.none() | WORDS
 )
-READS = st.lists(st.tuples(SECONDS, st.binary(max_size=40) | WORDS.map(lambda text: text.encode("utf-8", "replace"))))
+BYTES = st.binary(max_size=40) | WORDS.map(lambda text: text.encode("utf-8", "replace"))
+READS = st.lists(st.tuples(SECONDS, BYTES, st.just(0.0) | st.floats(0, 1)))
 RECORDINGS = st.builds(
     Recording,
     opened=SECONDS,
@@ -48,7 +49,7 @@ RECORDINGS = st.builds(
     polled=st.booleans(),
     lost_reads=COUNTS,
     lost_bytes=COUNTS,
-    reads=READS.map(lambda reads: tuple(Read(at, data) for at, data in sorted(reads))),
+    reads=READS.map(lambda reads: tuple(Read(at, data, at * part) for at, data, part in sorted(reads))),
     ending=ENDINGS,
     judgement=JUDGEMENTS,
 )
@@ -161,6 +162,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "endless time": (line(2, at=1e300), "line 3 has a 'at' out of range"),
     "no time": (line(2, at=math.nan), "line 3 has a 'at' out of range"),
     "time in words": (line(2, at="now"), "line 3 has no 'at' that is a number of seconds"),
+    "waiting for the past": (line(2, waiting_since=99.0), "line 3 has a 'waiting_since' after its 'at'"),
     "backwards": (line(2, at=99.0), "line 4 has an 'at' before"),
     "a flag for a count": (line(1, lost_bytes=True), "line 2 has no 'lost_bytes'"),
     "a negative count": (line(1, lost_bytes=-1), "line 2 has a 'lost_bytes' out of range"),

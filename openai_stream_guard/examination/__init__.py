@@ -145,8 +145,8 @@ class _Examiner:
         policy, recording = self.capture.policy, self.recording
         reads, skipped = from_a_boundary(recording.reads) if recording.lost_bytes else (recording.reads, 0)
         self.look = Look(policy.repair, policy.max_event_bytes, recording.lost_bytes + skipped)
-        for at, data in reads:
-            self.look.at(at, data)
+        for read in reads:
+            self.look.at(read.at, read.data)
         if recording.ending is not None and recording.ending.by != "guard":
             self.look.at(recording.ending.at, None)
 

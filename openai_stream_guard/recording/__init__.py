@@ -52,6 +52,8 @@ class Read(NamedTuple):
     at: float
     """Seconds since the attempt was opened."""
     data: bytes
+    waiting_since: float = 0.0
+    """When the program was done with the events before it, in the same seconds; 0 where that is not told."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,13 @@ class Tape:
         self._reads: deque[Read] = deque()
         self._size = 0
 
-    def add(self, data: bytes, at: float) -> None:
+    def add(self, data: bytes, at: float, waiting_since: float = 0.0) -> None:
         """Keep a read, and as many of those before it as there is room for."""
         excess = len(data) - MOST_BYTES
         if excess > 0:
             self.lost_bytes += excess
             data = data[excess:]
-        self._reads.append(Read(at, data))
+        self._reads.append(Read(at, data, waiting_since))
         self._size += len(data)
         while self._size > MOST_BYTES or len(self._reads) > MOST_READS:
             lost = len(self._reads.popleft().data)
@@ -152,9 +154,10 @@ class Tape:
         """What is kept, with what looks like a key blanked, also where two reads share it."""
         joined = b"".join(read.data for read in self._reads)
         seen, start, kept = blanked(joined, self._known), 0, []
-        for at, data in self._reads:
-            kept.append(Read(at, seen[start : start + len(data)]))
-            start += len(data)
+        for read in self._reads:
+            end = start + len(read.data)
+            kept.append(read._replace(data=seen[start:end]))
+            start = end
         return tuple(kept)
 
 

@@ -66,8 +66,10 @@ class RecordedSession(Session):
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Keep the read, and take it."""
-        at = self._time(now)
-        self._tape.add(data, at)
+        at, since = self._time(now), self._time(self.waiting_since)
+        if since:
+            self.waiting_since, self._deadline = self._clock(since), None
+        self._tape.add(data, at, since)
         return super().receive(data, self._clock(at))
 
     def end(self, now: float) -> list[Payload]:

@@ -164,9 +164,11 @@ def _run(session: RecordedSession, recording: Recording, reads: Iterable[Read], 
     policy = session.capture.policy
     look = Look(policy.repair, policy.max_event_bytes, start)
     ending = recording.ending
-    for at, data in reads:
+    for at, data, waiting_since in reads:
         if session.verdict is not None:
             break
+        if waiting_since:
+            session.waiting_since = opened + waiting_since
         session.receive(data, opened + at)
         look.at(at, data)
     if session.verdict is None and ending is not None and ending.by != "guard":
@@ -218,7 +220,7 @@ def from_a_boundary(reads: tuple[Read, ...]) -> tuple[tuple[Read, ...], int]:
     kept = []
     for read in reads:
         if left < len(read.data):
-            kept.append(Read(read.at, read.data[left:]))
+            kept.append(read._replace(data=read.data[left:]))
         left = max(0, left - len(read.data))
     return tuple(kept), skipped
 

@@ -2,7 +2,8 @@
 
     {"type": "capture", "version": 1, …}      the request, the policy, who wrote it
     {"type": "attempt", …}                    status, headers, what was lost
-    {"type": "read", "at": 0.01, "text": …}   `base64` in place of `text` where the bytes are not UTF-8
+    {"type": "read", "at": 0.01, "text": …}   `base64` in place of `text` where the bytes are not UTF-8;
+                                              `waiting_since` where the program took its time for what came before
     {"type": "end", …}                        how the reading ended
     {"type": "verdict", …}                    what the guard made of it
     {"type": "end_of_capture"}
@@ -87,8 +88,8 @@ def _attempt_lines(recording: Recording) -> Iterator[Mapping[str, object]]:
         "lost_reads": recording.lost_reads,
         "lost_bytes": recording.lost_bytes,
     }
-    for at, data in recording.reads:
-        yield {"type": "read", "at": at, **_written(data)}
+    for at, data, since in recording.reads:
+        yield {"type": "read", "at": at, **({"waiting_since": since} if since else {}), **_written(data)}
     if (ending := recording.ending) is not None:
         yield {"type": "end", **vars(ending)}
     if (judgement := recording.judgement) is not None:
@@ -175,9 +176,12 @@ class _Loader:
             self._attempts[-1] = replace(last, judgement=_judgement(line))
 
     def _read(self, line: Line) -> None:
-        read = Read(line.seconds("at"), line.data())
+        since = line.seconds("waiting_since") if line.has("waiting_since") else 0.0
+        read = Read(line.seconds("at"), line.data(), since)
         if self._reads and read.at < self._reads[-1].at:
             raise line.wrong("has an 'at' before that of the read before it")
+        if since > read.at:
+            raise line.wrong("has a 'waiting_since' after its 'at'")
         if len(self._reads) == MOST_READS:
             raise line.wrong(f"is a read more than the {MOST_READS} that an attempt can have")
         self._reads.append(read)

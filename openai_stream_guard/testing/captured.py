@@ -35,11 +35,11 @@ def _performance(recording: Recording, *, timed: bool) -> Performance:
 
 def _reads(recording: Recording, *, timed: bool) -> Iterator[Step]:
     before = 0.0
-    for at, data in recording.reads:
-        if timed and at > before:
-            yield Wait(at - before)
-        before = at
-        yield Send(data)
+    for read in recording.reads:
+        if timed and read.at > before:
+            yield Wait(read.at - before)
+        before = read.at
+        yield Send(read.data)
 
 
 def _ending(recording: Recording) -> Step:
