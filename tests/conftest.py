@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from openai_stream_guard import Policy, switch
+from openai_stream_guard import Policy, recovery, switch
 from openai_stream_guard.testing import Server
 from tests.suites import Run, runner
 
@@ -106,8 +106,9 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def guarded() -> None:
-    """Streams are guarded: no waiting between attempts, no budget."""
+def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams are guarded: no waiting between attempts nor polls, no budget."""
+    monkeypatch.setattr(recovery, "LEAST_POLL", 0.0)
     switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None))
 
 

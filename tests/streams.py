@@ -26,6 +26,11 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions", "responses"
 Ask = Callable[[Any], Any]
 
 
+def silence_for(fault: str) -> float:
+    """Seconds without an event after which a test has waited enough: few only where the fault is that none comes."""
+    return 0.3 if FAULTS[fault].verdict == "stalled" else 20.0
+
+
 def chat(client: Any, **body: Any) -> Any:
     """Ask for a chat stream."""
     return client.chat.completions.create(model="m", messages=[], stream=True, **body)

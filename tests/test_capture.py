@@ -24,7 +24,18 @@ from openai_stream_guard.testing import FAULTS, Habits, Performance, Send, Serve
 from openai_stream_guard.testing.answers.answer import TEXT
 
 from .recorded import a_capture
-from .streams import COLOURS, KEY, VERSION, chat, client_for, completions, consume, performance, responses
+from .streams import (
+    COLOURS,
+    KEY,
+    VERSION,
+    chat,
+    client_for,
+    completions,
+    consume,
+    performance,
+    responses,
+    silence_for,
+)
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -56,7 +67,7 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
     api = fault.api or "chat"
     if api == "responses" and VERSION < (1, 66):
         pytest.skip("this SDK has no Responses API")
-    wait = 0.3 if fault.verdict == "stalled" else 20.0
+    wait = silence_for(fault.name)
     configure(idle_timeout=wait)
     play = performance(fault.name, api, after=None if fault.answer else 3)
     server.script(play, play)

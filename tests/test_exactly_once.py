@@ -15,7 +15,7 @@ from openai_stream_guard.testing.answers.answer import TEXT
 
 from . import cuts
 from .cuts import ROWS, Row
-from .streams import Ask, Seen, alone, chat, completions, consume
+from .streams import Ask, Seen, alone, chat, completions, consume, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -69,7 +69,7 @@ def test_the_cuts_would_be_seen() -> None:
 def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """Before and after text the stream comes out as the unbroken one, in two requests, unless the API says no."""
     colour, ask = CALLERS[caller]
-    configure(idle_timeout=0.15)
+    configure(idle_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after)
     seen = consume(server, colour, ask)
@@ -91,7 +91,7 @@ def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, faul
 def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """The typed error comes after exactly 1 + max_retries requests, and what was delivered is a true prefix."""
     colour, ask = CALLERS[caller]
-    configure(idle_timeout=0.15)
+    configure(idle_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after, times=None)
     seen = consume(server, colour, ask, max_retries=1)

@@ -11,12 +11,11 @@ import openai_stream_guard
 from openai_stream_guard import guarding, is_enabled, switch
 from openai_stream_guard.notices import Ended, FaultSeen, Notice
 from openai_stream_guard.testing import FAULTS, Equal, Server
-from tests.streams import COLOURS, VERSION, alone, chat, client_for, consume, performance, responses, run
+from tests.streams import COLOURS, VERSION, alone, chat, client_for, consume, performance, responses, run, silence_for
 
 WORN_OUT = {"stall_heartbeat"}
 """On this the SDK alone waits for ever."""
 OF_CHAT = [fault for fault in FAULTS.values() if fault.api in (None, "chat") and fault.name not in {*WORN_OUT, "slow"}]
-OPTIONS = {"timeout": 0.3, "max_retries": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +35,10 @@ def test_nothing_changes_but_the_report(server: Server, fault: Any, warned: Call
     colour = COLOURS[len(fault.name) % 3]
     play = performance(fault.name)
     server.script(play, play)
-    plain = alone(server, colour, **OPTIONS)
+    options = {"timeout": silence_for(fault.name), "max_retries": 0}
+    plain = alone(server, colour, **options)
     before = len(server.requests)
-    seen = consume(server, colour, **OPTIONS)
+    seen = consume(server, colour, **options)
     assert seen.items == plain.items
     assert seen.kind is plain.kind
     assert type(seen.error) is type(plain.error)
@@ -66,7 +66,7 @@ def test_hooks_hear_what_is_observed(server: Server, colour: str) -> None:
     heard: list[Notice] = []
     with guarding(on_event=heard.append):
         server.script(performance("rst"))
-        broken, healthy = consume(server, colour, **OPTIONS), consume(server, colour, **OPTIONS)
+        broken, healthy = consume(server, colour, max_retries=0), consume(server, colour)
     fault, ended, last = heard
     assert isinstance(fault, FaultSeen)
     assert isinstance(ended, Ended)

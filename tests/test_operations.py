@@ -23,6 +23,9 @@ from openai_stream_guard.verdicts import Reopen, Trouble
 
 from .benchmark.bodies import PATHS, READS, reads
 
+COUNTS = (40, 80, 120)
+"""Of events, in streams that are held against each other."""
+
 
 def operations(work: Callable[[], object]) -> int:
     """How many bytecode instructions some work takes.
@@ -77,8 +80,8 @@ def warm() -> None:
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("shape", PATHS)
 def test_each_event_costs_what_the_one_before_it_cost(shape: str, read: str) -> None:
-    """Events 101 to 200 take as many operations as events 201 to 300, whatever the reads."""
-    first, second, third = (received(session(shape), reads(shape, READS[read], count)) for count in (100, 200, 300))
+    """Of three equal parts of a stream the last takes as many operations as the second, whatever the reads."""
+    first, second, third = (received(session(shape), reads(shape, READS[read], count)) for count in COUNTS)
     assert third - second == pytest.approx(second - first, rel=0.05)
 
 
@@ -113,5 +116,5 @@ def test_a_repetition_is_checked_in_linear_time(shape: str, delivery: str) -> No
         stream.reopened(stream.verdict, ResponseHead(200), 0.0)
         return received(stream, parts)
 
-    first, second, third = (repeated(count) for count in (100, 200, 300))
+    first, second, third = (repeated(count) for count in COUNTS)
     assert third - second == pytest.approx(second - first, rel=0.05)

@@ -15,7 +15,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure, session, swit
 from openai_stream_guard.testing import End, Performance, Send, Server, Take, Wait, take_answer
 from openai_stream_guard.testing.performance import EVENT_STREAM
 
-from .streams import COLOURS, VERSION, client_for, performance, run
+from .streams import COLOURS, VERSION, client_for, performance, run, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -153,7 +153,7 @@ BREAKS = [
 def test_missing_bytes_are_the_typed_error(server: Server, reader: str, fault: str, colour: str) -> None:
     """After all the bytes that came, never asked for again, and also an instance of the transport's own class."""
     verdict, drop_in = BROKEN[fault]
-    configure(idle_timeout=0.15)
+    configure(idle_timeout=silence_for(fault))
     server.reset(fault=fault, after=6)
     got = read(server, reader, colour)
     assert isinstance(got.error, OpenAIStreamParseError)

@@ -156,7 +156,7 @@ class Tape:
         seen, start, kept = blanked(joined, self._known), 0, []
         for read in self._reads:
             end = start + len(read.data)
-            kept.append(read._replace(data=seen[start:end]))
+            kept.append(Read(read.at, seen[start:end], read.waiting_since))
             start = end
         return tuple(kept)
 

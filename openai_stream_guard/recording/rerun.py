@@ -220,7 +220,7 @@ def from_a_boundary(reads: tuple[Read, ...]) -> tuple[tuple[Read, ...], int]:
     kept = []
     for read in reads:
         if left < len(read.data):
-            kept.append(read._replace(data=read.data[left:]))
+            kept.append(Read(read.at, read.data[left:], read.waiting_since))
         left = max(0, left - len(read.data))
     return tuple(kept), skipped
 
