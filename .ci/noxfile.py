@@ -145,8 +145,7 @@ def coverage(session: nox.Session) -> None:
     """The whole suite on the oldest Python, and how much of the package it runs."""
     prepare(session, "coverage>=7.6")
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
-    # Traced, everything takes twice as long, and some test's clock may be late: what matters here is what is run.
-    session.run("coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--reruns", "2", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", *session.posargs)
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 

@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -33,6 +33,8 @@ from .recorded import STREAMS, Stream, Way
 
 COLOURS = ("sync", "async")
 LAYERS = ("session", "SDK")
+SLOWLY = 1.5 * wire.CLOCKS.idle
+"""Seconds that a program takes with what each read brings. One run of five is made so as well, and ends the same."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,12 @@ def run(job: Job) -> Iterator[tuple[int, str]]:
         first = damaged(job.stream.frames, job.fault, offset, job.seed)
         again = partial(answer_again, job.stream, job.way, offset)
         seen = wire.see(job.stream, job.way, job.colour, first, again)
-        yield offset, verdict(job.stream, job.way, job.fault, first, seen)
+        found = verdict(job.stream, job.way, job.fault, first, seen)
+        if offset % 5 == 0:
+            slow = wire.see(job.stream, job.way, job.colour, first, again, busy=SLOWLY)
+            if replace(slow, error=None) != replace(seen, error=None):
+                found = "wrong: another end where the program takes its time"
+        yield offset, found
 
 
 @dataclass

@@ -37,8 +37,9 @@ class Wire:
     head = ResponseHead(200)
     abandoned = False
 
-    def __init__(self, first: Damaged, again: Callable[[Reopen], Damaged | None]) -> None:
+    def __init__(self, first: Damaged, again: Callable[[Reopen], Damaged | None], busy: float) -> None:
         self.now = 0.0
+        self._busy = busy
         self.requests = 0
         self.open = 0
         self.before_reissue = 0
@@ -59,8 +60,9 @@ class Wire:
         return self.now
 
     def stopwatch(self) -> float:
-        """The program takes each item at once."""
-        return 0.0
+        """When the program is done with what it got."""
+        self.now += self._busy
+        return self.now
 
     def read(self) -> bytes:
         """The next bytes, or how the body ends."""
@@ -146,12 +148,24 @@ class AsyncWire:
         self._wire.reopen(verdict)
 
 
-def see(stream: Stream, way: Way, colour: str, first: Damaged, again: Callable[[Reopen], Damaged | None]) -> Seen:
-    """What a consumer gets of a damaged stream, straight from a driver."""
+def see(
+    stream: Stream,
+    way: Way,
+    colour: str,
+    first: Damaged,
+    again: Callable[[Reopen], Damaged | None],
+    *,
+    busy: float = 0.0,
+) -> Seen:
+    """What a consumer gets of a damaged stream, straight from a driver.
+
+    Args:
+        busy: seconds that it takes for what each read brings.
+    """
     hosts = Hosts()
     hosts.saw_finish(HOST, stream.path, "m")  # as after the first stream in a process
     session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
-    wire = Wire(first, again)
+    wire = Wire(first, again, busy)
     error: Exception | None = None
     try:
         if colour == "sync":
