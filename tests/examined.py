@@ -51,8 +51,13 @@ def recorded(
     version: str = "HTTP/1.1",
     asked: Asked = CHAT,
     end_at: float | None = None,
+    busy: float = 0.0,
 ) -> Capture:
-    """What is recorded of these reads. `end` says how they end: an `Ending` by an error of the transport."""
+    """What is recorded of these reads. `end` says how they end: an `Ending` by an error of the transport.
+
+    Args:
+        busy: seconds that the program takes with what the last read brought.
+    """
     session = RecordedSession(
         asked,
         Policy(recovery=(), retry_budget=None),
@@ -65,7 +70,8 @@ def recorded(
     for at, data in reads:
         if session.verdict is None:
             session.receive(data, at)
-    now = end_at if end_at is not None else (reads[-1][0] if reads else 0.0)
+    now = end_at if end_at is not None else (reads[-1][0] if reads else 0.0) + busy
+    session.waiting_since = now if busy else 0.0
     if session.verdict is None:
         if end == "left":
             session.abandon(now)

@@ -73,6 +73,7 @@ FAULTS: dict[str, Stream] = {
     "truncated": seen(paced(WORDS)),
     "reset": seen(paced(WORDS), "reset"),
     "unterminated": seen(paced(WORDS), "unterminated"),
+    "read_slowly": seen(paced(WORDS), "unterminated", busy=62.0),
     "empty_stream": seen([]),
     "stalled": seen(paced(WORDS), "timeout", end_at=20.0),
 }

@@ -50,7 +50,7 @@ RECORDINGS = st.builds(
     lost_reads=COUNTS,
     lost_bytes=COUNTS,
     reads=READS.map(lambda reads: tuple(Read(at, data, at * part) for at, data, part in sorted(reads))),
-    ending=ENDINGS,
+    ending=ENDINGS | ENDINGS.map(lambda ending: replace(ending, waiting_since=ending.at / 2)),
     judgement=JUDGEMENTS,
 )
 BODIES = st.dictionaries(
@@ -163,6 +163,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "no time": (line(2, at=math.nan), "line 3 has a 'at' out of range"),
     "time in words": (line(2, at="now"), "line 3 has no 'at' that is a number of seconds"),
     "waiting for the past": (line(2, waiting_since=99.0), "line 3 has a 'waiting_since' after its 'at'"),
+    "an end that waits for the past": (line(4, waiting_since=99.0), "line 5 has a 'waiting_since' after its 'at'"),
     "backwards": (line(2, at=99.0), "line 4 has an 'at' before"),
     "a flag for a count": (line(1, lost_bytes=True), "line 2 has no 'lost_bytes'"),
     "a negative count": (line(1, lost_bytes=-1), "line 2 has a 'lost_bytes' out of range"),

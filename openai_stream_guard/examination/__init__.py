@@ -14,7 +14,7 @@ from typing import Any
 from ..evidence import Complaint, Evidence, clues_of, complaint_of, opening_of
 from ..masking import identifier
 from ..payload import Payload
-from ..recording import Capture, Recording
+from ..recording import Capture, Ending, Read, Recording
 from ..recording.rerun import Look, Step, from_a_boundary
 
 __all__ = ["Stream", "examined", "unanswered"]
@@ -178,6 +178,13 @@ class _Examiner:
         moved = [time + self.headers_at for time in times]
         return list(pairwise(moved))
 
+    def _away(self) -> float:
+        """How long the program did something else than wait for bytes, at most."""
+        moments: list[Read | Ending] = [*self.recording.reads]
+        if self.recording.ending is not None:
+            moments.append(self.recording.ending)
+        return max([0.0, *(later.waiting_since - one.at for one, later in pairwise(moments))])
+
     def _evidence(self, payloads: Sequence[Payload]) -> Evidence:
         recording, reader, judgement = self.recording, self.look.reader, self.recording.judgement
         reads, ending = recording.reads, recording.ending
@@ -202,6 +209,7 @@ class _Examiner:
             worst_gap=max((b - a for a, b in pairwise(with_events)), default=0.0),
             silence=end - reads[-1].at if reads else self.headers_at + end,
             waited=end - with_events[-1] if with_events else self.headers_at + end,
+            away=self._away(),
             read_timeout=self.capture.clocks.read,
         )
 

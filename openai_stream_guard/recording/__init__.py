@@ -70,6 +70,8 @@ class Ending:
     """The class of the transport's error, with its module."""
     how: How = "open"
     """What an error of the transport says about the end of the body."""
+    waiting_since: float = 0.0
+    """As of a read."""
 
 
 @dataclass(frozen=True)

@@ -64,24 +64,30 @@ class RecordedSession(Session):
         """The time that this was. The session goes by it, so that it has nothing to go by that is not recorded."""
         return self.capture.origin + self._opened + at
 
-    def receive(self, data: bytes, now: float) -> list[Payload]:
-        """Keep the read, and take it."""
-        at, since = self._time(now), self._time(self.waiting_since)
+    def _waited(self) -> float:
+        """When the program was done with the last events, as it is recorded, and as the session goes by it."""
+        since = self._time(self.waiting_since)
         if since:
             self.waiting_since, self._deadline = self._clock(since), None
-        self._tape.add(data, at, since)
+        return since
+
+    def receive(self, data: bytes, now: float) -> list[Payload]:
+        """Keep the read, and take it."""
+        at = self._time(now)
+        self._tape.add(data, at, self._waited())
         return super().receive(data, self._clock(at))
 
     def end(self, now: float) -> list[Payload]:
         """Note the end, and take it."""
-        self._ending = Ending(self._time(now), "body")
+        self._ending = Ending(self._time(now), "body", waiting_since=self._waited())
         return super().end(self._clock(self._ending.at))
 
     def fail(self, trouble: Trouble, now: float) -> list[Payload]:
         """Note the error's class and what it meant, and take it."""
         kind = None if trouble.error is None else type(trouble.error)
         name = None if kind is None else f"{kind.__module__}.{kind.__qualname__}"
-        self._ending = Ending(self._time(now), "transport", trouble.fault, trouble.reason, name, trouble.ending)
+        at, since = self._time(now), self._waited()
+        self._ending = Ending(at, "transport", trouble.fault, trouble.reason, name, trouble.ending, since)
         return super().fail(trouble, self._clock(self._ending.at))
 
     def reopened(self, verdict: Reopen, head: ResponseHead, now: float) -> None:

@@ -167,11 +167,11 @@ def _run(session: RecordedSession, recording: Recording, reads: Iterable[Read], 
     for at, data, waiting_since in reads:
         if session.verdict is not None:
             break
-        if waiting_since:
-            session.waiting_since = opened + waiting_since
+        session.waiting_since = opened + waiting_since
         session.receive(data, opened + at)
         look.at(at, data)
     if session.verdict is None and ending is not None and ending.by != "guard":
+        session.waiting_since = opened + ending.waiting_since
         if ending.by == "body":
             session.end(opened + ending.at)
         else:

@@ -4,7 +4,7 @@
     {"type": "attempt", …}                    status, headers, what was lost
     {"type": "read", "at": 0.01, "text": …}   `base64` in place of `text` where the bytes are not UTF-8;
                                               `waiting_since` where the program took its time for what came before
-    {"type": "end", …}                        how the reading ended
+    {"type": "end", …}                        how the reading ended, with the same
     {"type": "verdict", …}                    what the guard made of it
     {"type": "end_of_capture"}
 
@@ -176,12 +176,9 @@ class _Loader:
             self._attempts[-1] = replace(last, judgement=_judgement(line))
 
     def _read(self, line: Line) -> None:
-        since = line.seconds("waiting_since") if line.has("waiting_since") else 0.0
-        read = Read(line.seconds("at"), line.data(), since)
+        read = Read(line.seconds("at"), line.data(), _waiting_since(line))
         if self._reads and read.at < self._reads[-1].at:
             raise line.wrong("has an 'at' before that of the read before it")
-        if since > read.at:
-            raise line.wrong("has a 'waiting_since' after its 'at'")
         if len(self._reads) == MOST_READS:
             raise line.wrong(f"is a read more than the {MOST_READS} that an attempt can have")
         self._reads.append(read)
@@ -251,7 +248,14 @@ def _ending(line: Line) -> Ending:
     fault = line.word("fault", FaultKind) if line.has("fault") or by == "transport" else None
     error = line.text("error") if line.has("error") else None
     how: How = line.word("how", How) if line.has("how") else "open"
-    return Ending(line.seconds("at"), by, fault, line.text("reason"), error, how)
+    return Ending(line.seconds("at"), by, fault, line.text("reason"), error, how, _waiting_since(line))
+
+
+def _waiting_since(line: Line) -> float:
+    since = line.seconds("waiting_since") if line.has("waiting_since") else 0.0
+    if since > line.seconds("at"):
+        raise line.wrong("has a 'waiting_since' after its 'at'")
+    return since
 
 
 def _judgement(line: Line) -> Judgement:
