@@ -17,7 +17,7 @@ from openai_stream_guard.hints import ROWS, advice, explanations, hint
 from openai_stream_guard.notices import FaultKind, StoppedBy
 from openai_stream_guard.policy import KINDS
 from openai_stream_guard.testing import Performance, Server, Wait
-from tests.streams import chat, client_for, consume, performance
+from tests.streams import chat, client_for, consume, performance, silence_for
 
 
 def by(*parties: Party, **more: Any) -> Clues:
@@ -212,7 +212,7 @@ def test_a_real_fault_is_named(server: Server, fault: str, colour: str, warned: 
     """Over real sockets, in the error, in the report, and in the one WARNING."""
     configure(idle_timeout=0.3 if fault == "stall_heartbeat" else None)
     server.script(performance(fault))
-    seen = consume(server, colour, timeout=0.2 if fault.startswith("stall") else 5.0, max_retries=0)
+    seen = consume(server, colour, timeout=silence_for(fault), max_retries=0)
     assert seen.report is not None
     assert _row_of(seen.report.hint) == REAL[fault]
     assert seen.error.hint == f"{seen.report.hint}{hint(Evidence(), seen.error.stopped_by)}"
