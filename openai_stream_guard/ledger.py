@@ -79,7 +79,7 @@ class Ledger:
 
     def refused(self, way: Way, status: int | None, request_id: str | None) -> None:
         """A re-issue got no stream."""
-        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status))
+        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True))
 
     def progress(self, delivered: int, now: float) -> None:
         """Events came, of which so many were handed over."""

@@ -6,6 +6,7 @@ logged, exported or kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -37,7 +38,7 @@ class Attempt:
     """One HTTP response of a logical stream, or one refused re-issue."""
 
     fault: FaultKind | None
-    """What ended it; None for the attempt that came out whole, and for a refused re-issue."""
+    """What ended it; None where it came out whole or was left by the program, and for a refused re-issue."""
     way: Way | None
     """The way of recovery that opened it; None for the first attempt."""
     requests: int
@@ -54,6 +55,27 @@ class Attempt:
     """The `id` of the answer, as this attempt named it."""
     status: int | None
     """The HTTP status; None where a re-issue got no response at all."""
+    refused: bool = False
+    """A re-issue that got no stream: an HTTP error, or no response at all."""
+
+    def __str__(self) -> str:
+        if self.refused:
+            return "refused without a response" if self.status is None else f"refused with status {self.status}"
+        end = "no fault in" if self.fault is None else f"{self.fault} after"
+        return f"{end} {counted(self.events, 'event')} and {counted(self.bytes, 'byte')}"
+
+
+def attempt_lines(attempts: Sequence[Attempt]) -> list[str]:
+    """Return one line for each attempt: its number, its way and how it ended."""
+    return [
+        f"attempt {number}{'' if attempt.way is None else f' ({attempt.way})'}: {attempt}"
+        for number, attempt in enumerate(attempts, 1)
+    ]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 event`, `2,000 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,18 +104,10 @@ class StreamReport:
     """Likely cause of the first fault, and its remedy; None where there was no fault."""
 
     def __repr__(self) -> str:
-        unbroken = "left" if self.outcome == "abandoned" else "read to its end"
-        attempts = ", ".join(_told(one, unbroken) for one in self.attempts) or "no attempt has ended"
+        attempts = ", ".join(map(str, self.attempts)) or "no attempt has ended"
         led = "by" if self.outcome == "recovered" else "after"
         by = f" {led} {', '.join(self.recoveries)}" if self.recoveries else ""
-        return f"<StreamReport {self.outcome}{by}: {attempts}; {self.events} events delivered>"
-
-
-def _told(attempt: Attempt, unbroken: str) -> str:
-    """How an attempt ended."""
-    refused = attempt.fault is None and attempt.status is not None and attempt.status >= 400
-    end = f"refused with {attempt.status}" if refused else attempt.fault or unbroken
-    return end if refused else f"{end} after {attempt.events} events"
+        return f"<StreamReport {self.outcome}{by}: {attempts}; {counted(self.events, 'event')} delivered>"
 
 
 @dataclass(frozen=True)

@@ -41,3 +41,22 @@ def test_every_kind_of_notice_is_told_without_a_word_of_the_answer() -> None:
     assert len(words) > 8
     told = repr(notices)
     assert not [word for word in words | {"question"} if word in told]
+
+
+ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "truncated after 2 events and 300 bytes"),
+        ({"events": 1, "bytes": 1}, "truncated after 1 event and 1 byte"),
+        ({"fault": None, "events": 2000, "bytes": 0}, "no fault in 2,000 events and 0 bytes"),
+        ({"fault": None, "status": None}, "no fault in 2 events and 300 bytes"),
+        ({"fault": None, "refused": True, "status": 503}, "refused with status 503"),
+        ({"fault": None, "refused": True, "status": None}, "refused without a response"),
+    ],
+)
+def test_an_attempt_as_text(changes: dict[str, Any], text: str) -> None:
+    """How it ended; a refused re-issue is one by its field, whatever its status."""
+    assert str(dataclasses.replace(ATTEMPT, **changes)) == text
