@@ -144,8 +144,8 @@ class Ledger:
         return StreamReport(
             outcome=outcome,
             attempts=tuple(self.attempts),
-            recoveries=list(self.recoveries),
-            repairs=dict(self._repairs),
+            recoveries=self.recoveries,
+            repairs=self._repairs,
             notes=tuple(text if count == 1 else f"{text} ({count} times)" for text, count in self._notes.items()),
             events=self.delivered,
             bytes=self._bytes,

@@ -6,9 +6,9 @@ logged, exported or kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 FaultKind: TypeAlias = Literal[
     "disconnected",
@@ -78,16 +78,45 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+class _ImmutableList(tuple[Way, ...]):
+    """A tuple that equals a list of the same items, since `report.recoveries == ["replay"]` is documented."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other: object) -> bool:  # since tuple's own does not ask `__eq__`
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+class _ImmutableDict(dict[str, int]):
+    """A dict that refuses every change: `MappingProxyType` can neither be pickled, deep-copied nor written as JSON."""
+
+    __slots__ = ()
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError("a report cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[_ImmutableDict], tuple[dict[str, int]]]:
+        return _ImmutableDict, (dict(self),)
+
+
 @dataclass(frozen=True, repr=False)
 class StreamReport:
     """All that happened to one logical stream, see `openai_stream_guard.report`."""
 
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
-    recoveries: list[Way] = field(default_factory=list)
-    """The ways that led on, in order."""
-    repairs: dict[str, int] = field(default_factory=dict)
-    """Kind of repair → how often."""
+    recoveries: Sequence[Way] = ()
+    """The ways that led on, in order. Immutable, and equal to a list of the same items."""
+    repairs: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Kind of repair → how often. Immutable, and equal to a dict of the same items."""
     notes: tuple[str, ...] = ()
     """What was odd but no fault."""
     events: int = 0
@@ -102,6 +131,10 @@ class StreamReport:
     """From a fault to the next newly delivered event, for all faults that were recovered from."""
     hint: str | None = None
     """Likely cause of the first fault, and its remedy; None where there was no fault."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recoveries", _ImmutableList(self.recoveries))
+        object.__setattr__(self, "repairs", _ImmutableDict(self.repairs))
 
     def __repr__(self) -> str:
         attempts = ", ".join(map(str, self.attempts)) or "no attempt has ended"
