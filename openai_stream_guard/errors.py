@@ -18,7 +18,7 @@ import openai
 
 from .hints import hint
 from .masking import identifier, masked, masked_in_place, masked_tail, masked_tree
-from .notices import Attempt, FaultKind, StoppedBy
+from .notices import Attempt, FaultKind, StoppedBy, attempt_lines, counted
 from .policy import refusal_is_retryable, retry_after
 from .polled import Unfinished
 from .transport import credentials_of, forget_quotes
@@ -148,25 +148,17 @@ def stream_error(
         error.__cause__ = trouble.error
     else:
         error.__context__ = trouble.error
-    explain(error, *(_told(number, attempt) for number, attempt in enumerate(attempts[1:], 2)), error.hint)
+    explain(error, *attempt_lines(attempts)[1:], error.hint)
     return error
 
 
 def _message(failure: Failure, attempts: tuple[Attempt, ...]) -> str:
-    trouble, attempt = failure.trouble, failure.attempt
+    trouble = failure.trouble
     if trouble.fault == "upstream_error":
         said = trouble.body.get("message") if isinstance(trouble.body, Mapping) else trouble.body
         return said if isinstance(said, str) and said else "An error occurred during streaming"
     start = "Incomplete chunk received while parsing SSE stream" if trouble.fault in _INCOMPLETE else "Stream broke"
-    tries = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
-    read = f"{attempt.events} events and {attempt.bytes} bytes"
-    return f"{start}: {trouble.reason} ({trouble.fault} after {read}, {tries})"
-
-
-def _told(number: int, attempt: Attempt) -> str:
-    if attempt.fault is None:
-        return f"attempt {number} ({attempt.way}): refused, status {attempt.status or 'none'}"
-    return f"attempt {number} ({attempt.way}): {attempt.fault} after {attempt.events} events"
+    return f"{start}: {trouble.reason} ({failure.attempt}, {counted(len(attempts), 'attempt')})"
 
 
 def _details(body: object, request: Any) -> dict[str, Any]:

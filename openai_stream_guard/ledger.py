@@ -79,7 +79,7 @@ class Ledger:
 
     def refused(self, way: Way, status: int | None, request_id: str | None) -> None:
         """A re-issue got no stream."""
-        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status))
+        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True))
 
     def progress(self, delivered: int, now: float) -> None:
         """Events came, of which so many were handed over."""
@@ -144,8 +144,8 @@ class Ledger:
         return StreamReport(
             outcome=outcome,
             attempts=tuple(self.attempts),
-            recoveries=list(self.recoveries),
-            repairs=dict(self._repairs),
+            recoveries=self.recoveries,
+            repairs=self._repairs,
             notes=tuple(text if count == 1 else f"{text} ({count} times)" for text, count in self._notes.items()),
             events=self.delivered,
             bytes=self._bytes,

@@ -175,7 +175,8 @@ def test_the_message_begins_as_promised(server: Server, fault: str) -> None:
     error = broken(server, fault)
     assert str(error).startswith(PREFIX)
     attempt = error.attempts[0]
-    assert f"({error.fault} after {attempt.events} events and {attempt.bytes} bytes, 1 attempt)" in str(error)
+    assert f"({error.fault} after {attempt.events:,} event" in str(error)
+    assert f"({attempt}, 1 attempt)" in str(error)
 
 
 @pytest.mark.parametrize("fault", ["stall", "html_200", "html_mid_stream"])

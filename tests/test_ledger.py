@@ -42,6 +42,7 @@ def test_attempts_add_up() -> None:
     assert [attempt.fault for attempt in report.attempts] == ["truncated", None, None]
     assert [attempt.way for attempt in report.attempts] == [None, "restart", "restart"]
     assert [attempt.status for attempt in report.attempts] == [200, 503, 200]
+    assert [attempt.refused for attempt in report.attempts] == [False, True, False]
     assert [attempt.request_id for attempt in report.attempts] == ["req_1", "req_2", "req_3"]
     assert [attempt.seconds for attempt in report.attempts] == [1.0, 0.0, 2.0]
     assert (report.bytes, report.repairs) == (15, {"glued_prefix": 4, "bare_json": 2})

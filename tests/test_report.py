@@ -150,7 +150,7 @@ def test_a_closed_stream_is_abandoned_at_once(server: Server, colour: str) -> No
         found = run(colour, main)
     assert found is not None
     assert found.outcome == "abandoned"
-    assert repr(found) == "<StreamReport abandoned: left after 1 events; 1 events delivered>"
+    assert repr(found) == f"<StreamReport abandoned: no fault in 1 event and {found.bytes} bytes; 1 event delivered>"
 
 
 def test_a_stream_closed_between_two_attempts_counts_none_twice(server: Server) -> None:

@@ -34,11 +34,41 @@ RESPONSES_HELPERS = "openai.lib.streaming.responses._responses"
 _call: ContextVar[Call | None] = ContextVar("openai_stream_guard_call", default=None)
 
 
+class StreamGuardPatch(wrapt.FunctionWrapper):  # type: ignore[type-arg] # not generic in wrapt 1
+    """The guard's wrapper around a method of the SDK."""
+
+    is_stream_guard_patch = True
+    """What it is recognised by, wherever it is in a chain of wrappers."""
+
+
+def is_patched(module: str, owner: str, method: str) -> bool:
+    """Return whether the guard's wrapper is on this method, be it under wrappers of other libraries.
+
+    Wrappers are followed by `__wrapped__`, which `wrapt` and `functools.wraps` set. What is under one that lacks it
+    cannot be seen.
+    """
+    function = _method(module, owner, method)
+    return _is_patch(inspect.unwrap(function, stop=_is_patch)) if function is not None else False
+
+
+def _is_patch(function: object) -> bool:
+    return getattr(function, "is_stream_guard_patch", False) is True
+
+
+def _method(module: str, owner: str, method: str) -> Any:
+    """The method as its class has it, not bound; None where this SDK release lacks it."""
+    try:
+        cls = getattr(importlib.import_module(module), owner)
+    except (ImportError, AttributeError):
+        return None
+    return inspect.getattr_static(cls, method, None)
+
+
 def missing_seams() -> list[str]:
     """What this SDK release lacks of what the guard leans on, in words; empty where all is well."""
     missing = []
     for module, owner, method, parameters in SEAMS:
-        function = getattr(getattr(importlib.import_module(module), owner, None), method, None)
+        function = _method(module, owner, method)
         if function is None:
             missing.append(f"{module}.{owner}.{method}")
             continue
@@ -74,7 +104,7 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
 
     wrappers: tuple[Callable[..., Any], ...] = (learn, alearn, answered, answered, iter_events, aiter_events)
     for (module, owner, method, _), wrapper in zip(SEAMS, wrappers, strict=True):
-        wrapt.wrap_function_wrapper(module, f"{owner}.{method}", wrapper)
+        wrapt.wrap_object(module, f"{owner}.{method}", StreamGuardPatch, (wrapper,))
     wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ..notices import attempt_lines, counted
+
 if TYPE_CHECKING:
-    from ..notices import Attempt, Ended
+    from ..notices import Ended
     from .rehearsal import Rehearsal
     from .sent import SentRequest
 
@@ -17,19 +19,12 @@ def account(rehearsal: Rehearsal) -> str:
     """Every request and every stream that has ended, a line each, and the faults that never struck."""
     lines = [f"request {number}: {_request(sent)}" for number, sent in enumerate(rehearsal.requests, 1)]
     for number, ended in enumerate(rehearsal.endings, 1):
-        unbroken = "left" if ended.report.outcome == "abandoned" else "read to its end"
         lines.append(f"stream {number}: {_ending(ended)}")
-        lines += [f"  attempt {place}{_attempt(one, unbroken)}" for place, one in enumerate(ended.report.attempts, 1)]
-        lines += [f"  {note}" for note in ended.report.notes]
+        lines += [f"  {line}" for line in (*attempt_lines(ended.report.attempts), *ended.report.notes)]
     lines += [f"planned, but no response came for it: {injection}" for injection in rehearsal.faults.pending]
     if rehearsal.clock is not None and rehearsal.clock.sleeps:
         lines.append(f"would have slept: {', '.join(f'{seconds:g} s' for seconds in rehearsal.clock.sleeps)}")
     return "\n".join(lines) if lines else "no stream was requested"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 event`, `2,000 events`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def difference(received: str, expected: str) -> str:
@@ -72,14 +67,6 @@ def _ending(ended: Ended) -> str:
     repaired = "".join(f"; repaired: {kind} × {count}" for kind, count in report.repairs.items())
     counts = f"{counted(len(report.attempts), 'attempt')}, {counted(report.events, 'event')} delivered"
     return f"{report.outcome}{by}{stopped}; {counts}{repaired}"
-
-
-def _attempt(attempt: Attempt, unbroken: str) -> str:
-    way = "" if attempt.way is None else f" ({attempt.way})"
-    if attempt.fault is None and attempt.status is not None and attempt.status >= 400:
-        return f"{way}: refused, status {attempt.status}"
-    read = f"{counted(attempt.events, 'event')}, {counted(attempt.bytes, 'byte')}"
-    return f"{way}: {attempt.fault or unbroken} after {read}"
 
 
 def _begin(text: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
-from ..notices import FaultKind, Outcome, Way
-from .account import account, counted, difference
+from ..notices import FaultKind, Outcome, Way, counted
+from .account import account, difference
 from .clock import Clock
 from .injection import Faults
 from .leaks import close, still_open
