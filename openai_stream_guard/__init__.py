@@ -12,11 +12,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .fields import StreamGuardConfigError
+from .activation import configure, disable, enable, guarding, is_enabled, start
+from .config.environment import StreamGuardWarning
+from .config.fields import StreamGuardConfigError
+from .config.policy import Policy
 from .notices import Attempt, StreamReport
-from .policy import Policy
-from .settings import StreamGuardWarning
-from .switch import configure, disable, enable, guarding, is_enabled, start
 
 if TYPE_CHECKING:
     from .errors import OpenAIStreamParseError

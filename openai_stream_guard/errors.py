@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from .hints import hint
-from .masking import identifier, masked, masked_in_place, masked_tail, masked_tree
+from .apis.polled import Unfinished
+from .config.policy import refusal_is_retryable, retry_after
+from .diagnosis.causes import hint
+from .engine.decisions import Failure, Refusal
 from .notices import Attempt, FaultKind, StoppedBy, attempt_lines, counted
-from .policy import refusal_is_retryable, retry_after
-from .polled import Unfinished
-from .transport import credentials_of, forget_quotes
-from .verdicts import Failure, Refusal
+from .redaction import identifier, masked, masked_in_place, masked_tail, masked_tree
+from .transport.http import credentials_of, forget_quotes
 
 if TYPE_CHECKING:
     from openai.types import Completion

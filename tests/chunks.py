@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from openai_stream_guard.dialects import Asked, Item
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.transcript import Replay, Transcript
+from openai_stream_guard.apis.adapter import Asked, Item
+from openai_stream_guard.apis.chat import Chat
+from openai_stream_guard.apis.transcript import Replay, Transcript
+from openai_stream_guard.decoding.payload import Payload
 
 
 def payload(value: object, event: str | None = None) -> Payload:

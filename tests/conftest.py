@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from openai_stream_guard import Policy, recovery, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
+from openai_stream_guard.engine import recovery
 from openai_stream_guard.testing import Server
 from tests.suites import Run, runner
 

@@ -29,7 +29,8 @@ from typing import Any, Literal, NamedTuple
 import openai
 
 import openai_stream_guard
-from openai_stream_guard import Policy, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Answer, Take, take_answer
 
 HTTP: Any = importlib.import_module("httpx2" if hasattr(openai._base_client, "httpx2") else "httpx")

@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import Ending, ResponseHead
-from openai_stream_guard.examination import Stream, examined, unanswered
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Capture, Recording
-from openai_stream_guard.recording import Ending as Ended
-from openai_stream_guard.recording.recorder import RecordedSession
-from openai_stream_guard.verdicts import Clocks, Trouble
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.capture.recorder import RecordedSession
+from openai_stream_guard.capture.recording import Capture, Recording
+from openai_stream_guard.capture.recording import Ending as Ended
+from openai_stream_guard.cli.doctor.analysis import Stream, examined, unanswered
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import Ending, ResponseHead
+from openai_stream_guard.engine.decisions import Clocks, Trouble
+from openai_stream_guard.engine.host_memory import Hosts
 
 from .simulated import CHAT
 

@@ -20,8 +20,17 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.connection import Connection, Gone, Incoming
-from openai_stream_guard.testing.performance import Close, End, Performance, Repeat, Reset, Send, Step, Wait
+from openai_stream_guard.testing.server.connection import Connection, Gone, Incoming
+from openai_stream_guard.testing.server.scripted_response import (
+    Close,
+    End,
+    Performance,
+    Repeat,
+    Reset,
+    Send,
+    Step,
+    Wait,
+)
 
 
 class Http2Connection(Connection):

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Capture
-from openai_stream_guard.recording.recorder import RecordedSession
-from openai_stream_guard.verdicts import Clocks, Reopen, Trouble
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.capture.recorder import RecordedSession
+from openai_stream_guard.capture.recording import Capture
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Clocks, Reopen, Trouble
+from openai_stream_guard.engine.host_memory import Hosts
 
 from .simulated import CHAT, Response
 

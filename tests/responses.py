@@ -137,7 +137,7 @@ def unbroken(name: str, *, background: bool = False) -> tuple[list[Any], int]:
 @cache
 def unbroken_help(name: str, *, background: bool = False) -> tuple[list[Any], Any]:
     """The same through the helper: its events and its final response."""
-    from openai_stream_guard import switch
+    from openai_stream_guard import activation as switch
 
     with Server(answer=name) as server, switch.restored():
         switch.disable()

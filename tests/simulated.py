@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.drivers import drive
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Clocks, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
 from openai_stream_guard.notices import Notice
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
 from openai_stream_guard.testing import Answer, Take, take_answer
-from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.transport.drivers import drive
 
 End = Literal["clean", "reset", "refused"]
 CHAT = Asked("post", "/chat/completions", "host:1", {"model": "m"})

@@ -13,9 +13,10 @@ import openai
 import trio
 
 import openai_stream_guard
-from openai_stream_guard import StreamReport, switch
+from openai_stream_guard import StreamReport
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import FAULTS, Performance, Server, take_answer
-from openai_stream_guard.testing.answers.answer import Take
+from openai_stream_guard.testing.server.answers.answer import Take
 
 VERSION = tuple(int(part) for part in openai.__version__.split(".")[:2])
 """Of the SDK, without its patch level."""

@@ -14,14 +14,17 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, configure, recording, switch
-from openai_stream_guard import capture as module
-from openai_stream_guard.capture import CaptureFile
-from openai_stream_guard.recording.rerun import rerun
-from openai_stream_guard.recording.ssecap import load
-from openai_stream_guard.session import Session
-from openai_stream_guard.testing import FAULTS, Habits, Performance, Send, Server, captured, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard import activation as switch
+from openai_stream_guard.capture import folder as module
+from openai_stream_guard.capture import recording
+from openai_stream_guard.capture.folder import CaptureFile
+from openai_stream_guard.capture.rerun import rerun
+from openai_stream_guard.capture.ssecap import load
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.testing import FAULTS, Habits, Performance, Send, Server, replying
+from openai_stream_guard.testing.server import captured
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .recorded import a_capture
 from .streams import (

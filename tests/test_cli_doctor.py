@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import doctor, main
-from openai_stream_guard.cli.doctor import asking, plain, pretty
+from openai_stream_guard.cli.doctor import pretty
+from openai_stream_guard.cli.doctor import probe as asking
+from openai_stream_guard.cli.doctor import text_view as plain
 from openai_stream_guard.cli.doctor.report import Report
 from openai_stream_guard.cli.doctor.target import target_of
-from openai_stream_guard.recording.ssecap import dump
 from openai_stream_guard.testing import (
     Close,
     End,

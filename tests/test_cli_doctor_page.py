@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import main
-from openai_stream_guard.cli.doctor.page import page
+from openai_stream_guard.cli.doctor.html_view import page
 from openai_stream_guard.cli.doctor.report import Report
-from openai_stream_guard.recording.ssecap import dump
 
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 
@@ -218,7 +218,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("openai_stream_guard.capture.os.replace", full)
+    monkeypatch.setattr("openai_stream_guard.capture.folder.os.replace", full)
     with pytest.raises(SystemExit) as caught:
         main(["doctor", "--from-capture", str(capture), "--html", str(report)])
     assert caught.value.code == 2

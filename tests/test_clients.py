@@ -14,9 +14,10 @@ import openai
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import OpenAIStreamParseError, configure, switch
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import End, Performance, Repeat, Send, Server, Take, Wait, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .clients import OWN, VARIANTS, Variant, consume_by, leave_the_module_as_it_is
 from .streams import KEY, chat, said_by, settles

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import configure, session, switch, transport
+from openai_stream_guard import activation as switch
+from openai_stream_guard import configure
+from openai_stream_guard.engine import session
 from openai_stream_guard.testing import (
     End,
     Performance,
@@ -21,8 +23,9 @@ from openai_stream_guard.testing import (
     replying,
     take_answer,
 )
-from openai_stream_guard.testing.answers.answer import TEXT
-from openai_stream_guard.testing.performance import Step
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from openai_stream_guard.testing.server.scripted_response import Step
+from openai_stream_guard.transport import http as transport
 
 from .cuts import HTTP
 from .streams import COLOURS, awaited, chat, client_for, consume, run

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.continuation import Continuation, Continuing, continued_body
-from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.apis.continuation import Continuation, Continuing, continued_body
+from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import FINISH, chat, chunk, payload
 

@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Habits, Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .streams import COLOURS, VERSION, chat, client_for, consume, run, said_by
 

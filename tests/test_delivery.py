@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.delivery import HELD_COST, Delivery, Oversized
-from openai_stream_guard.dialects import Item
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.transcript import Diverged, Transcript
+from openai_stream_guard.apis.adapter import Item
+from openai_stream_guard.apis.chat import Chat
+from openai_stream_guard.apis.transcript import Diverged, Transcript
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.decoding.payload import Payload
+from openai_stream_guard.engine.delivery import HELD_COST, Delivery, Oversized
 
 from .simulated import ANSWERS, CHAT, said, take
 

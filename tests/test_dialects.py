@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.dialects import Asked, Item, dialect_for
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.dialects.marked import Marked
-from openai_stream_guard.dialects.other import Other
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.transcript import Replay, Transcript
+from openai_stream_guard.apis.adapter import Asked, Item, dialect_for
+from openai_stream_guard.apis.chat import Chat
+from openai_stream_guard.apis.detect_only import Other
+from openai_stream_guard.apis.marked import Marked
+from openai_stream_guard.apis.transcript import Replay, Transcript
+from openai_stream_guard.decoding.payload import Payload
 
 
 def asked(host: str = "host:1", **body: object) -> Asked:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.transcript import Diverged, Replay, Transcript
+from openai_stream_guard.apis.adapter import Asked, Broken, EndRule, Item, Ping
+from openai_stream_guard.apis.chat import Chat
+from openai_stream_guard.apis.transcript import Diverged, Replay, Transcript
+from openai_stream_guard.decoding.payload import Payload
 
 from .chunks import TEXT, chat, payload, transcript_of
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked, Broken, Item, Ping, dialect_for
-from openai_stream_guard.dialects.marked import Marked
+from openai_stream_guard.apis.adapter import Asked, Broken, Item, Ping, dialect_for
+from openai_stream_guard.apis.marked import Marked
+from openai_stream_guard.apis.transcript import Replay, Transcript
 from openai_stream_guard.testing import Take, take_answer
-from openai_stream_guard.transcript import Replay, Transcript
 
 from .chunks import payload
 from .test_dialects_responses import anything

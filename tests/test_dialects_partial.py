@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.chat import Chat
+from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import SECOND, TEXT, called, chat, chunk, transcript_of
 from .simulated import ANSWERS, take

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
-from openai_stream_guard.dialects.responses import Responses
-from openai_stream_guard.dialects.sequence import Gap
-from openai_stream_guard.payload import Payload
+from openai_stream_guard.apis.adapter import Asked, Broken, EndRule, Item, Ping
+from openai_stream_guard.apis.responses import Responses
+from openai_stream_guard.apis.sequence import Gap
+from openai_stream_guard.apis.transcript import Diverged, Replay, Transcript
+from openai_stream_guard.decoding.payload import Payload
+from openai_stream_guard.engine.decisions import Resume
 from openai_stream_guard.testing import Take, take_answer
-from openai_stream_guard.transcript import Diverged, Replay, Transcript
-from openai_stream_guard.verdicts import Resume
 
 from .chunks import payload
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.dialects.responses import Responses
-from openai_stream_guard.dialects.unstreamed import events_of
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.polled_response import events_of
+from openai_stream_guard.apis.responses import Responses
 from openai_stream_guard.testing import Frame, Take, streaming, take_answer
-from openai_stream_guard.testing.server import Server
+from openai_stream_guard.testing.server.server import Server
 
 from .chunks import payload
 from .responses import has_helper, help_along, nameless, unbroken_help

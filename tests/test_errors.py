@@ -16,9 +16,9 @@ import pytest
 
 import openai_stream_guard
 from openai_stream_guard import Attempt, OpenAIStreamParseError
+from openai_stream_guard.diagnosis.evidence import Evidence
+from openai_stream_guard.engine.decisions import Failure, Trouble
 from openai_stream_guard.errors import refusal_of, stream_error
-from openai_stream_guard.evidence import Evidence
-from openai_stream_guard.verdicts import Failure, Trouble
 from tests.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")

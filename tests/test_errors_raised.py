@@ -15,8 +15,8 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import End, Performance, Reset, Send, Server, Wait, streaming
-from openai_stream_guard.testing.answers.answer import TEXT
-from openai_stream_guard.transport import trouble_of
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from openai_stream_guard.transport.http import trouble_of
 from tests.streams import COLOURS, KEY, VERSION, alone, chat, client_for, completions, consume, performance
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")

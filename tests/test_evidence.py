@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from openai_stream_guard.evidence import (
+from openai_stream_guard.decoding.reader import Reader
+from openai_stream_guard.diagnosis.evidence import (
     Clues,
     Complaint,
     Cut,
@@ -20,10 +21,9 @@ from openai_stream_guard.evidence import (
     complaint_of,
     opening_of,
 )
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.ledger import Ledger
-from openai_stream_guard.repair import Reader
-from openai_stream_guard.verdicts import Clocks, Trouble
+from openai_stream_guard.engine.attempt_log import Ledger
+from openai_stream_guard.engine.decisions import Clocks, Trouble
+from openai_stream_guard.engine.host_memory import Hosts
 
 NAMING: dict[Party, Mapping[str, str]] = {
     "apache": {"Server": "Apache/2.4.71 (Debian)"},

@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, configure
 from openai_stream_guard.testing import FAULTS, Fault, Server, Take, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from . import cuts
 from .cuts import ROWS, Row

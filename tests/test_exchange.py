@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.exchange import AsyncExchange, SyncExchange
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.exchange import AsyncExchange, SyncExchange
 from tests.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")

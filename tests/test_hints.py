@@ -12,10 +12,10 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.evidence import Clues, Cut, Evidence, Party
-from openai_stream_guard.hints import ROWS, advice, explanations, hint
+from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.diagnosis.causes import ROWS, advice, explanations, hint
+from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
 from openai_stream_guard.notices import FaultKind, StoppedBy
-from openai_stream_guard.policy import KINDS
 from openai_stream_guard.testing import Performance, Server, Wait
 from tests.streams import chat, client_for, consume, performance, silence_for
 
@@ -251,7 +251,7 @@ def test_a_recovered_stream_has_a_hint_and_a_healthy_one_none(server: Server) ->
 @pytest.mark.usefixtures("guarded")
 def test_a_slow_reader_is_told_apart_from_a_slow_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the program did between two reads is not held against the connection."""
-    monkeypatch.setattr("openai_stream_guard.hints.cuts.SLOW_READER", 0.04)
+    monkeypatch.setattr("openai_stream_guard.diagnosis.causes_early_end.SLOW_READER", 0.04)
     server.script("rst", "rst")  # 50 ms after the last event
     assert _row_of(consume(server, max_retries=0).error.hint) == "reset"
     with client_for(server, max_retries=0) as client, pytest.raises(OpenAIStreamParseError) as raised:

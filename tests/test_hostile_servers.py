@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, configure, delivery, recovery
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.session import Session
+from openai_stream_guard import OpenAIStreamParseError, Policy, configure
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.engine import delivery, recovery
+from openai_stream_guard.engine.decisions import GiveUp
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import End, Performance, Repeat, Send, Server, Wait, replying
-from openai_stream_guard.testing.performance import EVENT_STREAM, Step
-from openai_stream_guard.verdicts import GiveUp
+from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM, Step
 from tests.responses import has_background, has_responses
 from tests.streams import COLOURS, VERSION, chat, client_for, consume, performance, responses, run
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from openai_stream_guard.hosts import DIVERGENCE_SECONDS, Hosts
+from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, Hosts
 
 MOST = 1024
 

@@ -9,7 +9,8 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, configure, switch
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import (
     Injection,
     Server,
@@ -27,7 +28,7 @@ from openai_stream_guard.testing import (
     split,
     stall,
 )
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_responses
 from tests.streams import COLOURS, VERSION, alone, awaited, chat, client_for, completions, consume, responses, run
 
@@ -331,8 +332,9 @@ def test_nested_blocks(server: Server, colour: str) -> None:
 
 def test_nothing_outlives_its_block(server: Server) -> None:
     """Left by an exception too: no stage, no clock, no listener is left."""
-    from openai_stream_guard import logs, timing
-    from openai_stream_guard.sdk import staging
+    from openai_stream_guard.observability import publish as logs
+    from openai_stream_guard.sdk import test_hooks as staging
+    from openai_stream_guard.transport import clock as timing
 
     def state() -> tuple[Any, ...]:
         return timing.current, list(staging.stages), list(logs.attached)

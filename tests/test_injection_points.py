@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard.testing import Take, take_answer
-from openai_stream_guard.testing.injection.points import Blocks, Gauge, Point, is_event, is_tool_call
+from openai_stream_guard.testing.faults.points import Blocks, Gauge, Point, is_event, is_tool_call
 
 SIZES = (1, 2, 3, 5, 100, 10_000)
 BODIES = {

@@ -24,7 +24,7 @@ import trio
 import openai_stream_guard
 from openai_stream_guard import configure, disable, enable, guarding
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import COLOURS, VERSION, chat, client_for, consume, idle, run, settles
 
 ROOT = Path(__file__).parent.parent
@@ -268,7 +268,7 @@ async def read_all(stream: Any) -> str:
 @guarded
 def test_a_cancellation_during_the_closing_of_the_reader_closes_the_response() -> None:
     """Cancelled again while the generator of the bytes is being closed, the response is closed all the same."""
-    from openai_stream_guard.exchange import AsyncExchange
+    from openai_stream_guard.transport.exchange import AsyncExchange
 
     closed: list[str] = []
 

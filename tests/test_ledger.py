@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.ledger import Ledger
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.attempt_log import Ledger
 from openai_stream_guard.notices import Attempt, FaultKind
 
 OK = ResponseHead(200)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, switch
+from openai_stream_guard import OpenAIStreamParseError
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 
 from .proxies.cases import CLOSES, ENDS, HEALTHY, RESETS, SILENT, TEXT, Case

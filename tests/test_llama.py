@@ -22,7 +22,8 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, report, switch
+from openai_stream_guard import OpenAIStreamParseError, Policy, report
+from openai_stream_guard import activation as switch
 
 from .running import Program, free_port, require, require_real_programs, running
 from .servers import tiny_model

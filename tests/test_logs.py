@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import configure
-from openai_stream_guard.logs import publish
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
+from openai_stream_guard.observability.publish import publish
 from openai_stream_guard.testing import Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import COLOURS, KEY, chat, consume, performance
 
 ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)

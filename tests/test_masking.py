@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from openai_stream_guard.masking import blanked, credentials, identifier, masked, masked_in_place, masked_tree
+from openai_stream_guard.redaction import blanked, credentials, identifier, masked, masked_in_place, masked_tree
 
 SECRETS = [
     b"sk-abcdefghijklmnop1234",

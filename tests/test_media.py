@@ -141,7 +141,7 @@ def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, co
 
 def test_a_stream_is_over_though_the_connection_stays(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind the last event no more is waited for than behind a finish_reason."""
-    from openai_stream_guard import session
+    from openai_stream_guard.engine import session
 
     monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.05)
     frames = take_answer("assistants", "text", Take(1)).encode()

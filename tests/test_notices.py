@@ -13,12 +13,13 @@ from typing import Any, get_args
 
 import pytest
 
-from openai_stream_guard import configure, logs, report
-from openai_stream_guard.dialects import Asked
+from openai_stream_guard import configure, report
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.notices import Attempt, Ended, Notice, StreamReport
-from openai_stream_guard.policy import Policy
+from openai_stream_guard.observability import publish as logs
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .simulated import CHAT, Response, body, play, take
 from .streams import chat, client_for

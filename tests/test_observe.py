@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import guarding, is_enabled, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import guarding, is_enabled
 from openai_stream_guard.notices import Ended, FaultSeen, Notice
 from openai_stream_guard.testing import FAULTS, Equal, Server
 from tests.streams import COLOURS, VERSION, alone, chat, client_for, consume, performance, responses, run, silence_for

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Reopen, Trouble
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Reopen, Trouble
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
 
 from .benchmark.bodies import PATHS, READS, reads
 

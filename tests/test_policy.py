@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import _base_client
 
-from openai_stream_guard.policy import (
+from openai_stream_guard.config.policy import (
     KINDS,
     LONGEST_RETRY_AFTER,
     Policy,

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from openai_stream_guard.dialects.unstreamed import events_of
-from openai_stream_guard.polled import Unfinished, finished_response
-from openai_stream_guard.repair import Reader
+from openai_stream_guard.apis.polled import Unfinished, finished_response
+from openai_stream_guard.apis.polled_response import events_of
+from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.testing import Take, take_answer
 
 from .test_dialects_responses import told

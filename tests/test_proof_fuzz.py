@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from openai_stream_guard.repair import Reader
+from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.sse import Decoder
 
 from .proof import fuzz

@@ -13,7 +13,8 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, switch
+from openai_stream_guard import OpenAIStreamParseError
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 
 from .proxies.cases import BROKEN, CLOSES, ENDS, EXAMINED, HEALTHY, PACED, RESETS, SILENT, TEXT, Case

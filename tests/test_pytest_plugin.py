@@ -413,7 +413,7 @@ def test_a_plugin_that_is_not_used_imports_little() -> None:
     )
 
 
-SWITCH = {"openai_stream_guard.settings", "openai_stream_guard.switch"}
+SWITCH = {"openai_stream_guard.config.environment", "openai_stream_guard.activation"}
 
 
 def loaded_by(module: str) -> set[str]:

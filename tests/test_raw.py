@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import OpenAIStreamParseError, configure, session, switch
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard import activation as switch
+from openai_stream_guard.engine import session
 from openai_stream_guard.testing import End, Performance, Send, Server, Take, Wait, take_answer
-from openai_stream_guard.testing.performance import EVENT_STREAM
+from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM
 
 from .streams import COLOURS, VERSION, client_for, performance, run, silence_for
 

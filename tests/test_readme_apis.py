@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from openai_stream_guard.continuation import Continuing
-from openai_stream_guard.dialects import Asked, Dialect, Item, dialect_for
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recovery import Go, way_on
-from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.apis.adapter import Asked, Dialect, Item, dialect_for
+from openai_stream_guard.apis.continuation import Continuing
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.recovery import Go, way_on
 
 from .chunks import chunk, payload
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from openai_stream_guard import hints
 from openai_stream_guard.cli import main
-from openai_stream_guard.cli.doctor import asking
+from openai_stream_guard.cli.doctor import probe as asking
+from openai_stream_guard.cli.doctor.findings import CHECKS, TOO_LITTLE
+from openai_stream_guard.cli.doctor.proxy_settings import LINES
 from openai_stream_guard.cli.doctor.report import Report
-from openai_stream_guard.examination.findings import CHECKS, TOO_LITTLE
-from openai_stream_guard.examination.remedies import LINES
+from openai_stream_guard.diagnosis import causes as hints
 
 from .examined import HEALTHY, seen
 

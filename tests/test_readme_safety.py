@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 
-from openai_stream_guard import Policy, recovery
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import DIVERGENCE_SECONDS, Hosts
+from openai_stream_guard import Policy
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.engine import recovery
+from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, Hosts
+from openai_stream_guard.engine.recovery import Go
 from openai_stream_guard.notices import StoppedBy
-from openai_stream_guard.recovery import Go
 from openai_stream_guard.testing import Take, find_fault, take_answer
-from openai_stream_guard.testing.performance import Send
+from openai_stream_guard.testing.server.scripted_response import Send
 
 from .simulated import Outcome, Response, body, play, take
 

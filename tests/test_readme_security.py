@@ -6,11 +6,11 @@ import ast
 import re
 from pathlib import Path
 
-from openai_stream_guard import masking
-from openai_stream_guard.delivery import MOST_ENTRIES
-from openai_stream_guard.dialects import sequence
-from openai_stream_guard.exchange import DRAIN_SECONDS
-from openai_stream_guard.policy import KINDS, LONGEST_RETRY_AFTER
+from openai_stream_guard import redaction as masking
+from openai_stream_guard.apis import sequence
+from openai_stream_guard.config.policy import KINDS, LONGEST_RETRY_AFTER
+from openai_stream_guard.engine.delivery import MOST_ENTRIES
+from openai_stream_guard.transport.exchange import DRAIN_SECONDS
 
 TESTS = Path(__file__).parent
 SECTION = (TESTS.parent / "README.md").read_text(encoding="utf-8").split("\n## Security\n")[1].split("\n## ")[0]

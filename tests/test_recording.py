@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard import recording
-from openai_stream_guard.dialects import Asked, dialect_for
-from openai_stream_guard.masking import blanked
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Tape, kept_headers, kept_policy, kept_request
+from openai_stream_guard.apis.adapter import Asked, dialect_for
+from openai_stream_guard.capture import recording
+from openai_stream_guard.capture.recording import Tape, kept_headers, kept_policy, kept_request
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.redaction import blanked
 
 from .recorded import record
 from .simulated import Response

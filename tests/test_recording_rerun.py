@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard import recording
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Capture
-from openai_stream_guard.recording.rerun import rerun
-from openai_stream_guard.recording.ssecap import dump, load
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.capture import recording
+from openai_stream_guard.capture.recording import Capture
+from openai_stream_guard.capture.rerun import rerun
+from openai_stream_guard.capture.ssecap import dump, load
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Clocks
+from openai_stream_guard.engine.host_memory import Hosts
 from openai_stream_guard.testing import FAULTS, Raw, Repeat, Send, Take, take_answer
-from openai_stream_guard.verdicts import Clocks
 
 from .recorded import NO_BUDGET, record
 from .simulated import ANSWERS, CHAT, End, Response, body, take

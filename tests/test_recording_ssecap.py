@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording
-from openai_stream_guard.recording.jsonline import NotACapture
-from openai_stream_guard.recording.rerun import rerun
-from openai_stream_guard.recording.ssecap import MOST_FILE_BYTES, VERSION, dump, load
-from openai_stream_guard.verdicts import Clocks
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.capture.json_line import NotACapture
+from openai_stream_guard.capture.recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording
+from openai_stream_guard.capture.rerun import rerun
+from openai_stream_guard.capture.ssecap import MOST_FILE_BYTES, VERSION, dump, load
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Clocks
 
 from .recorded import a_capture, record
 from .simulated import CHAT, Response

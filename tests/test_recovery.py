@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.dialects import Asked, dialect_for
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recovery import LEAST_POLL, Go, Recovery, way_on
-from openai_stream_guard.transcript import Transcript
-from openai_stream_guard.verdicts import Reopen, Resume
+from openai_stream_guard.apis.adapter import Asked, dialect_for
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Reopen, Resume
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.recovery import LEAST_POLL, Go, Recovery, way_on
 
 BOTH, RESTART, REPLAY, NONE = ("restart", "replay"), ("restart",), ("replay",), ()
 OPT_IN = ("resume", "continue", "stateful")

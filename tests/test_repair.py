@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.repair import REPAIRS, Defect, Mode, Payload, Reader, jsontext
+from openai_stream_guard.decoding import json_text as jsontext
+from openai_stream_guard.decoding.reader import REPAIRS, Defect, Mode, Payload, Reader
 from openai_stream_guard.sse import Decoder
 
 from .vectors import Case, cases, cuts, in_pieces

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.dialects.unstreamed import events_of
+from openai_stream_guard.apis.polled_response import events_of
 from openai_stream_guard.testing import (
     FAULTS,
     Frame,

@@ -289,7 +289,7 @@ def test_the_helper_reads_what_was_polled(server: Server, name: str) -> None:
 @has_background
 def test_polling_has_growing_pauses_and_an_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that never ends is waited for no longer than `max_elapsed`; then the first error is raised."""
-    from openai_stream_guard.exchange import SyncExchange
+    from openai_stream_guard.transport.exchange import SyncExchange
 
     slept: list[float] = []
     monkeypatch.setattr(SyncExchange, "sleep", lambda self, seconds: slept.append(seconds))

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import (
     COLOURS,
     awaited,

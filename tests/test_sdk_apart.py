@@ -14,7 +14,7 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard import guarding, sdk
 from openai_stream_guard.testing import Server, healthy, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT, Take
+from openai_stream_guard.testing.server.answers.answer import TEXT, Take
 from tests.streams import (
     COLOURS,
     VERSION,

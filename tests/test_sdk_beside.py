@@ -14,9 +14,10 @@ import openai
 import pytest
 from openai import _base_client
 
-from openai_stream_guard import configure, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import configure
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .streams import COLOURS, Seen, chat, client_for, consume
 

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 import openai_stream_guard
-from openai_stream_guard import configure, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import configure
 from openai_stream_guard.notices import Ended
 from openai_stream_guard.testing import Server
 from tests.streams import COLOURS, KEY, awaited, chat, client_for, idle, run, settles

@@ -17,8 +17,8 @@ import pytest
 from openai import _base_client, _models, _streaming
 
 from openai_stream_guard import sdk
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.sdk import calls
+from openai_stream_guard.decoding.payload import Payload
+from openai_stream_guard.sdk import requests as calls
 from openai_stream_guard.testing import Server
 from tests.streams import chat, client_for, helpers_of
 

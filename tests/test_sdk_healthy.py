@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import configure, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import configure
 from openai_stream_guard.testing import (
     ANSWERS,
     FAULTS,
@@ -23,7 +24,7 @@ from openai_stream_guard.testing import (
     streaming,
     take_answer,
 )
-from openai_stream_guard.testing.answers.answer import Take
+from openai_stream_guard.testing.server.answers.answer import Take
 from tests.streams import (
     COLOURS,
     PATHS,

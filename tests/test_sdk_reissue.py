@@ -9,7 +9,7 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import FAULTS, Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import (
     COLOURS,
     VERSION,

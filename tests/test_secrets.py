@@ -20,7 +20,7 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import Notice
 from openai_stream_guard.testing import FAULTS, Performance, Raw, Send, Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_responses
 from tests.streams import COLOURS, VERSION, chat, consume, performance, responses
 

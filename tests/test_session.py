@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Clocks
+from openai_stream_guard.engine.host_memory import Hosts
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.verdicts import Clocks
 
 from .chunks import chunk
 from .simulated import ANSWERS, End, Response, body, ids, play, said, take
@@ -350,8 +350,8 @@ def test_notices_tell_the_story_in_order() -> None:
 
 def test_a_consumer_that_leaves_is_no_fault() -> None:
     """A stream closed before its end is abandoned: told as such, and nothing else."""
-    from openai_stream_guard.drivers import drive
-    from openai_stream_guard.session import Session
+    from openai_stream_guard.engine.session import Session
+    from openai_stream_guard.transport.drivers import drive
 
     from .simulated import CHAT, Network
 

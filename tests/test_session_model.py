@@ -14,11 +14,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Clocks, Finish, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Clocks, Finish, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
 
 from .proof.recorded import HOST, STREAMS, Stream
 from .responses import nameless

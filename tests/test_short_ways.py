@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
+from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import Take, take_answer
 
 from .chunks import called, chunk

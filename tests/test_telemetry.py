@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import Policy, configure, switch
+from openai_stream_guard import Policy, configure
+from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
 from openai_stream_guard.testing import Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import COLOURS, KEY, chat, client_for, consume, performance, run
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
@@ -26,7 +27,7 @@ from opentelemetry.sdk.trace import TracerProvider  # noqa: E402 - skipped befor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402 - skipped before
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402 - skipped before
 
-from openai_stream_guard import telemetry  # noqa: E402 - skipped before
+from openai_stream_guard.observability import opentelemetry as telemetry  # noqa: E402 - skipped before
 
 ROOT = Path(__file__).parent.parent
 SPANS = InMemorySpanExporter()

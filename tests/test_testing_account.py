@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import Policy, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Notice, Recovering
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.account import account, difference
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.fixture import StreamGuard
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
+from openai_stream_guard.testing.failure_report import account, difference
+from openai_stream_guard.testing.harness import Rehearsal, staged
+from openai_stream_guard.testing.stream_guard import StreamGuard
 from tests.streams import chat, client_for, consume
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import Policy, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server, Take, faults, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
 from openai_stream_guard.testing.chaos import chaos
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_background, has_responses
 from tests.streams import chat, client_for, completions, responses
 from tests.test_injection_bodies import HTTP

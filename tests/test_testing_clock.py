@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import Policy, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Faults, Performance, Send, Server, Wait, cut, refuse, stall, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT, Take
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
+from openai_stream_guard.testing.harness import Rehearsal, staged
+from openai_stream_guard.testing.server.answers.answer import TEXT, Take
 from tests.streams import COLOURS, chat, client_for, consume
 
 

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from openai_stream_guard.testing import ANSWERS, Habits, Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .streams import client_for
 

@@ -11,8 +11,8 @@ import pytest
 
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.clock import Clock
+from openai_stream_guard.testing.harness import Rehearsal, staged
 from openai_stream_guard.testing.leaks import Made, close, still_open
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
 from tests.streams import chat, client_for
 
 pytestmark = pytest.mark.usefixtures("guarded")

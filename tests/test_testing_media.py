@@ -12,8 +12,8 @@ import pytest
 
 from openai_stream_guard.sse import Decoder
 from openai_stream_guard.testing import Server, Take, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
-from openai_stream_guard.testing.answers.media import PICTURES, SOUND
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.media import PICTURES, SOUND
 
 from .streams import VERSION, client_for
 

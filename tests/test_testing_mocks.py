@@ -14,9 +14,10 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import report, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import report
 from openai_stream_guard.testing import Server, Take, cut, disconnect, faults, split, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import COLOURS, VERSION, awaited, chat, run
 
 URL = "https://api.mock.test/v1"

@@ -7,11 +7,11 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import switch
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server, cut, refuse
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
-from openai_stream_guard.testing.sent import HEADERS, sent_request
+from openai_stream_guard.testing.harness import Rehearsal, staged
+from openai_stream_guard.testing.sent_requests import HEADERS, sent_request
 from tests.responses import has_background
 from tests.streams import COLOURS, KEY, VERSION, alone, consume
 from tests.test_injection_bodies import HTTP

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import openai_stream_guard
-from openai_stream_guard import timing
+from openai_stream_guard.transport import clock as timing
 
 PACKAGE = Path(openai_stream_guard.__file__).parent
 WAITING = {"sleep", "monotonic", "perf_counter", "move_on_after", "fail_after"}

@@ -19,11 +19,12 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, report, switch
-from openai_stream_guard.hints import CLOSED
-from openai_stream_guard.policy import KINDS
+from openai_stream_guard import OpenAIStreamParseError, Policy, report
+from openai_stream_guard import activation as switch
+from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.diagnosis.causes import CLOSED
 from openai_stream_guard.testing import Performance, Server, Take, take_answer
-from openai_stream_guard.testing.performance import End, Repeat, Send, Wait
+from openai_stream_guard.testing.server.scripted_response import End, Repeat, Send, Wait
 
 from .streams import VERSION, chat, client_for, performance, run, said_by
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..capture import write_whole
-from ..recording import Capture
-from ..recording.jsonline import NotACapture
-from ..recording.ssecap import MOST_FILE_BYTES, load
+from ..capture.folder import write_whole
+from ..capture.json_line import NotACapture
+from ..capture.recording import Capture
+from ..capture.ssecap import MOST_FILE_BYTES, load
 
 
 def read_capture(path: str) -> Capture:

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from ..payload import Payload
-from ..recording import Capture, Judgement, Recording
-from ..recording.rerun import Rerun, Step, rerun
+from ..capture.recording import Capture, Judgement, Recording
+from ..capture.rerun import Rerun, Step, rerun
+from ..decoding.payload import Payload
 from .files import read_capture
 from .terminal import harmless
 

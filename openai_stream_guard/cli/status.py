@@ -6,9 +6,9 @@ import argparse
 import os
 from typing import Final
 
-from .. import switch
-from ..policy import ENVIRONMENT_PREFIX, KINDS
-from ..settings import MODE_VARIABLE, Mode, read_settings
+from .. import activation as switch
+from ..config.environment import MODE_VARIABLE, Mode, read_settings
+from ..config.policy import ENVIRONMENT_PREFIX, KINDS
 
 SUMMARY = "show what is guarded, in which SDK, and where each setting comes from"
 _PATCHED: Final[dict[Mode, str]] = {"on": "guarded", "observe": "observed", "off": "not guarded"}

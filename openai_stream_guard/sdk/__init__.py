@@ -8,7 +8,7 @@ They reach `create`, `.stream()`, and `parse()` of the raw and streaming respons
 `_iter_events`. A stream whose request was not seen, built by hand on some response, is left alone.
 """
 
-from .seams import RESPONSES_HELPERS, SEAMS, is_patched, missing_seams, patch
+from .patches import RESPONSES_HELPERS, SEAMS, is_patched, missing_seams, patch
 from .streams import HOSTS, KEY, report_of
 
 __all__ = ["HOSTS", "KEY", "RESPONSES_HELPERS", "SEAMS", "is_patched", "missing_seams", "patch", "report_of"]

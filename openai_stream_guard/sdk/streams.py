@@ -9,17 +9,17 @@ from typing import Any
 
 import openai
 
-from .. import timing
-from ..capture import captured_session
-from ..drivers import adrive, drive
-from ..exchange import AsyncExchange, SyncExchange
-from ..hosts import Hosts
-from ..logs import publish, publish_raw
+from ..capture.folder import captured_session
+from ..engine.host_memory import Hosts
+from ..engine.session import Session
 from ..notices import FaultSeen, Notice, StreamReport
-from ..raw import leave_reads, watch_reads
-from ..session import Session
-from ..transport import clocks_for, credentials_of, head_of
-from .calls import Call, areissue, asked_of, reissue
+from ..observability.publish import publish, publish_raw
+from ..transport import clock as timing
+from ..transport.drivers import adrive, drive
+from ..transport.exchange import AsyncExchange, SyncExchange
+from ..transport.http import clocks_for, credentials_of, head_of
+from .raw_readers import leave_reads, watch_reads
+from .requests import Call, areissue, asked_of, reissue
 
 KEY = "openai_stream_guard"
 """Under this name the `extensions` of a response say how it is guarded."""

@@ -18,33 +18,32 @@ have; `Server.script` takes them. Importing this needs the standard library only
 
 from __future__ import annotations
 
-from .answers import ANSWERS, take_answer
-from .answers.answer import Answer, Frame, Take
-from .captured import captured
-from .catalogue import FAULTS, Fault, find_fault
-from .fixture import StreamGuard
-from .habits import Habits
-from .injection import Faults, Injection
-from .injection.kinds import (
-    cut,
-    disconnect,
-    duplicate,
-    error,
-    gap,
-    garble,
-    glue,
-    html,
-    refuse,
-    slow,
-    split,
-    stall,
+from .faults import Faults, Injection
+from .faults.kinds import cut, disconnect, duplicate, error, gap, garble, glue, html, refuse, slow, split, stall
+from .harness import faults
+from .sent_requests import SentRequest
+from .server.answers import ANSWERS, take_answer
+from .server.answers.answer import Answer, Frame, Take
+from .server.answers.habits import Habits
+from .server.captured import captured
+from .server.routing import Request
+from .server.scripted_response import (
+    Close,
+    End,
+    Performance,
+    Raw,
+    Repeat,
+    Reset,
+    Send,
+    Wait,
+    healthy,
+    replying,
+    streaming,
 )
-from .performance import Close, End, Performance, Raw, Repeat, Reset, Send, Wait, healthy, replying, streaming
-from .promises import Equal, Outcome, Promise, Raises, Whole
-from .rehearsal import faults
-from .script import Request
-from .sent import SentRequest
-from .server import Server
+from .server.server import Server
+from .server.wire_faults import FAULTS, Fault, find_fault
+from .server.wire_faults.promises import Equal, Outcome, Promise, Raises, Whole
+from .stream_guard import StreamGuard
 
 __all__ = [
     "ANSWERS",

@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import Clock
-from .injection import Injection, kinds
-from .injection.bodies import library_of
-from .rehearsal import Rehearsal, staged
+from .faults import Injection, kinds
+from .faults.response_patch import library_of
+from .harness import Rehearsal, staged
 
 if TYPE_CHECKING:
-    from ..policy import Policy
-    from ..sdk.staging import Sending
+    from ..config.policy import Policy
+    from ..sdk.test_hooks import Sending
 
 MOST_EVENTS: Final = 6
 """A fault strikes before one of so many events."""
@@ -53,7 +53,7 @@ class Chaos(Rehearsal):
 
     def strikes(self, sending: Sending, response: Any) -> list[Injection]:
         """One fault, once, while the guard is on."""
-        from .. import switch
+        from .. import activation as switch
 
         if (
             self.told is not None
@@ -72,7 +72,7 @@ class Chaos(Rehearsal):
 
 def _planned_elsewhere(chaos: Chaos) -> bool:
     """Whether the test has faults of its own, which it expects to be the only ones."""
-    from ..sdk import staging
+    from ..sdk import test_hooks as staging
 
     return any(isinstance(stage, Rehearsal) and stage.faults.planned for stage in staging.stages if stage is not chaos)
 
@@ -136,7 +136,7 @@ def _asks_again(sending: Sending, policy: Policy, after: int) -> bool:
 
 def _has_clock(sending: Sending, policy: Policy) -> bool:
     """Whether a silence would ever end."""
-    from ..transport import timeouts_of
+    from ..transport.http import timeouts_of
 
     return timeouts_of(sending.request).get("read") is not None or policy.idle_timeout is not None
 
@@ -148,7 +148,7 @@ def chaos(seed: str, test: str, *, guarded: bool) -> Iterator[Chaos]:
     Args:
         guarded: whether guard and clock are seen to already.
     """
-    from .. import switch
+    from .. import activation as switch
 
     striking = Chaos(seed, test, None if guarded else Clock())
     with switch.restored(), staged(striking):

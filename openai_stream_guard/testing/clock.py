@@ -13,12 +13,12 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .injection.bodies import line_of
+from .faults.response_patch import line_of
 
 if TYPE_CHECKING:
     import anyio
 
-    from ..transport import Patience
+    from ..transport.http import Patience
 
 
 class Clock:
@@ -86,7 +86,7 @@ class SkippedTime:
 
     def patience(self, response: Any, deadline: Callable[[float], float]) -> Patience:
         """Bound real reads by the deadline, and tell it to the faults, whose silence is not real."""
-        from ..transport import Patience
+        from ..transport.http import Patience
 
         line = line_of(response)
         if line is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 PROGRAM = Path(__file__).with_name("program.py")
 FAULT = "truncate_clean"

@@ -24,7 +24,7 @@ from typing import Any
 
 import openai
 
-from openai_stream_guard.verdicts import Reopen, Resume
+from openai_stream_guard.engine.decisions import Reopen, Resume
 
 from . import through_sdk, wire
 from .damage import FAULTS, Damaged, Fault, damaged

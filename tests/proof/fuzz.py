@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any, NamedTuple, get_args
 
 import openai_stream_guard
-from openai_stream_guard.repair import REPAIRS, Mode, Reader
+from openai_stream_guard.decoding.reader import REPAIRS, Mode, Reader
 from openai_stream_guard.sse import Decoder
 
 from ..vectors import cases, in_pieces

@@ -11,9 +11,10 @@ from urllib.parse import parse_qs
 import openai
 
 import openai_stream_guard
-from openai_stream_guard import OpenAIStreamParseError, sdk, switch
-from openai_stream_guard.testing.answers import stored_id
-from openai_stream_guard.verdicts import Resume
+from openai_stream_guard import OpenAIStreamParseError, sdk
+from openai_stream_guard import activation as switch
+from openai_stream_guard.engine.decisions import Resume
+from openai_stream_guard.testing.server.answers import stored_id
 
 from ..cuts import HTTP
 from ..streams import VERSION

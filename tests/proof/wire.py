@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from openai_stream_guard.drivers import adrive, drive
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Clocks, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.drivers import adrive, drive
 
 from ..simulated import GaveUp
 from .damage import Damaged

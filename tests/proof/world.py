@@ -17,12 +17,12 @@ from itertools import count
 from typing import Any
 
 from openai_stream_guard import Policy
-from openai_stream_guard.drivers import adrive
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import backoff
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen
+from openai_stream_guard.config.policy import backoff
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Clocks, GiveUp, Refusal, Reopen
+from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.drivers import adrive
 
 from ..responses import nameless
 from ..simulated import GaveUp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from openai_stream_guard.testing import FAULTS, Answer, Performance, Send, Server, Take, Wait, healthy, take_answer
-from openai_stream_guard.testing.performance import End
+from openai_stream_guard.testing.server.scripted_response import End
 
 ANSWER: Answer = take_answer("chat", "text", Take(1))
 TEXT = str(ANSWER.plain["choices"][0]["message"]["content"])

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, switch
+from openai_stream_guard import OpenAIStreamParseError, Policy
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 from tests.running import Program, find, free_port, running
 from tests.streams import Seen, consume

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from ...examination import examined
 from ..files import check_writable, read_capture, write_text
 from ..terminal import in_colour
-from . import page, plain, pretty
-from .asking import MOST_TOKENS, REQUESTS, Progress, visit
+from . import html_view as page
+from . import pretty
+from . import text_view as plain
+from .analysis import examined
+from .probe import MOST_TOKENS, REQUESTS, Progress, visit
 from .report import Report, made_by
 from .target import KEY, target_of
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from ...examination import Stream
-from ...recording.rerun import Step
+from ...capture.rerun import Step
+from .analysis import Stream
 
 TOP: Final = 18.0  # in pixels, as all that is up and down
 APART: Final = 8.0  # from one event to the next on top of it

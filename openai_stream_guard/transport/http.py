@@ -1,0 +1,175 @@
+"""What the HTTP libraries under the SDK do: what their errors mean, and how long their sockets wait.
+
+openai 1 and 2 speak httpx, 3 speaks httpx2, either may be given the other's client, and aiohttp may carry both. None is
+imported here: what is not loaded cannot have raised.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import ssl
+import sys
+from collections.abc import Callable, Collection
+from typing import Any
+
+from ..diagnosis.evidence import Ending, ResponseHead
+from ..engine.decisions import Clocks, Trouble
+from ..redaction import credentials, identifier
+
+LEAST_DEFAULT_IDLE = 300.0
+"""Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
+_LIBRARIES = ("httpx", "httpx2")
+_CARRIERS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "h11", "h2", "anyio", "aiohttp", "ssl"})
+_QUOTE = re.compile("['\"]")
+
+
+def trouble_of(error: Exception) -> Trouble | None:
+    """What an exception from reading a body means for the stream; None for one that is no news of the network."""
+    if isinstance(error, TimeoutError) or _is_one_of(error, "TimeoutException"):
+        return Trouble("stalled", f"nothing came within the read timeout ({_words(error)})", error, ending="timeout")
+    if _is_one_of(error, "DecodingError"):
+        return Trouble("malformed", f"the content encoding is damaged ({_words(error)})", error, ending="decoding")
+    if (
+        _is_one_of(error, "RequestError")
+        or isinstance(error, OSError)
+        or (_carrier(error) in _CARRIERS and not isinstance(error, RuntimeError))
+    ):
+        return Trouble("disconnected", f"the connection broke ({_words(error)})", error, ending=_ending(error))
+    return None
+
+
+def _ending(error: Exception) -> Ending:
+    """How a connection broke. h11 and aiohttp only say it in words."""
+    said = str(error)
+    if _is_one_of(error, "ProxyError"):
+        return "proxy"
+    if "incomplete chunked read" in said or "TransferEncodingError" in said or "Server disconnected" in said:
+        return "unterminated"
+    if ("expected" in said and "received" in said) or "ContentLengthError" in said:
+        return "short"
+    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__ or error.__context__, ssl.SSLError):
+        return "tls"
+    if _is_one_of(error, "ProtocolError") and "Reset" not in said and "Terminated" not in said:
+        return "protocol"
+    return "reset"
+
+
+def is_read_of_closed(error: Exception) -> bool:
+    """Whether a program reads a stream that was closed before."""
+    return _is_one_of(error, "StreamClosed")
+
+
+def _words(error: Exception) -> str:
+    """What an exception calls itself, and its own words, which programs look for.
+
+    Not what it quotes: h11 and aiohttp quote the bytes that they cannot read, and those are answer text.
+    """
+    said = _unquoted(str(error))
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _unquoted(words: str) -> str:
+    said, *quoted = _QUOTE.split(words, maxsplit=1)
+    return said.removesuffix("b").rstrip(" (=:,<") if quoted else said
+
+
+def forget_quotes(error: BaseException | None) -> None:
+    """Take what a transport's exception quotes out of it, and out of those behind it: tracebacks print them all."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if _carrier(error) in _CARRIERS:
+            error.args = tuple(_unquoted(said) if isinstance(said, str) else said for said in error.args)
+            if isinstance(message := getattr(error, "message", None), str):  # which aiohttp's print
+                error.message = _unquoted(message)  # type: ignore[attr-defined] # it has one
+        error = error.__cause__ or error.__context__
+
+
+def _carrier(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def credentials_of(request: Any) -> frozenset[str]:
+    """What an HTTP request authenticates itself with."""
+    return credentials((*request.headers.items(), *request.url.params.items()))
+
+
+def head_of(response: Any, known: Collection[str]) -> ResponseHead:
+    """A response's status line and headers; `known` are the credentials of its request, which no id may repeat."""
+    request_id = identifier(response.headers.get("x-request-id"), known)
+    return ResponseHead(response.status_code, request_id, response.headers, response.http_version)
+
+
+def _is_one_of(error: Exception, name: str) -> bool:
+    for library in _LIBRARIES:
+        kind = getattr(sys.modules.get(library), name, None)
+        if kind is not None and isinstance(error, kind):
+            return True
+    return False
+
+
+def library_of(message: Any) -> Any:
+    """The module, httpx or httpx2, whose request or response this is; None for one of neither."""
+    roots = (kind.__module__.partition(".")[0] for kind in type(message).__mro__)
+    return next((sys.modules[root] for root in roots if root in _LIBRARIES), None)
+
+
+def silence_of(response: Any) -> Exception:
+    """What the library that made a response raises where its socket stays silent."""
+    library = library_of(response)
+    if library is None:
+        return TimeoutError()
+    timeout: Exception = library.ReadTimeout("", request=response.request)
+    return timeout
+
+
+def timeouts_of(request: Any) -> dict[str, float | None]:
+    """How long a request may take to `connect`, `read`, `write` and get a connection of the `pool`, in seconds."""
+    return request.extensions.get("timeout") or {}
+
+
+def clocks_for(response: Any, first_event: float | None, idle: float | None) -> Clocks:
+    """The clocks a stream runs by: those of its policy, or derived from the request's read timeout."""
+    read = timeouts_of(response.request).get("read")
+    if idle is None:
+        idle = math.inf if read is None else max(float(read), LEAST_DEFAULT_IDLE)
+    return Clocks(
+        first_event=idle if first_event is None else first_event,
+        idle=idle,
+        read=math.inf if read is None else float(read),
+    )
+
+
+class Patience:
+    """Makes the socket of a response wait no longer than a deadline that may change between two reads.
+
+    A request's read timeout is fixed when its body is first read, starts anew with every byte, and so can neither
+    tell a keep-alive from an event nor get shorter once an answer has finished. Not in HTTP/2, where the socket is
+    other streams' as well, and not where none is shown, as by aiohttp: there a task's read is called off instead, see
+    `watchdog.py`, and a thread's deadline is looked at when bytes arrive.
+    """
+
+    def __init__(self, response: Any, deadline: Callable[[float], float], clock: Callable[[], float]) -> None:
+        stream = response.extensions.get("network_stream")
+        self.active = hasattr(stream, "read") and response.http_version in ("HTTP/1.1", "HTTP/1.0")
+        if not self.active:
+            return
+        wait = type(stream).read  # of the class: whatever stands on the instance is another response's patience
+
+        def read(max_bytes: int, timeout: float | None = None) -> Any:
+            if not response.is_closed:  # else the connection already serves somebody else
+                now = clock()
+                left = max(deadline(now) - now, 0.001)
+                if timeout is None or left < timeout:
+                    timeout = None if left == math.inf else left
+            return wait(stream, max_bytes, timeout=timeout)
+
+        stream.read = self._read = read
+        self._stream = stream
+
+    def end(self) -> None:
+        """Leave the socket as it was."""
+        if self.active and self._stream.__dict__.get("read") is self._read:
+            del self._stream.read
+        self.active = False
