@@ -10,19 +10,16 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import openai
 
-from .apis.polled import Unfinished
-from .config.policy import refusal_is_retryable, retry_after
 from .diagnosis.causes import hint
-from .engine.decisions import Failure, Refusal
+from .engine.decisions import Failure
 from .notices import Attempt, FaultKind, StoppedBy, attempt_lines, counted
-from .redaction import identifier, masked, masked_in_place, masked_tail, masked_tree
-from .transport.http import credentials_of, forget_quotes
+from .redaction import masked, masked_in_place, masked_tail, masked_tree
+from .transport.http import forget_quotes
 
 if TYPE_CHECKING:
     from openai.types import Completion
@@ -233,20 +230,6 @@ def _restore(paths: list[tuple[str, str]], fields: dict[str, Any], notes: list[s
     error = _joined(tuple(classes))(**fields)
     explain(error, *notes)
     return error
-
-
-def refusal_of(error: Exception) -> Refusal:
-    """What the failure of a re-issue means: any is the end of this try, some leave room for the next."""
-    if isinstance(error, openai.APIStatusError):
-        headers = error.response.headers
-        return Refusal(
-            retryable=refusal_is_retryable(error.status_code, headers, time.time()),
-            no_longer_streamed="no longer be streamed" in error.message,
-            status=error.status_code,
-            request_id=identifier(headers.get("x-request-id"), credentials_of(error.request)),
-            retry_after=retry_after(headers, time.time()),
-        )
-    return Refusal(retryable=isinstance(error, openai.APIConnectionError), unfinished=isinstance(error, Unfinished))
 
 
 def answer_of(partial: dict[str, object] | None) -> Any:

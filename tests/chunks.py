@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from openai_stream_guard.apis.adapter import Asked, Item
+from openai_stream_guard.apis.adapter import Item
 from openai_stream_guard.apis.chat import Chat
-from openai_stream_guard.apis.transcript import Replay, Transcript
+from openai_stream_guard.apis.request import Asked
+from openai_stream_guard.apis.second_answer import Replay
+from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
 
 

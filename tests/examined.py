@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.capture.recorder import RecordedSession
 from openai_stream_guard.capture.recording import Capture, Recording
 from openai_stream_guard.capture.recording import Ending as Ended

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.capture.recorder import RecordedSession
 from openai_stream_guard.capture.recording import Capture
 from openai_stream_guard.config.policy import Policy

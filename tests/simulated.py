@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Clocks, GiveUp, Refusal, Reopen, Trouble

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from openai_stream_guard.apis.adapter import Item
 from openai_stream_guard.apis.chat import Chat
-from openai_stream_guard.apis.transcript import Diverged, Transcript
+from openai_stream_guard.apis.second_answer import Diverged
+from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.engine.delivery import HELD_COST, Delivery, Oversized

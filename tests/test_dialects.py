@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked, Item, dialect_for
+from openai_stream_guard.apis.adapter import Item
 from openai_stream_guard.apis.chat import Chat
-from openai_stream_guard.apis.detect_only import Other
-from openai_stream_guard.apis.marked import Marked
-from openai_stream_guard.apis.transcript import Replay, Transcript
+from openai_stream_guard.apis.detect_only import Marked, Other
+from openai_stream_guard.apis.registry import dialect_for
+from openai_stream_guard.apis.request import Asked
+from openai_stream_guard.apis.second_answer import Replay
+from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
 
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked, Broken, EndRule, Item, Ping
+from openai_stream_guard.apis.adapter import Broken, Item, Ping
 from openai_stream_guard.apis.chat import Chat
-from openai_stream_guard.apis.transcript import Diverged, Transcript
+from openai_stream_guard.apis.request import Asked, EndRule
+from openai_stream_guard.apis.second_answer import Diverged
+from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read, transcript_of, trim
 

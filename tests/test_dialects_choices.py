@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.transcript import Diverged
+from openai_stream_guard.apis.second_answer import Diverged
 
 from .chunks import FILTER, FINISH, TEXT, called, chunk, transcript_of, trim
 from .simulated import ANSWERS, ids, said, take

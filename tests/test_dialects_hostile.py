@@ -11,9 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked, Broken, EndRule, Item, Ping
+from openai_stream_guard.apis.adapter import Broken, Item, Ping
 from openai_stream_guard.apis.chat import Chat
-from openai_stream_guard.apis.transcript import Diverged, Replay, Transcript
+from openai_stream_guard.apis.request import Asked, EndRule
+from openai_stream_guard.apis.second_answer import Diverged, Replay
+from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
 
 from .chunks import TEXT, chat, payload, transcript_of

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked, Broken, Item, Ping, dialect_for
-from openai_stream_guard.apis.marked import Marked
-from openai_stream_guard.apis.transcript import Replay, Transcript
+from openai_stream_guard.apis.adapter import Broken, Item, Ping
+from openai_stream_guard.apis.detect_only import Marked
+from openai_stream_guard.apis.registry import dialect_for
+from openai_stream_guard.apis.request import Asked
+from openai_stream_guard.apis.second_answer import Replay
+from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.testing import Take, take_answer
 
 from .chunks import payload

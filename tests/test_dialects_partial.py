@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked
 from openai_stream_guard.apis.chat import Chat
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import SECOND, TEXT, called, chat, chunk, transcript_of

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked, Broken, EndRule, Item, Ping
+from openai_stream_guard.apis.adapter import Broken, Item, Ping
+from openai_stream_guard.apis.request import Asked, EndRule, Resume
 from openai_stream_guard.apis.responses import Responses
+from openai_stream_guard.apis.second_answer import Diverged, Replay
 from openai_stream_guard.apis.sequence import Gap
-from openai_stream_guard.apis.transcript import Diverged, Replay, Transcript
+from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
-from openai_stream_guard.engine.decisions import Resume
 from openai_stream_guard.testing import Take, take_answer
 
 from .chunks import payload

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked
 from openai_stream_guard.apis.polled_response import events_of
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.apis.responses import Responses
 from openai_stream_guard.testing import Frame, Take, streaming, take_answer
 from openai_stream_guard.testing.server.server import Server

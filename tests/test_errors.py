@@ -18,7 +18,8 @@ import openai_stream_guard
 from openai_stream_guard import Attempt, OpenAIStreamParseError
 from openai_stream_guard.diagnosis.evidence import Evidence
 from openai_stream_guard.engine.decisions import Failure, Trouble
-from openai_stream_guard.errors import refusal_of, stream_error
+from openai_stream_guard.errors import stream_error
+from openai_stream_guard.sdk.requests import refusal_of
 from tests.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")

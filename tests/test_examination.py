@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.capture.ssecap import dump, load
 from openai_stream_guard.cli.doctor.analysis import Stream, examined
 from openai_stream_guard.cli.doctor.findings import CHECKS, SEVERITIES, TOO_LITTLE, VERDICTS, findings, verdict

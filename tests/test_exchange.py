@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.host_memory import Hosts
 from openai_stream_guard.engine.session import Session

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, configure
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.engine import delivery, recovery
 from openai_stream_guard.engine.decisions import GiveUp
 from openai_stream_guard.engine.host_memory import Hosts

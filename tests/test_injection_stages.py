@@ -10,7 +10,7 @@ import pytest
 from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.testing import Take, split, take_answer
 from openai_stream_guard.testing.faults import Injection, kinds
-from openai_stream_guard.testing.faults.signals import Broken, Chain, Over, Pause, Signal
+from openai_stream_guard.testing.faults.transforms import Broken, Chain, Over, Pause, Signal
 
 EVENTS = [f"data: {number}\n\n".encode() for number in range(5)]
 BODY = b"".join(EVENTS)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard import configure, report
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.notices import Attempt, Ended, Notice, StreamReport
 from openai_stream_guard.observability import publish as logs

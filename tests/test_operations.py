@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Reopen, Trouble

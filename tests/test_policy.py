@@ -16,11 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import _base_client
 
-from openai_stream_guard.config.policy import (
-    KINDS,
+from openai_stream_guard.config.policy import KINDS, Policy, StreamGuardConfigError
+from openai_stream_guard.engine.retry_rules import (
     LONGEST_RETRY_AFTER,
-    Policy,
-    StreamGuardConfigError,
     backoff,
     error_is_retryable,
     refusal_is_retryable,

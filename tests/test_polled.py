@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from openai_stream_guard.apis.polled import Unfinished, finished_response
-from openai_stream_guard.apis.polled_response import events_of
+from openai_stream_guard.apis.polled_response import Unfinished, events_of, finished_response
 from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.testing import Take, take_answer
 

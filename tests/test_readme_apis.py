@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked, Dialect, Item, dialect_for
+from openai_stream_guard.apis.adapter import Dialect, Item
 from openai_stream_guard.apis.continuation import Continuing
+from openai_stream_guard.apis.registry import dialect_for
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.recovery import Go, way_on

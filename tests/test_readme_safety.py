@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 import pytest
 
 from openai_stream_guard import Policy
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.engine import recovery
 from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, Hosts
 from openai_stream_guard.engine.recovery import Go

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from openai_stream_guard import redaction as masking
 from openai_stream_guard.apis import sequence
-from openai_stream_guard.config.policy import KINDS, LONGEST_RETRY_AFTER
+from openai_stream_guard.config.policy import KINDS
 from openai_stream_guard.engine.delivery import MOST_ENTRIES
+from openai_stream_guard.engine.retry_rules import LONGEST_RETRY_AFTER
 from openai_stream_guard.transport.exchange import DRAIN_SECONDS
 
 TESTS = Path(__file__).parent

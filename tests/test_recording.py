@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked, dialect_for
+from openai_stream_guard.apis.registry import dialect_for
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.capture import recording
 from openai_stream_guard.capture.recording import Tape, kept_headers, kept_policy, kept_request
 from openai_stream_guard.config.policy import Policy

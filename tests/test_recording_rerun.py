@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.capture import recording
 from openai_stream_guard.capture.recording import Capture
 from openai_stream_guard.capture.rerun import rerun

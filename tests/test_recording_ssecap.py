@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.capture.json_line import NotACapture
 from openai_stream_guard.capture.recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording
 from openai_stream_guard.capture.rerun import rerun

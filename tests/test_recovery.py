@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.apis.adapter import Asked, dialect_for
+from openai_stream_guard.apis.registry import dialect_for
+from openai_stream_guard.apis.request import Asked, Resume
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
-from openai_stream_guard.engine.decisions import Reopen, Resume
+from openai_stream_guard.engine.decisions import Reopen
 from openai_stream_guard.engine.host_memory import Hosts
 from openai_stream_guard.engine.recovery import LEAST_POLL, Go, Recovery, way_on
 

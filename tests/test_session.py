@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.decisions import Clocks
 from openai_stream_guard.engine.host_memory import Hosts

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.transcript import Diverged, Key, News, Piece, Replay, Transcript
+from openai_stream_guard.apis.second_answer import Diverged, News, Replay
+from openai_stream_guard.apis.transcript import Key, Piece, Transcript
 
 TEXT: Key = (0, "content")
 TOOL: Key = (0, "tool_calls", 0, "function", "arguments")

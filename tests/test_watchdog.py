@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from openai_stream_guard.transport.watchdog import Watchdog
+from openai_stream_guard.transport.timeouts import Watchdog
 
 from .streams import run
 

@@ -8,120 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
 
 from ..decoding.payload import Payload
-from ..engine.decisions import Resume
 from ..notices import FaultKind
 from ..redaction import masked
-from .transcript import Identity, Key, Piece, SecondAnswer, Transcript
-
-EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
-"""`auto` becomes `strict` on hosts known to be exact, and `learnt` where a finish_reason was seen before."""
-
+from .request import EndRule
+from .second_answer import SecondAnswer
+from .transcript import Identity, Key, Piece, Transcript
 
 _KEEP_ALIVE = re.compile(r"ping|keep-?_?alive|heart-?_?beat", re.IGNORECASE)
 _PLAIN_ID = re.compile(r"[a-z0-9][\w.:\-]{0,255}", re.IGNORECASE | re.ASCII)
-_EXACT_HOSTS = (
-    ".api.openai.com",
-    ".openai.azure.com",
-    ".openai.azure.us",
-    ".cognitiveservices.azure.com",
-    ".services.ai.azure.com",
-)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the request asked for, as far as it bears on judging and repeating the answer."""
-
-    method: str
-    path: str
-    """The SDK's own path, such as `/chat/completions`: no base URL, no Azure deployment."""
-    host: str
-    """`name` or `name:port`."""
-    body: dict[str, object] = field(default_factory=dict)
-    """The JSON that was sent; empty where it was not a JSON object."""
-    resendable: bool = True
-    """Whether the body can be sent a second time."""
-    starting_after: int | None = None
-    """The number after which a stored response is asked for."""
-    one_identity: bool = False
-    """The consumer refuses an answer whose id changes, as the SDK's `responses.stream()` helper does."""
-    errors_are_values: bool = False
-    """The API hands in-stream errors on as items (the SDK's `stream_mode="events"`)."""
-
-    @property
-    def steps(self) -> list[str]:
-        """The path, step by step."""
-        return self.path.partition("?")[0].strip("/").split("/")
-
-    @property
-    def stored_id(self) -> str | None:
-        """The id of the stored response that is read."""
-        match self.method, self.steps:
-            case "get", [*_, "responses", response_id]:
-                return response_id
-        return None
-
-    @property
-    def background(self) -> bool:
-        """Whether the answer goes on being made, and kept, when nobody listens."""
-        return self.body.get("background") is True
-
-    @property
-    def stateful(self) -> bool:
-        """Whether asking again could repeat an effect: the request adds to state that lives on the server."""
-        body = self.body
-        if body.get("previous_response_id") or body.get("conversation"):
-            return True
-        tools = body.get("tools")
-        hosted = isinstance(tools, list) and any(_is_hosted(tool) for tool in tools)
-        return hosted and self.steps[-1] == "responses" and body.get("store") is not False
-
-    @property
-    def official(self) -> bool:
-        """Whether the host is known to follow the API exactly: OpenAI's own, or Azure's."""
-        return f".{self._name}".endswith(_EXACT_HOSTS)
-
-    def end_rule(self, wanted: EndRule, *, learnt: bool) -> EndRule:
-        """The rule its answer ends by: the policy's, where that is not `auto`.
-
-        Args:
-            learnt: this server has sent a finish_reason before.
-        """
-        if wanted != "auto":
-            return wanted
-        return "strict" if self.official else "learnt" if learnt else "auto"
-
-    def host_in(self, hosts: Sequence[str]) -> bool:
-        """Whether the host is among `hosts`, each `name` or `name:port`."""
-        return self.host in hosts or self._name in hosts
-
-    @property
-    def _name(self) -> str:
-        """The host without its port."""
-        name, _, port = self.host.rpartition(":")
-        return name if port.isdigit() else self.host
-
-    @property
-    def model(self) -> str | None:
-        model = self.body.get("model")
-        return model if isinstance(model, str) else None
-
-    @property
-    def choices(self) -> int:
-        """The number of answers asked for: `n`, for each prompt where `/completions` is given several."""
-        n, prompt = self.body.get("n"), self.body.get("prompt")
-        # A list of integers is one prompt, in tokens.
-        prompts = len(prompt) if isinstance(prompt, list) and prompt and type(prompt[0]) is not int else 1
-        return (n if type(n) is int and n > 0 else 1) * prompts
-
-
-def _is_hosted(tool: object) -> bool:
-    """A tool that the server runs, and not the caller."""
-    return isinstance(tool, dict) and tool.get("type") not in ("function", "custom")
 
 
 class Item(NamedTuple):
@@ -226,27 +124,3 @@ def plain_id(given: object) -> str | None:
     if isinstance(given, str) and _PLAIN_ID.fullmatch(given) and masked(given) == given:
         return given
     return None
-
-
-def dialect_for(asked: Asked, resume: Resume | None = None, broken: Dialect | None = None) -> Dialect:
-    """The dialect of the API that a request goes to.
-
-    Args:
-        resume: for the rest of an answer, of which.
-        broken: and what had read it until then.
-    """
-    from .chat import Chat
-    from .detect_only import Other
-    from .marked import MEDIA_ENDS, RUN_ENDS, Marked
-    from .responses import Responses
-
-    match asked.method, asked.steps:
-        case "post", [*_, "completions"]:
-            return Chat(asked)
-        case ("post", [*_, "responses"]) | ("get", [*_, "responses", _]):
-            return Responses(asked, resume, broken if isinstance(broken, Responses) else None)
-        case "post", [*_, "threads", _, "runs"] | [*_, "threads", "runs"] | [*_, "submit_tool_outputs"]:
-            return Marked(asked, RUN_ENDS)
-        case "post", [*_, "images" | "audio", _]:
-            return Marked(asked, MEDIA_ENDS)
-    return Other(asked)

@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
-from .adapter import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
+from .adapter import Broken, Item, Ping, Reading, is_keep_alive, plain_id
 from .chat_deltas import NO_REASON, trim_choice, walk
 from .partial_answer import choices_of
-from .transcript import Diverged, Identity, Key, Piece, SecondAnswer, Transcript
+from .request import Asked, EndRule
+from .second_answer import Diverged, SecondAnswer
+from .transcript import Identity, Key, Piece, Transcript
 
 _ITEM = Item()
 _PING = Ping()

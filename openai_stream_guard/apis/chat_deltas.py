@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from .transcript import Diverged, Key, SecondAnswer
+from .second_answer import Diverged, SecondAnswer
+from .transcript import Key
 
 IDENTITIES = frozenset({"role", "id", "type", "format", "signature"})
 """Members that name something instead of adding to it."""

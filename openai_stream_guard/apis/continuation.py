@@ -11,7 +11,8 @@ import copy
 from collections.abc import Callable, Hashable, Mapping
 from typing import Literal, TypeAlias
 
-from .transcript import Key, SecondAnswer, Transcript
+from .second_answer import SecondAnswer
+from .transcript import Key, Transcript
 
 Continuing: TypeAlias = Literal["vllm", "prefill"] | Callable[..., object]
 _LIMITS = ("max_tokens", "max_completion_tokens")

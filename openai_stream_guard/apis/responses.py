@@ -13,12 +13,13 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
-from ..engine.decisions import Resume
-from .adapter import Asked, Broken, EndRule, Item, Ping, Reading, is_keep_alive, plain_id
+from .adapter import Broken, Item, Ping, Reading, is_keep_alive, plain_id
 from .chat_deltas import tokens_in
 from .partial_answer import outputs_of
+from .request import Asked, EndRule, Resume
+from .second_answer import Diverged, SecondAnswer
 from .sequence import Gap, Sequence
-from .transcript import Diverged, Identity, Key, Piece, SecondAnswer, Transcript
+from .transcript import Identity, Key, Piece, Transcript
 
 _PING = Ping()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")

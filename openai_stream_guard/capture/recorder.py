@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from ..apis.adapter import Asked
+from ..apis.request import Asked
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..diagnosis.evidence import ResponseHead

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from ..apis.adapter import Asked, EndRule
+from ..apis.request import Asked, EndRule
 from ..config.policy import Policy
 from ..diagnosis.evidence import Ending as How
 from ..diagnosis.evidence import ResponseHead

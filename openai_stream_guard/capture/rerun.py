@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from ..apis.adapter import Asked, EndRule
+from ..apis.request import Asked, EndRule
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Mode, Reader

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
-from ..apis.adapter import Asked, EndRule
+from ..apis.request import Asked, EndRule
 from ..config.policy import Policy
 from ..diagnosis.evidence import Ending as How
 from ..diagnosis.evidence import ResponseHead

@@ -14,8 +14,7 @@ from typing import Any
 from ..capture.recording import Capture, Judgement, Recording
 from ..capture.rerun import Rerun, Step, rerun
 from ..decoding.payload import Payload
-from .files import read_capture
-from .terminal import harmless
+from .terminal import harmless, read_capture
 
 SUMMARY = "run a captured stream again, and show what the guard sees in it, read by read"
 _ANSWERS = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..apis.request import Resume
 from ..diagnosis.evidence import Ending, Evidence
 from ..notices import Attempt, FaultKind, StoppedBy, Way
 
@@ -36,17 +37,6 @@ class Failure:
     """The last bytes that were read, not masked yet."""
     evidence: Evidence
     """What its cause can be told from."""
-
-
-@dataclass(frozen=True)
-class Resume:
-    """The rest of a stored response."""
-
-    response_id: str
-    after: int
-    """The number of the last event that is already there."""
-    poll: bool = False
-    """It can no longer be streamed: ask for all of it, until it is complete."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..apis.transcript import News, Replay, SecondAnswer, Transcript
+from ..apis.second_answer import News, Replay, SecondAnswer
+from ..apis.transcript import Transcript
 
 if TYPE_CHECKING:
     from ..apis.adapter import Dialect, Item

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..apis.continuation import Continuation, continued_body
-from ..config.policy import backoff, error_is_retryable
+from ..apis.request import Resume
 from ..notices import StoppedBy, Way
-from .decisions import Reopen, Resume, Trouble
+from .decisions import Reopen, Trouble
+from .retry_rules import backoff, error_is_retryable
 
 if TYPE_CHECKING:
-    from ..apis.adapter import Asked, Dialect
+    from ..apis.adapter import Dialect
+    from ..apis.request import Asked
     from ..apis.transcript import Transcript
     from ..config.policy import Policy
     from .host_memory import Hosts

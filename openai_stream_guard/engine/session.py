@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..apis.adapter import Asked, Broken, Dialect, Item, dialect_for
+from ..apis.adapter import Broken, Dialect, Item
+from ..apis.registry import dialect_for
+from ..apis.request import Asked, Resume
+from ..apis.second_answer import Diverged
 from ..apis.sequence import Gap
-from ..apis.transcript import Diverged, Transcript
+from ..apis.transcript import Transcript
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Reader
@@ -23,7 +26,7 @@ from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
 from ..notices import Ended, FaultKind, FaultSeen, Notice, Outcome, Recovering, Refused, StoppedBy, StreamReport
 from .attempt_log import Ledger
-from .decisions import Clocks, Failure, Finish, GiveUp, Refusal, Reopen, Resume, Trouble, Verdict
+from .decisions import Clocks, Failure, Finish, GiveUp, Refusal, Reopen, Trouble, Verdict
 from .delivery import Delivery, Oversized
 from .host_memory import Hosts
 from .recovery import Recovery, worth_another_try

@@ -6,6 +6,7 @@ Options are taken as they were before the SDK prepared them, so that a re-issue 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from typing import Any
 
 import openai
 
-from ..apis.adapter import Asked
-from ..apis.polled import finished_response
+from ..apis.polled_response import Unfinished, finished_response
+from ..apis.request import Asked, Resume
 from ..config.policy import Policy
-from ..engine.decisions import Reopen, Resume
+from ..engine.decisions import Refusal, Reopen
+from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
-from ..transport.http import library_of, timeouts_of
+from ..redaction import identifier
+from ..transport.http import credentials_of, library_of
+from ..transport.timeouts import timeouts_of
 
 _RAW_HEADERS = ("X-Stainless-Raw-Response", "____stainless_override_cast_to")
 """With these a re-issue would come back as a raw response, and not as a stream."""
@@ -156,3 +160,17 @@ def _ask_for_the_rest(options: Any, resume: Resume) -> None:
     options.json_data = options.extra_json = None
     asked = {name: value for name, value in options.params.items() if name not in ("stream", "starting_after")}
     options.params = asked if resume.poll else {**asked, "stream": True, "starting_after": resume.after}
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """What the failure of a re-issue means: any is the end of this try, some leave room for the next."""
+    if isinstance(error, openai.APIStatusError):
+        headers = error.response.headers
+        return Refusal(
+            retryable=refusal_is_retryable(error.status_code, headers, time.time()),
+            no_longer_streamed="no longer be streamed" in error.message,
+            status=error.status_code,
+            request_id=identifier(headers.get("x-request-id"), credentials_of(error.request)),
+            retry_after=retry_after(headers, time.time()),
+        )
+    return Refusal(retryable=isinstance(error, openai.APIConnectionError), unfinished=isinstance(error, Unfinished))

@@ -17,7 +17,8 @@ from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
 from ..transport.drivers import adrive, drive
 from ..transport.exchange import AsyncExchange, SyncExchange
-from ..transport.http import clocks_for, credentials_of, head_of
+from ..transport.http import credentials_of, head_of
+from ..transport.timeouts import clocks_for
 from .raw_readers import leave_reads, watch_reads
 from .requests import Call, areissue, asked_of, reissue
 

@@ -23,8 +23,7 @@ from .faults.kinds import cut, disconnect, duplicate, error, gap, garble, glue, 
 from .harness import faults
 from .sent_requests import SentRequest
 from .server.answers import ANSWERS, take_answer
-from .server.answers.answer import Answer, Frame, Take
-from .server.answers.habits import Habits
+from .server.answers.answer import Answer, Frame, Habits, Take
 from .server.captured import captured
 from .server.routing import Request
 from .server.scripted_response import (
@@ -42,7 +41,7 @@ from .server.scripted_response import (
 )
 from .server.server import Server
 from .server.wire_faults import FAULTS, Fault, find_fault
-from .server.wire_faults.promises import Equal, Outcome, Promise, Raises, Whole
+from .server.wire_faults.fault import Equal, Outcome, Promise, Raises, Whole
 from .stream_guard import StreamGuard
 
 __all__ = [

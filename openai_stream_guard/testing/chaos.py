@@ -136,7 +136,7 @@ def _asks_again(sending: Sending, policy: Policy, after: int) -> bool:
 
 def _has_clock(sending: Sending, policy: Policy) -> bool:
     """Whether a silence would ever end."""
-    from ..transport.http import timeouts_of
+    from ..transport.timeouts import timeouts_of
 
     return timeouts_of(sending.request).get("read") is not None or policy.idle_timeout is not None
 

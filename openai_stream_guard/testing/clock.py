@@ -18,7 +18,7 @@ from .faults.response_patch import line_of
 if TYPE_CHECKING:
     import anyio
 
-    from ..transport.http import Patience
+    from ..transport.timeouts import Patience
 
 
 class Clock:
@@ -86,7 +86,7 @@ class SkippedTime:
 
     def patience(self, response: Any, deadline: Callable[[float], float]) -> Patience:
         """Bound real reads by the deadline, and tell it to the faults, whose silence is not real."""
-        from ..transport.http import Patience
+        from ..transport.timeouts import Patience
 
         line = line_of(response)
         if line is not None:

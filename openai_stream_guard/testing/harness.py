@@ -15,7 +15,7 @@ from ..notices import Ended
 from .clock import Clock, SkippedTime
 from .faults import Faults, Injection
 from .faults.response_patch import library_of, strike
-from .faults.signals import Chain
+from .faults.transforms import Chain
 from .leaks import Made, made
 from .sent_requests import SentRequest, sent_request
 

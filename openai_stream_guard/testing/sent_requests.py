@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from ..notices import Way
-    from .faults.signals import Chain
+    from .faults.transforms import Chain
 
 HEADERS: Final = frozenset(
     {

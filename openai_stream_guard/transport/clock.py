@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from .http import Patience
+from .timeouts import Patience
 
 
 class Timing(Protocol):

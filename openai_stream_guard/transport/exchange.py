@@ -21,11 +21,12 @@ import anyio
 from ..diagnosis.causes import CLOSED
 from ..engine.decisions import GiveUp, Refusal, Reopen, Trouble
 from ..engine.session import Session
-from ..errors import explain, refusal_of, stream_error
+from ..errors import explain, stream_error
 from ..observability.publish import publish
+from ..sdk.requests import refusal_of
 from . import clock as timing
-from .http import Patience, credentials_of, head_of, is_read_of_closed, silence_of, trouble_of
-from .watchdog import Watchdog
+from .http import credentials_of, head_of, is_read_of_closed, silence_of, trouble_of
+from .timeouts import Patience, Watchdog
 
 DRAIN_SECONDS = 0.1
 """How long the end of a body is waited for once the answer is whole, so that its connection can be used again."""

@@ -24,7 +24,8 @@ from typing import Any
 
 import openai
 
-from openai_stream_guard.engine.decisions import Reopen, Resume
+from openai_stream_guard.apis.request import Resume
+from openai_stream_guard.engine.decisions import Reopen
 
 from . import through_sdk, wire
 from .damage import FAULTS, Damaged, Fault, damaged

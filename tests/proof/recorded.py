@@ -8,7 +8,7 @@ from functools import cache, cached_property, lru_cache
 from typing import Any, Literal
 
 from openai_stream_guard import Policy
-from openai_stream_guard.apis.adapter import Asked
+from openai_stream_guard.apis.request import Asked
 from openai_stream_guard.testing import Answer, Take, take_answer
 
 Way = Literal["restart", "replay", "resume", "continue", "atomic"]

@@ -13,7 +13,7 @@ import openai
 import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, sdk
 from openai_stream_guard import activation as switch
-from openai_stream_guard.engine.decisions import Resume
+from openai_stream_guard.apis.request import Resume
 from openai_stream_guard.testing.server.answers import stored_id
 
 from ..cuts import HTTP

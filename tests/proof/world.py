@@ -17,10 +17,10 @@ from itertools import count
 from typing import Any
 
 from openai_stream_guard import Policy
-from openai_stream_guard.config.policy import backoff
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Clocks, GiveUp, Refusal, Reopen
 from openai_stream_guard.engine.host_memory import Hosts
+from openai_stream_guard.engine.retry_rules import backoff
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
 

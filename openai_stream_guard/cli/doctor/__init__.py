@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from ..files import check_writable, read_capture, write_text
-from ..terminal import in_colour
+from ..terminal import check_writable, in_colour, read_capture, write_text
 from . import html_view as page
 from . import pretty
 from . import text_view as plain

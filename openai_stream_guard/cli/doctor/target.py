@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from ...apis.adapter import Asked
+from ...apis.request import Asked
 
 Api: TypeAlias = Literal["chat", "responses", "completions"]
 KEY = "OPENAI_API_KEY"

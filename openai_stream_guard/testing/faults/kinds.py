@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from . import transforms as stages
 from .points import LANDMARKS, Landmark, Point
-from .signals import Broken, Over, Pause, Stage
+from .transforms import Broken, Over, Pause, Stage
 
 RESPONSES_PER_FAULT: Final = 1
 PAGE: Final = b"<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>\n"

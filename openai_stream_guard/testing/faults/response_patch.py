@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, cast
 
-from .signals import Broken, Chain, Over, Pause
+from .transforms import Broken, Chain, Over, Pause
 
 if TYPE_CHECKING:
     from ...transport.clock import Timing

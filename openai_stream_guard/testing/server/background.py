@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from .answers import stored_id
-from .answers.answer import Answer, Json, first_visible
-from .answers.habits import Habits
+from .answers.answer import Answer, Habits, Json, first_visible
 from .scripted_response import Performance, replying
 
 EXPIRED = "This response can no longer be streamed because it is more than 5 minutes old."

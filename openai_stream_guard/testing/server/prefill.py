@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from .answers.answer import Json, Take
-from .answers.habits import Prefill
+from .answers.answer import Json, Prefill, Take
 
 Chunks = list[Json]
 

@@ -17,8 +17,7 @@ from email.message import MIMEPart
 from typing import Any, Final, TypeAlias
 
 from .answers import Api, api_of, check_answer, stored_id, take_answer
-from .answers.answer import MODEL, Answer, Take
-from .answers.habits import Habits
+from .answers.answer import MODEL, Answer, Habits, Take
 from .background import Job, Jobs, error_of, retrieved
 from .connection import Incoming
 from .prefill import limit_of, objection, prefix_of

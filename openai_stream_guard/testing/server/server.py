@@ -18,7 +18,7 @@ import weakref
 from types import TracebackType
 from typing import Final
 
-from .answers.habits import Habits
+from .answers.answer import Habits
 from .connection import Connection, Gone
 from .routing import Part, Request, Script
 from .wire_faults import Fault

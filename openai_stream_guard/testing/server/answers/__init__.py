@@ -11,8 +11,7 @@ from typing import Final, Literal, TypeAlias
 from ....config.fields import suggestion
 from .answer import Answer, Take
 from .assistants import assistants_answer
-from .chat import CHAT, chat_answer
-from .completions import completions_answer
+from .chat import CHAT, chat_answer, completions_answer
 from .media import images_answer, speech_answer, transcription_answer
 from .responses import RESPONSES, responses_answer
 

@@ -4,6 +4,8 @@ Decides what an answer is (`Answer`) and how one request's copy differs from the
 with `sampled` fresh words). It knows nothing of sockets, faults or the SDK.
 
 The law: every take of an answer says the same, under ids of its own; two sampled takes never say the same.
+
+What servers of the same protocol do differently, and a test may choose.
 """
 
 from __future__ import annotations
@@ -14,9 +16,7 @@ import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-from .habits import Prefill
+from typing import Any, Literal, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 
@@ -111,3 +111,24 @@ def compact(payload: object) -> str:
 def first_visible(shows: Sequence[bool]) -> int:
     """How many frames come before the first that shows something; all of them where none does."""
     return shows.index(True) if True in shows else len(shows)
+
+
+Prefill: TypeAlias = Literal["continued", "stripped", "echoed", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """
+    What a server does its own way.
+
+    `prefill` says what becomes of a request whose last message is the beginning of the assistant's answer: it
+    is `continued`, continued with its leading white space `stripped`, `echoed` before it is continued, or
+    `refused` with status 400.
+
+    A response made in the background is `in_progress` for the first `pending_polls` times that it is
+    retrieved. With `streamable` off it can no longer be streamed: status 400.
+    """
+
+    prefill: Prefill = "continued"
+    pending_polls: int = 0
+    streamable: bool = True

@@ -4,6 +4,8 @@ Decides what each answer says and in which chunks; the envelopes are those of Op
 its protocol. It knows nothing of faults.
 
 The law: the deltas of a stream add up to the message of the same answer asked for with `stream: false`.
+
+The recorded answer of the legacy `/completions`.
 """
 
 from __future__ import annotations
@@ -222,3 +224,20 @@ def _add(message: Json, delta: Json) -> None:
                 _add(message.setdefault(key, {}), value)
             case (_, str()) if value or key == "arguments":
                 message[key] = (message.get(key) or "") + value
+
+
+def completions_answer(take: Take) -> Answer:
+    """The text answer of the legacy `/completions`."""
+    envelope = {
+        "id": take.id("cmpl-"),
+        "object": "text_completion",
+        "created": CREATED,
+        "model": take.model,
+        "system_fingerprint": "fp_6a1c0e9b2d",
+    }
+    said = take.say(TEXT)
+    pieces = [*((piece, None) for piece in take.split(said)), ("", "stop")]
+    choices = [{"text": piece, "index": 0, "logprobs": None, "finish_reason": finish} for piece, finish in pieces]
+    frames = [Frame(compact({**envelope, "choices": [one]})) for one in choices]
+    whole = {"text": said, "index": 0, "logprobs": None, "finish_reason": "stop"}
+    return Answer((*frames, Frame("[DONE]")), 0, {**envelope, "choices": [whole], "usage": USAGE})

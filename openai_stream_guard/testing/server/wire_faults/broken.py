@@ -19,8 +19,7 @@ from ..scripted_response import (
     replying,
     streaming,
 )
-from .fault import fault, halves, inserting, replacing, up_to
-from .promises import Raises, Whole
+from .fault import Raises, Whole, fault, halves, inserting, replacing, up_to
 
 RECOVERED = Whole(requests=2)
 HEARTBEAT = 0.1  # seconds between the comments of a server that has nothing else to say

@@ -7,8 +7,7 @@ import zlib
 
 from ..answers.answer import Answer
 from ..scripted_response import EVENT_STREAM, End, Performance, Send, Step, Wait, healthy, streaming
-from .fault import fault, inserting
-from .promises import Equal
+from .fault import Equal, fault, inserting
 
 PACE = 0.05  # seconds between the events of the slow stream
 READ = 65_536  # bytes in which an event too big for one chunk is sent

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ..answers.answer import Answer
 from ..scripted_response import Close, Performance, Send, streaming
-from .fault import fault, inserting
-from .promises import Whole
+from .fault import Whole, fault, inserting
 
 REPAIRED = Whole(requests=1)
 

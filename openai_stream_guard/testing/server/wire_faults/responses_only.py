@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ..answers.answer import Answer, Frame, Json, compact
 from ..scripted_response import End, Performance, Send, streaming
-from .fault import fault, replacing, up_to
-from .promises import Equal, Raises, Whole
+from .fault import Equal, Raises, Whole, fault, replacing, up_to
 
 DONE = Send(Frame("[DONE]").encode())
 ERROR: Json = {"type": "error", "code": "server_error", "message": "The server had an error.", "param": None}

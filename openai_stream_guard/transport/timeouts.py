@@ -1,4 +1,6 @@
-"""Calls a task's read off at a deadline, where no socket can be told to wait no longer: over aiohttp, HTTP/2, a mock.
+"""How long reads may wait: by the socket's own timeout, or by cancelling the task that reads.
+
+Calls a task's read off at a deadline, where no socket can be told to wait no longer: over aiohttp, HTTP/2, a mock.
 
 A timer for every read would cost more than all else that is done with it. So one timer stands for many reads: it looks
 whether a read is under way and its deadline has come, and is set again where it has not.
@@ -7,6 +9,7 @@ whether a read is under way and its deadline has come, and is set again where it
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Awaitable, Callable
 from operator import methodcaller
@@ -14,9 +17,72 @@ from typing import Any
 
 import anyio
 
+from ..engine.decisions import Clocks
+
+LEAST_DEFAULT_IDLE = 300.0
+"""Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
+
+
+def timeouts_of(request: Any) -> dict[str, float | None]:
+    """How long a request may take to `connect`, `read`, `write` and get a connection of the `pool`, in seconds."""
+    return request.extensions.get("timeout") or {}
+
+
+def clocks_for(response: Any, first_event: float | None, idle: float | None) -> Clocks:
+    """The clocks a stream runs by: those of its policy, or derived from the request's read timeout."""
+    read = timeouts_of(response.request).get("read")
+    if idle is None:
+        idle = math.inf if read is None else max(float(read), LEAST_DEFAULT_IDLE)
+    return Clocks(
+        first_event=idle if first_event is None else first_event,
+        idle=idle,
+        read=math.inf if read is None else float(read),
+    )
+
+
+class Patience:
+    """Makes the socket of a response wait no longer than a deadline that may change between two reads.
+
+    A request's read timeout is fixed when its body is first read, starts anew with every byte, and so can neither
+    tell a keep-alive from an event nor get shorter once an answer has finished. Not in HTTP/2, where the socket is
+    other streams' as well, and not where none is shown, as by aiohttp: there a task's read is called off instead, see
+    `watchdog.py`, and a thread's deadline is looked at when bytes arrive.
+    """
+
+    def __init__(self, response: Any, deadline: Callable[[float], float], clock: Callable[[], float]) -> None:
+        stream = response.extensions.get("network_stream")
+        self.active = hasattr(stream, "read") and response.http_version in ("HTTP/1.1", "HTTP/1.0")
+        if not self.active:
+            return
+        wait = type(stream).read  # of the class: whatever stands on the instance is another response's patience
+
+        def read(max_bytes: int, timeout: float | None = None) -> Any:
+            if not response.is_closed:  # else the connection already serves somebody else
+                now = clock()
+                left = max(deadline(now) - now, 0.001)
+                if timeout is None or left < timeout:
+                    timeout = None if left == math.inf else left
+            return wait(stream, max_bytes, timeout=timeout)
+
+        stream.read = self._read = read
+        self._stream = stream
+
+    def end(self) -> None:
+        """Leave the socket as it was."""
+        if self.active and self._stream.__dict__.get("read") is self._read:
+            del self._stream.read
+        self.active = False
+
+
 _EVERY = 0.25
+
+
 """Seconds until the timer looks again, at most: so late is noticed that a deadline has come nearer."""
+
+
 _LEAST = 0.001
+
+
 """Seconds that a read may take in any case."""
 
 
