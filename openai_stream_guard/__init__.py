@@ -51,9 +51,9 @@ def report(stream: object) -> StreamReport | None:
     """
     if "openai" not in sys.modules:  # importing it here would set off the patch from within what it patches with
         return None
-    from .sdk import report_of
+    from .sdk import report_from
 
-    return report_of(stream)
+    return report_from(stream)
 
 
 if not TYPE_CHECKING:  # to a type checker every misspelt name would be one of ours

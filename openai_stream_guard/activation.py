@@ -93,7 +93,7 @@ def current_mode() -> Mode:
     return _settings.mode
 
 
-def unguarded_seams() -> list[str]:
+def unguarded_patch_points() -> list[str]:
     """What the installed SDK lacks of what the guard needs; empty where all is well or openai is not imported."""
     return list(_unguarded)
 
@@ -166,7 +166,7 @@ def _patch(errors: Any) -> None:
     try:
         from . import sdk
 
-        _unguarded.extend(sdk.missing_seams())
+        _unguarded.extend(sdk.missing_patch_points())
         if not _unguarded:
             sdk.patch(_how)
     except Exception as error:  # an exception here would stop `import openai`

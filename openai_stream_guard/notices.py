@@ -23,7 +23,7 @@ FaultKind: TypeAlias = Literal[
 ]
 """What went wrong with one attempt."""
 
-Way: TypeAlias = Literal["resume", "restart", "continue", "replay"]
+RecoveryMethod: TypeAlias = Literal["resume", "restart", "continue", "replay"]
 """How a broken stream is taken up again."""
 
 StoppedBy: TypeAlias = Literal["retries", "time", "budget", "policy", "unsafe", "diverged", "not_retryable"]
@@ -39,7 +39,7 @@ class Attempt:
 
     fault: FaultKind | None
     """What ended it; None where it came out whole or was left by the program, and for a refused re-issue."""
-    way: Way | None
+    way: RecoveryMethod | None
     """The way of recovery that opened it; None for the first attempt."""
     requests: int
     """HTTP requests it took, the SDK's own retries before the headers included."""
@@ -78,7 +78,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-class _ImmutableList(tuple[Way, ...]):
+class _ImmutableList(tuple[RecoveryMethod, ...]):
     """A tuple that equals a list of the same items, since `report.recoveries == ["replay"]` is documented."""
 
     __slots__ = ()
@@ -113,7 +113,7 @@ class StreamReport:
 
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
-    recoveries: Sequence[Way] = ()
+    recoveries: Sequence[RecoveryMethod] = ()
     """The ways that led on, in order. Immutable, and equal to a list of the same items."""
     repairs: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Kind of repair → how often. Immutable, and equal to a dict of the same items."""
@@ -161,7 +161,7 @@ class FaultSeen:
 class Recovering:
     """A request is about to be sent again. It may be billed again."""
 
-    way: Way
+    way: RecoveryMethod
     delay: float
     """Seconds waited before it."""
     number: int

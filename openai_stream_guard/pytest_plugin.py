@@ -132,7 +132,7 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     from . import Policy
     from . import activation as switch
     from .testing.clock import Clock
-    from .testing.harness import Rehearsal, staged
+    from .testing.harness import Harness, staged
     from .testing.stream_guard import StreamGuard
 
     _watch(request.config)
@@ -142,7 +142,7 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     if mode not in _MODES:
         raise pytest.UsageError(f"the marker stream_guard was given mode={mode!r}; allowed are 'on', 'off', 'observe'")
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     with switch.restored(), staged(rehearsal):
         policy: Policy = request.config.stash.get(_POLICY, Policy(retry_budget=None))
         switch.enable(policy.replace(**fields))

@@ -13,9 +13,9 @@ from typing import AnyStr
 MASK = "***"
 SHOWN_TAIL = 1024
 """Bytes of what was read that an error carries, and `log_raw` logs."""
-_LEAST_CREDENTIAL = 16
+_MIN_CREDENTIAL = 16
 """Characters. What is shorter is a stand-in for local servers, such as `none`, and may be a word of the answer."""
-_LONGEST_IDENTIFIER = 200
+_MAX_IDENTIFIER = 200
 _DEEPEST = 32
 
 _FORMS = r"""
@@ -46,16 +46,16 @@ def credentials(named: Iterable[tuple[str, str]]) -> frozenset[str]:
     """What authenticates a request, among its headers and the parts of its query, by their names."""
     carried = [value for name, value in named if _CARRIES.search(name)]
     words = {word for value in carried for word in re.split(r"[\s;,]+", value)}
-    return frozenset(word for word in words if len(word) >= _LEAST_CREDENTIAL)
+    return frozenset(word for word in words if len(word) >= _MIN_CREDENTIAL)
 
 
-def masked(said: AnyStr, known: Collection[str] = ()) -> AnyStr:
+def redact(said: AnyStr, known: Collection[str] = ()) -> AnyStr:
     """`said` with everything that looks like a key or a token, and all of `known`, replaced by `***`."""
     mask = _like(said, MASK)
     return _pattern(said, known).sub(lambda found: (found["label"] or said[:0]) + mask, said)
 
 
-def masked_in_place(said: AnyStr, known: Collection[str] = ()) -> AnyStr:
+def redact_in_place(said: AnyStr, known: Collection[str] = ()) -> AnyStr:
     """The same, of the same length: what points into `said` still does."""
     star = _like(said, "*")
 
@@ -73,27 +73,27 @@ def blanked(raw: bytes, known: Collection[str] = ()) -> bytes:
     return _TOKENS.sub(lambda found: b"*" * len(found[0]), raw)
 
 
-def masked_tail(raw: bytes, known: Collection[str] = ()) -> bytes:
+def redact_tail(raw: bytes, known: Collection[str] = ()) -> bytes:
     """The last bytes of `raw`, masked. It should be longer: a key that the cut halves is known by its beginning."""
     start = max(len(raw) - SHOWN_TAIL, 0)
     for found in _pattern(raw, known).finditer(raw):
         if found.start() < start < found.end():
             start = found.end()
-    return masked(raw[start:], known)
+    return redact(raw[start:], known)
 
 
-def masked_tree(value: object, known: Collection[str] = (), depth: int = 0) -> object:
+def redact_tree(value: object, known: Collection[str] = (), depth: int = 0) -> object:
     """A JSON value with every string in it masked, and what a name calls a key; nothing below its 32nd level."""
     if isinstance(value, str):
-        return masked(value, known)
+        return redact(value, known)
     if not isinstance(value, dict | list):
         return value
     if depth == _DEEPEST:
         return None
     if isinstance(value, list):
-        return [masked_tree(entry, known, depth + 1) for entry in value]
+        return [redact_tree(entry, known, depth + 1) for entry in value]
     return {
-        masked(name, known): MASK if part and _LABEL.fullmatch(name) else masked_tree(part, known, depth + 1)
+        redact(name, known): MASK if part and _LABEL.fullmatch(name) else redact_tree(part, known, depth + 1)
         for name, part in value.items()
     }
 
@@ -102,8 +102,8 @@ def identifier(given: str | None, known: Collection[str] = ()) -> str | None:
     """An id that a server gave, fit for a log: one line, masked, and not endless."""
     if given is None:
         return None
-    plain = "".join(character if character.isprintable() else "?" for character in given[: 2 * _LONGEST_IDENTIFIER])
-    return masked(plain, known)[:_LONGEST_IDENTIFIER]
+    plain = "".join(character if character.isprintable() else "?" for character in given[: 2 * _MAX_IDENTIFIER])
+    return redact(plain, known)[:_MAX_IDENTIFIER]
 
 
 def _pattern(said: AnyStr, known: Collection[str]) -> re.Pattern[AnyStr]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MOST_MILLISECONDS = 40.0
+MAX_MILLISECONDS = 40.0
 """What the import may cost over wrapt's own."""
 PATCHED = """
 from openai._streaming import Stream, AsyncStream
@@ -135,14 +135,14 @@ def test_a_bad_value_is_no_matter_while_the_guard_is_off() -> None:
     assert said("import openai_stream_guard; print('ok')", OPENAI_STREAM_GUARD_MAX_RETRIES="many") == "ok"
 
 
-SEAMS = [
+PATCH_POINTS = [
     "_base_client.SyncAPIClient.request", "_base_client.AsyncAPIClient.request",
     "_base_client.SyncAPIClient._process_response", "_base_client.AsyncAPIClient._process_response",
     "_streaming.Stream._iter_events", "_streaming.AsyncStream._iter_events",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seam", SEAMS)
+@pytest.mark.parametrize("seam", PATCH_POINTS)
 def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
     """One warning names the SDK's version and what is missing, and `import openai` works."""
     module, owner, method = seam.split(".")
@@ -172,7 +172,10 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
 def test_status_tells_of_a_removed_seam(removal: str) -> None:
     """`openai-stream-guard status` names what is missing, and fails."""
     code, states = status(f"import openai._streaming; {removal}", "-W", "ignore", OPENAI_STREAM_GUARD="1")
-    assert (code, states) == (1, {**dict.fromkeys(SEAMS, "not guarded"), "_streaming.Stream._iter_events": "missing"})
+    assert (code, states) == (
+        1,
+        {**dict.fromkeys(PATCH_POINTS, "not guarded"), "_streaming.Stream._iter_events": "missing"},
+    )
 
 
 def test_status_tells_of_a_removed_module() -> None:
@@ -196,7 +199,7 @@ def test_status_of_a_healthy_install(value: str, state: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert states_in(done.stdout) == dict.fromkeys(SEAMS, state)
+    assert states_in(done.stdout) == dict.fromkeys(PATCH_POINTS, state)
 
 
 def test_status_sees_the_guard_under_other_wrappers() -> None:
@@ -212,7 +215,7 @@ def test_status_sees_the_guard_under_other_wrappers() -> None:
                 return inner(*args)
             setattr(owner, name, functools.wraps(vars(owner)[name])(other))
     """
-    assert status(others, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(SEAMS, "guarded"))
+    assert status(others, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(PATCH_POINTS, "guarded"))
 
 
 @pytest.mark.parametrize(
@@ -226,14 +229,14 @@ def test_status_tells_where_other_code_replaced_the_guard(other: str) -> None:
         import openai_stream_guard
         openai.Stream._iter_events = {other}
     """
-    expected = {**dict.fromkeys(SEAMS, "guarded"), "_streaming.Stream._iter_events": "replaced"}
+    expected = {**dict.fromkeys(PATCH_POINTS, "guarded"), "_streaming.Stream._iter_events": "replaced"}
     assert status(program, OPENAI_STREAM_GUARD="1") == (1, expected)
 
 
 def test_status_says_what_the_process_does_and_not_what_its_environment_asks_for() -> None:
     """What has been patched and switched off is not guarded."""
     program = "import openai_stream_guard, openai; openai_stream_guard.disable()"
-    assert status(program, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(SEAMS, "not guarded"))
+    assert status(program, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(PATCH_POINTS, "not guarded"))
 
 
 @pytest.mark.parametrize("module", ["openai", "openai_stream_guard.sdk"])
@@ -295,4 +298,4 @@ def test_the_import_is_cheap() -> None:
         print((time.process_time() - between) * 1000)
     """
     costs = [float(said(program, OPENAI_STREAM_GUARD="1")) for _ in range(7)]
-    assert statistics.median(costs) < MOST_MILLISECONDS, costs
+    assert statistics.median(costs) < MAX_MILLISECONDS, costs

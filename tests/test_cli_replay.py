@@ -116,7 +116,7 @@ def test_a_capture_that_says_otherwise_is_exit_1(replay: Run) -> None:
 
 def test_what_is_lost_is_said(replay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A capture that lost its beginning says how much, and from where it is judged."""
-    monkeypatch.setattr("openai_stream_guard.capture.folder.recording.MOST_BYTES", 200)
+    monkeypatch.setattr("openai_stream_guard.capture.recording.MAX_BYTES", 200)
     code, shown = replay(a_capture([b'data: {"choices": []}\n\n'] * 20))
     assert code == 0
     assert "The first 276 bytes are not kept" in shown

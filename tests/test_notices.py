@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard import configure, report
-from openai_stream_guard.apis.request import Asked
+from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.notices import Attempt, Ended, Notice, StreamReport
 from openai_stream_guard.observability import publish as logs
@@ -28,7 +28,7 @@ from .streams import chat, client_for
 def story() -> list[Notice]:
     """What is told of a stream that broke, was refused, came back, and did not repeat itself."""
     first, second = body(take("text", 0, sampled=True))[:1500], body(take("text", 1, sampled=True))
-    asked = Asked("post", CHAT.path, CHAT.host, {"model": "m", "messages": [{"content": "my question"}]})
+    asked = StreamRequest("post", CHAT.path, CHAT.host, {"model": "m", "messages": [{"content": "my question"}]})
     responses = [Response([first], "reset"), Response([], "refused"), Response([second])]
     return play(responses, Policy(retry_budget=None), asked=asked).notices
 

@@ -154,4 +154,4 @@ def test_the_environment_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch) -
         assert switch.current_policy().max_retries == 4
         configure(max_retries=5)
         assert switch.current_policy().max_retries == 5
-    assert switch.unguarded_seams() == []
+    assert switch.unguarded_patch_points() == []

@@ -14,7 +14,7 @@ from openai_stream_guard.notices import Notice, Recovering
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.clock import Clock
 from openai_stream_guard.testing.failure_report import account, difference
-from openai_stream_guard.testing.harness import Rehearsal, staged
+from openai_stream_guard.testing.harness import Harness, staged
 from openai_stream_guard.testing.stream_guard import StreamGuard
 from tests.streams import chat, client_for, consume
 
@@ -37,7 +37,7 @@ def test_a_difference_is_told_from_where_it_begins(received: str, expected: str,
 def test_the_account(server: Server) -> None:
     """A line for each request, stream and attempt, and what never happened."""
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     guard = StreamGuard(rehearsal, clock)
     assert guard.explain() == "no stream was requested"
     with staged(rehearsal):
@@ -61,7 +61,7 @@ def test_the_account(server: Server) -> None:
 
 def test_a_refusal_without_a_response_has_one_text() -> None:
     """Nobody listens any more: the report, the notes of the error and the account tell it by the same words."""
-    rehearsal = Rehearsal(Clock())
+    rehearsal = Harness(Clock())
 
     def leave(notice: Notice) -> None:
         if isinstance(notice, Recovering):
@@ -83,7 +83,7 @@ def test_a_refusal_without_a_response_has_one_text() -> None:
 def test_assertions_explain_themselves(server: Server) -> None:
     """Each says what it found instead, and then everything that happened."""
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     guard = StreamGuard(rehearsal, clock)
     with pytest.raises(AssertionError, match="the last stream should have recovered, but none was requested"):
         guard.assert_recovered()
@@ -132,7 +132,7 @@ def test_assertions_explain_themselves(server: Server) -> None:
 def test_what_kept_an_assertion_from_holding_is_told(server: Server, mode: Any, left: bool, says: str) -> None:
     """The guard was off, only looked on, or the stream is still open or was left."""
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     guard = StreamGuard(rehearsal, clock)
     with staged(rehearsal), client_for(server) as client:
         guard.switch(mode)

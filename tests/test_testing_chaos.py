@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
-from openai_stream_guard.testing import Server, Take, faults, take_answer
+from openai_stream_guard.testing import AnswerVariant, Server, faults, take_answer
 from openai_stream_guard.testing.chaos import chaos
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_background, has_responses
@@ -26,7 +26,7 @@ BODIES: dict[str, Any] = {"/chat/completions": "chat", "/completions": "completi
 def answering_once(request: Any) -> Any:
     """A mock that knows each question once, as pytest-httpx's responses do."""
     api = next(api for path, api in BODIES.items() if request.url.path.endswith(path))
-    return HTTP.Response(200, content=b"".join(take_answer(api, "text", Take(1)).encode()))
+    return HTTP.Response(200, content=b"".join(take_answer(api, "text", AnswerVariant(1)).encode()))
 
 
 def through_a_mock(ask: Callable[[Any], Any]) -> tuple[list[Any], int]:

@@ -1,7 +1,7 @@
 """What each API calls text, progress, end and error.
 
 A dialect reads the payloads of one attempt. It knows its API's JSON and nothing of transport, time or policy; the
-session asks it. One row in `dialect_for` serves one API.
+session asks it. One row in `adapter_for` serves one API.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from ..decoding.payload import Payload
 from ..notices import FaultKind
-from ..redaction import masked
+from ..redaction import redact
 from .request import EndRule
 from .second_answer import SecondAnswer
-from .transcript import Identity, Key, Piece, Transcript
+from .transcript import Identity, Key, TextDelta, Transcript
 
 _KEEP_ALIVE = re.compile(r"ping|keep-?_?alive|heart-?_?beat", re.IGNORECASE)
 _PLAIN_ID = re.compile(r"[a-z0-9][\w.:\-]{0,255}", re.IGNORECASE | re.ASCII)
 
 
-class Item(NamedTuple):
+class DataEvent(NamedTuple):
     """A payload for the consumer. (A tuple: one is made for each event.)"""
 
-    pieces: Sequence[Piece] = ()
+    text_deltas: Sequence[TextDelta] = ()
     """The text it carries, by channel; no piece is empty."""
     identities: Sequence[Identity] = ()
     kind: Hashable = None
@@ -35,12 +35,12 @@ class Item(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ping:
+class KeepAlive:
     """A keep-alive dressed as an event: no payload of the API."""
 
 
 @dataclass(frozen=True)
-class Broken:
+class FaultEvent:
     """A payload that ends the attempt: an error of the API's, or no stream at all."""
 
     fault: FaultKind
@@ -48,16 +48,16 @@ class Broken:
     body: object = None
 
 
-Reading: TypeAlias = Item | Ping | Broken
+ApiEvent: TypeAlias = DataEvent | KeepAlive | FaultEvent
 
 
-class Dialect(Protocol):
+class ApiAdapter(Protocol):
     """Reads the payloads of one attempt, in order."""
 
     reissuable: bool
     """Whether this API's request may be sent a second time at all."""
     response_id: str | None
-    settled: bool
+    answer_complete: bool
     """Nothing of the answer can be missing any more, whatever becomes of the connection."""
     over: bool
     """Nothing that may still come counts: the stream is at its end."""
@@ -70,7 +70,7 @@ class Dialect(Protocol):
     def resume_after(self) -> int | None:
         """The number up to which nothing is missing, where the API can send the rest of the same answer."""
 
-    def arrange(self, payload: Payload) -> Sequence[Payload]:
+    def in_sequence(self, payload: Payload) -> Sequence[Payload]:
         """The payloads that are due, by the API's own numbers. Raises `Gap`."""
 
     @property
@@ -80,11 +80,11 @@ class Dialect(Protocol):
     def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Take those payloads, from `start` on, that only add to texts of the transcript; return where that ends.
 
-        The short way for what nearly every event is: the same as `arrange`, `read` and `Transcript.add`, in a third
+        The short way for what nearly every event is: the same as `in_sequence`, `read` and `Transcript.add`, in a third
         of the time.
         """
 
-    def read(self, payload: Payload) -> Reading:
+    def read(self, payload: Payload) -> ApiEvent:
         """What this payload is. Called once for every payload but `[DONE]` and those appended."""
 
     def whole(self, rule: EndRule, *, done: bool) -> bool:
@@ -98,7 +98,7 @@ class Dialect(Protocol):
         """
 
     @property
-    def holding(self) -> bool:
+    def tool_call_open(self) -> bool:
         """A tool call is open: under `delivery="tool_calls"` items are held until it is whole."""
 
     def may_replay(self, transcript: Transcript) -> bool:
@@ -121,6 +121,6 @@ def is_keep_alive(name: str) -> bool:
 
 def plain_id(given: object) -> str | None:
     """An answer's id, if it is fit to be told and to be a step of a URL: the server chooses it."""
-    if isinstance(given, str) and _PLAIN_ID.fullmatch(given) and masked(given) == given:
+    if isinstance(given, str) and _PLAIN_ID.fullmatch(given) and redact(given) == given:
         return given
     return None

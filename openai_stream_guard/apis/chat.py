@@ -15,21 +15,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
-from .adapter import Broken, Item, Ping, Reading, is_keep_alive, plain_id
+from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
 from .chat_deltas import NO_REASON, trim_choice, walk
-from .partial_answer import choices_of
-from .request import Asked, EndRule
+from .partial_answer import choices_from
+from .request import EndRule, StreamRequest
 from .second_answer import Diverged, SecondAnswer
-from .transcript import Identity, Key, Piece, Transcript
+from .transcript import Identity, Key, TextDelta, Transcript
 
-_ITEM = Item()
-_PING = Ping()
-_TOO_DEEP = Broken("malformed", "a payload is nested deeper than can be followed")
+_ITEM = DataEvent()
+_PING = KeepAlive()
+_TOO_DEEP = FaultEvent("malformed", "a payload is nested deeper than can be followed")
 _FUNCTION = ("function", "function_call")
 _TOOLS = ("tool_calls", "function_call")
 
 
-class Chat:
+class ChatAdapter:
     """One attempt at `/chat/completions` or `/completions`."""
 
     reissuable = True
@@ -37,10 +37,10 @@ class Chat:
     missing = False
     resume_after = None
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
+    def __init__(self, request: StreamRequest) -> None:
+        self._request = request
         self.response_id: str | None = None
-        self.settled = False
+        self.answer_complete = False
         """Every choice asked for has its finish_reason."""
         self._seen: set[int] = set()
         self._finished: set[int] = set()
@@ -50,7 +50,7 @@ class Chat:
         """Of each function called."""
         self._begun = False
 
-    def arrange(self, payload: Payload) -> tuple[Payload]:
+    def in_sequence(self, payload: Payload) -> tuple[Payload]:
         """Chunks have no numbers."""
         return (payload,)
 
@@ -60,7 +60,7 @@ class Chat:
         return bool(self._finished)
 
     @property
-    def holding(self) -> bool:
+    def tool_call_open(self) -> bool:
         """Some choice has begun a tool call and not finished."""
         return not self._open <= self._finished
 
@@ -69,7 +69,7 @@ class Chat:
         if self.response_id is None:
             return start
         end = start
-        channels = transcript.channels
+        text_channels = transcript.text_channels
         try:
             while end < len(payloads):
                 value: Any = payloads[end].value
@@ -79,10 +79,10 @@ class Chat:
                 if index.__class__ is not int or not text or choice.get("finish_reason") or value.get("error"):
                     break
                 if text.__class__ is str:
-                    channel = channels[index, name]
+                    channel = text_channels[index, name]
                 else:
                     key, text = _more_arguments(index, name, text)
-                    channel = channels[key]
+                    channel = text_channels[key]
                     self._arguments[key].append(text)
                 channel += text.encode("utf-8", "surrogatepass")
                 end += 1
@@ -91,7 +91,7 @@ class Chat:
         transcript.deltas += end - start
         return end
 
-    def read(self, payload: Payload) -> Reading:
+    def read(self, payload: Payload) -> ApiEvent:
         """Sort a payload and name the channels of its text."""
         value = payload.value
         if value.__class__ is not dict:
@@ -104,7 +104,7 @@ class Chat:
             return self._no_choices(payload, value)
 
         first, self._begun = not self._begun, True
-        pieces: list[Piece] = []
+        text_deltas: list[TextDelta] = []
         identities: list[Identity] = []
         if self.response_id is None:
             self._name(value, identities)
@@ -116,37 +116,39 @@ class Chat:
                 index = 0
             if index not in self._seen:
                 self._seen.add(index)
-                self.settled = False
+                self.answer_complete = False
             delta = choice.get("delta")
             if delta.__class__ is dict:
                 for name, part in delta.items():
-                    if part and not self._member(index, name, part, pieces, identities):
+                    if part and not self._member(index, name, part, text_deltas, identities):
                         return _TOO_DEEP
             elif choice.get("message") and first:  # later it is a summary of what was streamed
-                return Broken("not_a_stream", "the body is a whole answer where a stream was asked for")
+                return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
             elif (text := choice.get("text")).__class__ is str and text:
-                pieces.append(((index, "text"), text))
+                text_deltas.append(((index, "text"), text))
             reason = choice.get("finish_reason")
             if reason and reason.__class__ is str and reason != NO_REASON:
                 self._finished.add(index)
-                self.settled = self._finished == self._seen and len(self._seen) >= self._asked.choices
-                pieces.append(((index, "finish_reason"), reason))
-        return Item(pieces, identities)
+                self.answer_complete = self._finished == self._seen and len(self._seen) >= self._request.choices
+                text_deltas.append(((index, "finish_reason"), reason))
+        return DataEvent(text_deltas, identities)
 
-    def _member(self, index: int, name: str, part: object, pieces: list[Piece], identities: list[Identity]) -> bool:
+    def _member(
+        self, index: int, name: str, part: object, text_deltas: list[TextDelta], identities: list[Identity]
+    ) -> bool:
         """Note a member of a delta; False where it is nested too deep."""
-        start = len(pieces)
+        start = len(text_deltas)
         try:
             for key, text, is_identity in walk((index, name), part):
                 if is_identity:
                     identities.append((key, text))
                 else:
-                    pieces.append((key, text))
+                    text_deltas.append((key, text))
         except RecursionError:
             return False
         if name in _TOOLS:
             self._open.add(index)
-            for key, text in pieces[start:]:
+            for key, text in text_deltas[start:]:
                 if key[-2] in _FUNCTION and key[-1] in ("name", "arguments"):
                     arguments = self._arguments.setdefault((*key[:-1], "arguments"), [])
                     if key[-1] == "arguments":
@@ -160,7 +162,7 @@ class Chat:
             self.response_id = plain_id(response_id)
             identities += [(("id",), response_id), (("created",), value.get("created"))]
 
-    def _no_object(self, payload: Payload) -> Reading:
+    def _no_object(self, payload: Payload) -> ApiEvent:
         if payload.event == "error":
             return _reported(payload.value)
         if payload.value is None or _is_keep_alive(payload.event):
@@ -168,7 +170,7 @@ class Chat:
         self._begun = True
         return _ITEM
 
-    def _no_choices(self, payload: Payload, value: Mapping[str, object]) -> Reading:
+    def _no_choices(self, payload: Payload, value: Mapping[str, object]) -> ApiEvent:
         """Usage, Azure's filter results, pings, flat errors, and whatever a gateway adds."""
         says_error = "error" in (value.get("type"), value.get("object")) and value.get("message")
         if says_error or payload.event == "error":
@@ -178,24 +180,24 @@ class Chat:
         self._begun = True
         identities: list[Identity] = []
         self._name(value, identities)
-        return Item((), identities, (payload.event, *sorted(name for name, part in value.items() if part)))
+        return DataEvent((), identities, (payload.event, *sorted(name for name, part in value.items() if part)))
 
     def whole(self, rule: EndRule, *, done: bool) -> bool:
         """The end rule of the README's API table."""
         finished = bool(self._seen) and self._finished == self._seen
         if rule == "strict":
-            return finished and self.settled
+            return finished and self.answer_complete
         # A `[DONE]` excuses a server that ignores `n`; without one, the choices that never came may have been cut.
-        if finished and (self.settled or done or rule == "lenient"):
+        if finished and (self.answer_complete or done or rule == "lenient"):
             return True
         return rule != "learnt" and done and self._begun and self._tool_calls_are_json()
 
     def _tool_calls_are_json(self) -> bool:
         """Whether the arguments of every call in an unfinished choice are whole, as far as anyone can tell."""
         try:
-            for key, pieces in self._arguments.items():
+            for key, text_deltas in self._arguments.items():
                 if key[0] not in self._finished:
-                    json.loads("".join(pieces))
+                    json.loads("".join(text_deltas))
         except (ValueError, RecursionError):
             return False
         return True
@@ -224,7 +226,7 @@ class Chat:
             new["choices"] = kept
         else:
             reading = self._no_choices(payload, value)
-            if isinstance(reading, Item) and replay.repeats(reading.kind):
+            if isinstance(reading, DataEvent) and replay.repeats(reading.kind):
                 return None
         if replay.spent and isinstance(usage := new.get("usage"), dict):
             new["usage"] = _with_spent(usage, replay.spent)
@@ -235,31 +237,31 @@ class Chat:
 
     def may_replay(self, transcript: Transcript) -> bool:
         """Not where the API stores each answer: the delivered one would be stored twice, under two ids."""
-        return self._asked.body.get("store") is not True
+        return self._request.body.get("store") is not True
 
     def may_continue(self, transcript: Transcript) -> Key | None:
         """Plain text of one choice: no tools, no schema, no logprobs, nothing that a second generation would break."""
-        body = self._asked.body
+        body = self._request.body
         shape = body.get("response_format")
         plain = not shape or (isinstance(shape, dict) and shape.get("type") == "text")
-        if not plain or body.get("logprobs") or self._asked.choices != 1 or self._open:
+        if not plain or body.get("logprobs") or self._request.choices != 1 or self._open:
             return None
-        return (0, "content") if list(transcript.channels) == [(0, "content")] else None
+        return (0, "content") if list(transcript.text_channels) == [(0, "content")] else None
 
     def partial_text(self, transcript: Transcript) -> str:
         """The text of the first choice."""
-        first = min((key[0] for key in transcript.channels if isinstance(key[0], int)), default=0)
+        first = min((key[0] for key in transcript.text_channels if isinstance(key[0], int)), default=0)
         return transcript.text((first, "content")) or transcript.text((first, "text"))
 
     def partial(self, transcript: Transcript) -> dict[str, object] | None:
         """A (chat) completion with as much of every choice as was delivered."""
-        chat = self._asked.path.endswith("/chat/completions")
+        chat = self._request.path.endswith("/chat/completions")
         return {
             "id": transcript.identities.get(("id",), ""),
             "object": "chat.completion" if chat else "text_completion",
             "created": transcript.identities.get(("created",)) or 0,
-            "model": self._asked.model or "",
-            "choices": choices_of(transcript, chat=chat),
+            "model": self._request.model or "",
+            "choices": choices_from(transcript, chat=chat),
         }
 
 
@@ -279,8 +281,8 @@ def _is_keep_alive(name: object) -> bool:
     return isinstance(name, str) and is_keep_alive(name)
 
 
-def _reported(error: object) -> Broken:
-    return Broken("upstream_error", "the API reported an error inside the stream", error)
+def _reported(error: object) -> FaultEvent:
+    return FaultEvent("upstream_error", "the API reported an error inside the stream", error)
 
 
 def _with_spent(usage: Mapping[str, object], spent: int) -> dict[str, object]:

@@ -32,20 +32,20 @@ def continued_body(how: Continuing, body: Mapping[str, object], text: str, spent
         return None
     if isinstance(how, str) and messages and _is_assistants(messages[-1]):
         return None  # a beginning of the caller's own: nobody knows whether the server has repeated it
-    asked = copy.deepcopy(dict(body))  # a callable may edit it, and the first request must stay as it was
+    request = copy.deepcopy(dict(body))  # a callable may edit it, and the first request must stay as it was
     for name in _LIMITS:
-        limit = asked.get(name)
+        limit = request.get(name)
         if type(limit) is int:
-            asked[name] = max(1, limit - spent)
+            request[name] = max(1, limit - spent)
     match how:
         case "vllm":
-            asked["messages"] = [*messages, {"role": "assistant", "content": text}]
-            return {**asked, "continue_final_message": True, "add_generation_prompt": False}
+            request["messages"] = [*messages, {"role": "assistant", "content": text}]
+            return {**request, "continue_final_message": True, "add_generation_prompt": False}
         case "prefill":
-            asked["messages"] = [*messages, {"role": "assistant", "content": text, "prefix": True}]
-            return asked
+            request["messages"] = [*messages, {"role": "assistant", "content": text, "prefix": True}]
+            return request
         case _:
-            made = how(asked, text)
+            made = how(request, text)
             return dict(made) if isinstance(made, Mapping) else None
 
 
@@ -80,7 +80,7 @@ class Continuation(SecondAnswer):
             text = text[rest:] if whole else self._delivered[: self._repeated] + text
             self._repeated = None
         if text:
-            self._news.pieces.append((key, text))
+            self._news.text_deltas.append((key, text))
         return text
 
     def flush(self, key: Key) -> str:
@@ -88,7 +88,7 @@ class Continuation(SecondAnswer):
         text = self._delivered[: self._repeated] if key == self._key and self._repeated else ""
         if text:
             self._repeated = None
-            self._news.pieces.append((key, text))
+            self._news.text_deltas.append((key, text))
         return text
 
     def repeats(self, kind: Hashable) -> bool:

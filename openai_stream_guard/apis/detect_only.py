@@ -14,30 +14,30 @@ import re
 from typing import Final
 
 from ..decoding.payload import Payload
-from .adapter import Broken, Item, Ping, Reading, is_keep_alive
-from .request import Asked, EndRule
+from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive
+from .request import EndRule, StreamRequest
 from .second_answer import SecondAnswer
 from .transcript import Transcript
 
-_ITEM = Item()
+_ITEM = DataEvent()
 
 
-class Other:
+class DetectOnlyAdapter:
     """The rule for all that no other dialect claims."""
 
     reissuable = False
     has_finished: Final = False
-    holding: Final = False
+    tool_call_open: Final = False
     response_id: str | None = None
-    settled = False
+    answer_complete = False
     over = False
     missing = False
     resume_after = None
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, request: StreamRequest) -> None:
         """Nothing of the request matters here."""
 
-    def arrange(self, payload: Payload) -> tuple[Payload]:
+    def in_sequence(self, payload: Payload) -> tuple[Payload]:
         """Nothing is known of numbers."""
         return (payload,)
 
@@ -45,7 +45,7 @@ class Other:
         """Nothing is known of texts."""
         return start
 
-    def read(self, payload: Payload) -> Reading:
+    def read(self, payload: Payload) -> ApiEvent:
         """Everything is an item."""
         return _ITEM
 
@@ -79,24 +79,24 @@ RUN_ENDS: Final = re.compile(r"thread\.run\.(completed|failed|cancelled|expired|
 MEDIA_ENDS: Final = re.compile(r"(image_generation|image_edit)\.completed|(transcript\.text|speech\.audio)\.done")
 
 
-_PING = Ping()
+_PING = KeepAlive()
 
 
-class Marked(Other):
+class EndMarkAdapter(DetectOnlyAdapter):
     """One attempt at an API that says its end by an event's type or name."""
 
-    def __init__(self, asked: Asked, ends: re.Pattern[str]) -> None:
-        super().__init__(asked)
+    def __init__(self, request: StreamRequest, ends: re.Pattern[str]) -> None:
+        super().__init__(request)
         self._ends = ends
-        self._errors_are_values = asked.errors_are_values
+        self._errors_are_values = request.errors_are_values
 
-    def read(self, payload: Payload) -> Reading:
+    def read(self, payload: Payload) -> ApiEvent:
         """Look for the end and for errors; all else is an item."""
         value = payload.value
         kind = payload.event
         if isinstance(value, dict):
             if (value.get("error") or kind == "error") and not self._errors_are_values:
-                return Broken(
+                return FaultEvent(
                     "upstream_error", "the API reported an error inside the stream", value.get("error") or value
                 )
             if kind is None and isinstance(value.get("type"), str):
@@ -104,9 +104,9 @@ class Marked(Other):
         if kind is not None and is_keep_alive(kind):
             return _PING
         if kind is not None and self._ends.fullmatch(kind):
-            self.settled = True
+            self.answer_complete = True
         return _ITEM
 
     def whole(self, rule: EndRule, *, done: bool) -> bool:
         """The end was said, or `[DONE]` came."""
-        return self.settled or done
+        return self.answer_complete or done

@@ -8,10 +8,10 @@ from .chat_deltas import ENTRIES
 from .transcript import Key, Transcript
 
 
-def choices_of(transcript: Transcript, *, chat: bool) -> list[dict[str, object]]:
+def choices_from(transcript: Transcript, *, chat: bool) -> list[dict[str, object]]:
     """Every choice that was begun, with a `message` (`chat`) or a `text`: undoes `choices.walk`."""
     choices: dict[int, dict[str, object]] = {}
-    texts = {key: transcript.text(key) for key in transcript.channels}
+    texts = {key: transcript.text(key) for key in transcript.text_channels}
     for (index, *rest), leaf in (*transcript.identities.items(), *texts.items()):
         if not isinstance(index, int):
             continue
@@ -47,13 +47,13 @@ def _plant(tree: object, path: Key, leaf: object) -> None:
                 tree = tree[name]
 
 
-def outputs_of(transcript: Transcript) -> list[dict[str, object]]:
+def outputs_from(transcript: Transcript) -> list[dict[str, object]]:
     """Every output item that was begun, with as much of its texts as came."""
     outputs: dict[object, dict[str, object]] = {}
     for key, name in transcript.identities.items():
         if key[0] == "item":
             outputs.setdefault(key[1], {})[str(key[2])] = name
-    for key in transcript.channels:
+    for key in transcript.text_channels:
         place, kind = key[0], str(key[-1])
         item = outputs.setdefault(place, {"type": "message"})
         text = transcript.text(key)

@@ -25,7 +25,7 @@ _ARGUMENTS = {
 }
 
 
-def events_of(response: Mapping[str, Any]) -> list[dict[str, Any]]:
+def events_from(response: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The events of a response that has come to its end, numbered from 0."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     events: list[dict[str, Any]] = [
@@ -90,7 +90,7 @@ class PolledResponse:
     def __init__(self, response: Mapping[str, Any]) -> None:
         self.headers: dict[str, str] = {}
         self.extensions: dict[str, Any] = {}
-        self._events = events_of(response)
+        self._events = events_from(response)
 
     def iter_bytes(self) -> Iterator[bytes]:
         """The events, one for each read."""

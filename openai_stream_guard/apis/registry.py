@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from .adapter import Dialect
-from .request import Asked, Resume
+from .adapter import ApiAdapter
+from .request import Resume, StreamRequest
 
 
-def dialect_for(asked: Asked, resume: Resume | None = None, broken: Dialect | None = None) -> Dialect:
+def adapter_for(request: StreamRequest, resume: Resume | None = None, broken: ApiAdapter | None = None) -> ApiAdapter:
     """The dialect of the API that a request goes to.
 
     Args:
         resume: for the rest of an answer, of which.
         broken: and what had read it until then.
     """
-    from .chat import Chat
-    from .detect_only import MEDIA_ENDS, RUN_ENDS, Marked, Other
-    from .responses import Responses
+    from .chat import ChatAdapter
+    from .detect_only import MEDIA_ENDS, RUN_ENDS, DetectOnlyAdapter, EndMarkAdapter
+    from .responses import ResponsesAdapter
 
-    match asked.method, asked.steps:
+    match request.method, request.steps:
         case "post", [*_, "completions"]:
-            return Chat(asked)
+            return ChatAdapter(request)
         case ("post", [*_, "responses"]) | ("get", [*_, "responses", _]):
-            return Responses(asked, resume, broken if isinstance(broken, Responses) else None)
+            return ResponsesAdapter(request, resume, broken if isinstance(broken, ResponsesAdapter) else None)
         case "post", [*_, "threads", _, "runs"] | [*_, "threads", "runs"] | [*_, "submit_tool_outputs"]:
-            return Marked(asked, RUN_ENDS)
+            return EndMarkAdapter(request, RUN_ENDS)
         case "post", [*_, "images" | "audio", _]:
-            return Marked(asked, MEDIA_ENDS)
-    return Other(asked)
+            return EndMarkAdapter(request, MEDIA_ENDS)
+    return DetectOnlyAdapter(request)

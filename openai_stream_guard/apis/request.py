@@ -20,7 +20,7 @@ _EXACT_HOSTS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class StreamRequest:
     """What the request asked for, as far as it bears on judging and repeating the answer."""
 
     method: str

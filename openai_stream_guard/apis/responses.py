@@ -13,15 +13,15 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
-from .adapter import Broken, Item, Ping, Reading, is_keep_alive, plain_id
+from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
 from .chat_deltas import tokens_in
-from .partial_answer import outputs_of
-from .request import Asked, EndRule, Resume
+from .partial_answer import outputs_from
+from .request import EndRule, Resume, StreamRequest
 from .second_answer import Diverged, SecondAnswer
 from .sequence import Gap, Sequence
-from .transcript import Identity, Key, Piece, Transcript
+from .transcript import Identity, Key, TextDelta, Transcript
 
-_PING = Ping()
+_PING = KeepAlive()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
@@ -30,24 +30,26 @@ _COUNTS = {int, type(None)}
 _PARTS = ("content_index", "summary_index", "annotation_index")
 
 
-class Responses:
+class ResponsesAdapter:
     """One attempt at `/responses`, or at one stored response."""
 
     reissuable = True
     has_finished = False
 
-    def __init__(self, asked: Asked, resume: Resume | None = None, broken: Responses | None = None) -> None:
+    def __init__(
+        self, request: StreamRequest, resume: Resume | None = None, broken: ResponsesAdapter | None = None
+    ) -> None:
         """Read one attempt; `broken` is the one that a resumed answer goes on from, between two of its events."""
-        self._asked = asked
-        self._sequence = Sequence(asked.starting_after if resume is None else resume.after)
+        self._request = request
+        self._sequence = Sequence(request.starting_after if resume is None else resume.after)
         self._begun = False
         self._open_calls: set[object] = set() if broken is None else broken._open_calls
-        self.holding = bool(self._open_calls)
+        self.tool_call_open = bool(self._open_calls)
         self._latest: int | None = None if broken is None else broken._latest
         self._unplaced: dict[object, int] = {} if broken is None else broken._unplaced
         """The places of items that came without an `output_index`, by id: llama.cpp counts nothing."""
-        self.response_id: str | None = asked.stored_id if resume is None else resume.response_id
-        self.settled = False
+        self.response_id: str | None = request.stored_id if resume is None else resume.response_id
+        self.answer_complete = False
         self.over = False
         """A terminal event came: whatever follows is nothing."""
 
@@ -61,7 +63,7 @@ class Responses:
         """The number up to which this attempt has everything."""
         return self._sequence.last
 
-    def arrange(self, payload: Payload) -> list[Payload]:
+    def in_sequence(self, payload: Payload) -> list[Payload]:
         """By number: duplicates dropped, disorder put right. Raises `Gap`."""
         value = payload.value
         if not isinstance(value, dict):
@@ -70,7 +72,7 @@ class Responses:
         kind = value.get("type") or payload.event
         if kind == "error":  # whatever its number
             return [payload]
-        first = kind in _LIFECYCLE or self._asked.stored_id is not None
+        first = kind in _LIFECYCLE or self._request.stored_id is not None
         if kind in _TERMINAL and number is None and self._sequence.missing:
             raise Gap
         return self._sequence.accept(payload, number if type(number) is int else None, kind, first=first)
@@ -87,7 +89,7 @@ class Responses:
                     break
                 if not text or not kind.endswith(".delta") or value.get("error") or value.get("object"):
                     break
-                channel = transcript.channels[place, part, summary, kind.removesuffix(".delta")]
+                channel = transcript.text_channels[place, part, summary, kind.removesuffix(".delta")]
                 piece = text.encode("utf-8", "surrogatepass")
                 if not self._sequence.follow(number):
                     break
@@ -99,44 +101,44 @@ class Responses:
         transcript.deltas += end - start
         return end
 
-    def read(self, payload: Payload) -> Reading:
+    def read(self, payload: Payload) -> ApiEvent:
         """Sort an event and name the channel of its text."""
         value = payload.value
         if not isinstance(value, dict):
             if payload.event == "error":
-                return Broken("upstream_error", "the API reported an error inside the stream", value)
-            return _PING if value is None else Item()
+                return FaultEvent("upstream_error", "the API reported an error inside the stream", value)
+            return _PING if value is None else DataEvent()
         kind = value.get("type") or payload.event
         nested = None if "response" in value else value.get("error")
         if nested or kind == "error":
             if (number := _number(value)) is not None:
                 self._sequence.skip(number)
-            return Broken("upstream_error", "the API reported an error inside the stream", nested or value)
+            return FaultEvent("upstream_error", "the API reported an error inside the stream", nested or value)
         if isinstance(kind, str) and is_keep_alive(kind):
             return _PING
         if value.get("object") == "response":
-            return Broken("not_a_stream", "the body is a whole answer where a stream was asked for")
+            return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
         self._begun = True
         if not isinstance(kind, str):
-            return Item()
+            return DataEvent()
         return self._item(kind, value)
 
-    def _item(self, kind: str, value: Mapping[str, object]) -> Item:
+    def _item(self, kind: str, value: Mapping[str, object]) -> DataEvent:
         delta = value.get("delta")
         if kind.endswith(".delta") and isinstance(delta, str):
-            pieces: list[Piece] = [(self._channel(kind, value), delta)] if delta else []
-            return Item(pieces, sequence=_number(value))
-        pieces, identities = [], []
+            text_deltas: list[TextDelta] = [(self._channel(kind, value), delta)] if delta else []
+            return DataEvent(text_deltas, sequence=_number(value))
+        text_deltas, identities = [], []
         if kind in _LIFECYCLE or kind in _TERMINAL:
             identities = self._name(value)
         if kind in _TERMINAL:
-            self.over = self.settled = True
+            self.over = self.answer_complete = True
         if kind == "response.output_item.added":
             self._place_next(value)
-            pieces, identities = self._opened(value)
+            text_deltas, identities = self._opened(value)
         if kind.startswith("response.output_item."):
             self._note_call(kind, value)
-        return Item(pieces, identities, self._once(kind, value), _number(value))
+        return DataEvent(text_deltas, identities, self._once(kind, value), _number(value))
 
     def _place_next(self, value: Mapping[str, object]) -> None:
         """An item begins: count it, where the server does not."""
@@ -160,7 +162,7 @@ class Responses:
         """What an event that carries no text of its own would be repeated as."""
         return (kind, self._place(value), *(_index(value, name) for name in _PARTS))
 
-    def _opened(self, value: Mapping[str, object]) -> tuple[list[Piece], list[Identity]]:
+    def _opened(self, value: Mapping[str, object]) -> tuple[list[TextDelta], list[Identity]]:
         """An item begins. A message shows nothing yet; any other item is a deed, and visible."""
         place, item = self._place(value), value.get("item")
         if not isinstance(item, dict):
@@ -188,7 +190,7 @@ class Responses:
                 self._open_calls.add(place)
             else:
                 self._open_calls.discard(place)
-            self.holding = bool(self._open_calls)
+            self.tool_call_open = bool(self._open_calls)
 
     def whole(self, rule: EndRule, *, done: bool) -> bool:
         """A terminal event ends the stream, and nothing else does but for the lenient."""
@@ -229,8 +231,8 @@ class Responses:
         return new
 
     def _check_opened(self, value: Mapping[str, object], replay: SecondAnswer) -> None:
-        pieces, identities = self._opened(value)
-        for key, text in pieces:
+        text_deltas, identities = self._opened(value)
+        for key, text in text_deltas:
             replay.take(key, text)
         for key, name in identities:
             known = replay.identify(key, name)
@@ -246,7 +248,7 @@ class Responses:
         if isinstance(item, dict):
             new["item"] = _renamed(item, place, replay)
         response = new.get("response")
-        if isinstance(response, dict) and (self._asked.one_identity or self._asked.body.get("store") is False):
+        if isinstance(response, dict) and (self._request.one_identity or self._request.body.get("store") is False):
             output = response.get("output")
             items = output if isinstance(output, list) else []
             renamed = [
@@ -258,7 +260,7 @@ class Responses:
 
     def may_replay(self, transcript: Transcript) -> bool:
         """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts."""
-        repeatable = _UNSTORED if self._asked.body.get("store") is False else ("message",)
+        repeatable = _UNSTORED if self._request.body.get("store") is False else ("message",)
         items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
         return all(kind in repeatable for kind in items)
 
@@ -267,13 +269,13 @@ class Responses:
 
     def partial_text(self, transcript: Transcript) -> str:
         """All output text, in the order of the outputs."""
-        return "".join(transcript.text(key) for key in transcript.channels if key[-1] == "response.output_text")
+        return "".join(transcript.text(key) for key in transcript.text_channels if key[-1] == "response.output_text")
 
     def partial(self, transcript: Transcript) -> dict[str, object] | None:
         """A response with as much of every output as was delivered."""
         named = transcript.identities.get(("response",))
-        base: dict[str, object] = dict(named) if isinstance(named, dict) else {"id": "", "model": self._asked.model}
-        return {**base, "object": "response", "status": "incomplete", "output": outputs_of(transcript)}
+        base: dict[str, object] = dict(named) if isinstance(named, dict) else {"id": "", "model": self._request.model}
+        return {**base, "object": "response", "status": "incomplete", "output": outputs_from(transcript)}
 
 
 def _number(value: Mapping[str, object]) -> int | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from .transcript import Identity, Key, Piece, Transcript
+from .transcript import Identity, Key, TextDelta, Transcript
 
 
 class Diverged(Exception):
@@ -15,10 +15,10 @@ class Diverged(Exception):
 
 
 @dataclass
-class News:
+class Addition:
     """What one payload adds to a transcript."""
 
-    pieces: list[Piece] = field(default_factory=list)
+    text_deltas: list[TextDelta] = field(default_factory=list)
     identities: list[Identity] = field(default_factory=list)
     kind: Hashable = None
     sequence: int | None = None
@@ -32,7 +32,7 @@ class SecondAnswer(ABC):
 
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
-        self._news = News()
+        self._news = Addition()
         self._named: dict[Key, object] = {}
 
     @property
@@ -75,18 +75,18 @@ class SecondAnswer(ABC):
         """The role or id that the consumer has been given here, if any."""
         return self._transcript.identities.get(key)
 
-    def news(self) -> News:
+    def news(self) -> Addition:
         """What was new since the last call."""
-        news, self._news = self._news, News()
+        news, self._news = self._news, Addition()
         return news
 
 
-class Replay(SecondAnswer):
+class ReplayChecker(SecondAnswer):
     """Holds a second answer against the transcript of the first: it is to be the same again."""
 
     def __init__(self, transcript: Transcript) -> None:
         super().__init__(transcript)
-        self._behind = {key: len(text) for key, text in transcript.channels.items()}
+        self._behind = {key: len(text) for key, text in transcript.text_channels.items()}
         """Bytes that each channel has yet to repeat; a channel that has caught up is dropped."""
         self._lifecycle: Counter[Hashable] = Counter()
         self._number = transcript.sequence
@@ -104,7 +104,7 @@ class Replay(SecondAnswer):
         """
         surplus = self._surplus(key, text)
         if surplus:
-            self._news.pieces.append((key, surplus))
+            self._news.text_deltas.append((key, surplus))
         return surplus
 
     def flush(self, key: Key) -> str:
@@ -116,7 +116,7 @@ class Replay(SecondAnswer):
         if behind is None:
             return text
         piece = text.encode("utf-8", "surrogatepass")
-        delivered = self._transcript.channels[key]
+        delivered = self._transcript.text_channels[key]
         start = len(delivered) - behind
         if len(piece) < behind:
             if delivered[start : start + len(piece)] != piece:

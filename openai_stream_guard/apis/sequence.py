@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..decoding.payload import Payload
 
-_MOST_WAITING = 64
+_MAX_WAITING = 64
 """Events; a number that has not come after so many later ones is lost."""
 
 
@@ -63,7 +63,7 @@ class Sequence:
         while self._next in self._waiting:
             due.append(self._waiting.pop(self._next))
             self._next += 1
-        if len(self._waiting) > _MOST_WAITING:
+        if len(self._waiting) > _MAX_WAITING:
             raise Gap
         return due
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Hashable, Iterable
 from typing import TypeAlias
 
 Key: TypeAlias = tuple[Hashable, ...]
-Piece: TypeAlias = tuple[Key, str]
+TextDelta: TypeAlias = tuple[Key, str]
 Identity: TypeAlias = tuple[Key, object]
 
 
@@ -26,7 +26,7 @@ class Transcript:
     """
 
     def __init__(self) -> None:
-        self.channels: dict[Key, bytearray] = {}
+        self.text_channels: dict[Key, bytearray] = {}
         self.identities: dict[Key, object] = {}
         """Roles, ids, types: said once, never appended to."""
         self.lifecycle: Counter[Hashable] = Counter()
@@ -39,29 +39,29 @@ class Transcript:
     @property
     def visible(self) -> bool:
         """Whether anything was delivered that a person or a program would have to take back."""
-        return bool(self.channels)
+        return bool(self.text_channels)
 
     @property
     def entries(self) -> int:
         """How many texts, names and kinds of item are kept apart: what memory this takes beside the text itself."""
-        return len(self.channels) + len(self.identities) + len(self.lifecycle)
+        return len(self.text_channels) + len(self.identities) + len(self.lifecycle)
 
     def add(
         self,
-        pieces: Collection[Piece],
+        text_deltas: Collection[TextDelta],
         identities: Iterable[Identity] = (),
         kind: Hashable = None,
         sequence: int | None = None,
     ) -> None:
         """Note what is being delivered."""
-        channels = self.channels
-        if pieces:
+        text_channels = self.text_channels
+        if text_deltas:
             self.deltas += 1
-        for key, text in pieces:
+        for key, text in text_deltas:
             piece = text.encode("utf-8", "surrogatepass")
-            channel = channels.get(key)
+            channel = text_channels.get(key)
             if channel is None:
-                channels[key] = bytearray(piece)
+                text_channels[key] = bytearray(piece)
             else:
                 channel += piece
         for key, name in identities:
@@ -73,4 +73,4 @@ class Transcript:
 
     def text(self, key: Key) -> str:
         """The delivered text of one channel, empty where nothing was."""
-        return self.channels.get(key, b"").decode("utf-8", "surrogatepass")
+        return self.text_channels.get(key, b"").decode("utf-8", "surrogatepass")

@@ -29,8 +29,8 @@ from .ssecap import dump
 
 logger = logging.getLogger("openai_stream_guard")
 
-MOST_FILES: Final = 100
-MOST_BYTES: Final = 64 << 20
+MAX_FILES: Final = 100
+MAX_BYTES: Final = 64 << 20
 """What a folder keeps: the newest files, as long as there are no more and they hold no more."""
 _LEFT_OVER_AFTER = 3600.0
 """Seconds after which an unfinished file is one that its process did not live to finish."""
@@ -132,7 +132,7 @@ def _rotate(folder: str, newest: str) -> None:
     left = sizes.pop(newest, 0)
     for kept, name in enumerate(sorted(sizes, reverse=True), 2):
         left += sizes[name]
-        if kept > MOST_FILES or left > MOST_BYTES:
+        if kept > MAX_FILES or left > MAX_BYTES:
             _remove(folder, name)
 
 

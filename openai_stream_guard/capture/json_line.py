@@ -10,7 +10,7 @@ import json
 from contextlib import suppress
 from typing import Any, get_args
 
-_LONGEST_TIME = 1e9
+_MAX_TIME = 1e9
 
 
 class NotACapture(ValueError):
@@ -78,7 +78,7 @@ class Line:
     def seconds(self, name: str) -> float:
         """A member that is a time, 0 or more."""
         seconds = self._get(name, (int, float), "a number of seconds")
-        if not 0 <= seconds <= _LONGEST_TIME:
+        if not 0 <= seconds <= _MAX_TIME:
             raise self.wrong(f"has a {name!r} out of range")
         return float(seconds)
 

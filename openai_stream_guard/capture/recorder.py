@@ -10,15 +10,15 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from ..apis.request import Asked
+from ..apis.request import StreamRequest
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..diagnosis.evidence import ResponseHead
-from ..engine.decisions import Clocks, Reopen, Trouble
-from ..engine.host_memory import Hosts
+from ..engine.decisions import Reissue, StreamFault, Timeouts
+from ..engine.host_memory import HostMemory
 from ..engine.session import Session
 from ..notices import Attempt, Ended, FaultSeen, Notice
-from .recording import MOST_ATTEMPTS, Capture, Ending, Judgement, Recording, Tape, kept_head, kept_policy, kept_request
+from .recording import MAX_ATTEMPTS, Capture, Ending, Judgement, Recording, Tape, kept_head, kept_policy, kept_request
 
 
 class RecordedSession(Session):
@@ -30,12 +30,12 @@ class RecordedSession(Session):
 
     def __init__(
         self,
-        asked: Asked,
+        asked: StreamRequest,
         policy: Policy,
-        hosts: Hosts,
+        hosts: HostMemory,
         *,
         now: float,
-        clocks: Clocks = Clocks(),  # noqa: B008 - frozen
+        clocks: Timeouts = Timeouts(),  # noqa: B008 - frozen
         notify: Callable[[Notice], None] = lambda notice: None,
         head: ResponseHead = ResponseHead(),  # noqa: B008 - frozen
         credentials: Collection[str] = (),
@@ -82,19 +82,19 @@ class RecordedSession(Session):
         self._ending = Ending(self._time(now), "body", waiting_since=self._waited())
         return super().end(self._clock(self._ending.at))
 
-    def fail(self, trouble: Trouble, now: float) -> list[Payload]:
+    def fail(self, fault: StreamFault, now: float) -> list[Payload]:
         """Note the error's class and what it meant, and take it."""
-        kind = None if trouble.error is None else type(trouble.error)
+        kind = None if fault.error is None else type(fault.error)
         name = None if kind is None else f"{kind.__module__}.{kind.__qualname__}"
         at, since = self._time(now), self._waited()
-        self._ending = Ending(at, "transport", trouble.fault, trouble.reason, name, trouble.ending, since)
-        return super().fail(trouble, self._clock(self._ending.at))
+        self._ending = Ending(at, "transport", fault.kind, fault.reason, name, fault.ending, since)
+        return super().fail(fault, self._clock(self._ending.at))
 
-    def reopened(self, verdict: Reopen, head: ResponseHead, now: float) -> None:
+    def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
         """Begin the recording of another attempt."""
         opened = round(now - self.capture.origin, 6)
-        self._record(opened, head, polled=verdict.resume is not None and verdict.resume.poll)
-        super().reopened(verdict, head, self._clock(0.0))
+        self._record(opened, head, polled=decision.resume is not None and decision.resume.poll)
+        super().reopened(decision, head, self._clock(0.0))
 
     def forget(self) -> None:
         """Let go of what was recorded."""
@@ -113,7 +113,7 @@ class RecordedSession(Session):
 
     def _keep(self, attempt: Attempt, reason: str | None) -> None:
         """Take the attempt into the capture; without a reason its reading was left off, and there is no verdict."""
-        if len(self.capture.attempts) >= MOST_ATTEMPTS:
+        if len(self.capture.attempts) >= MAX_ATTEMPTS:
             return
         tape, repairs = self._tape, Counter(self.report().repairs)
         reads = tape.reads

@@ -4,7 +4,7 @@ Decides what is kept and how much of it. Of a request only what its answer is ju
 an allow-list, of a body every byte, since the bytes are what is to be looked at: a recording holds answer text. Only
 what looks like a key is blanked, by as many asterisks, so that every offset stays; one that comes in pieces, in
 several events, is not seen.
-The bounds, for one stream: `MOST_ATTEMPTS` attempts, of each the last `MOST_BYTES` and `MOST_READS`. What an attempt
+The bounds, for one stream: `MAX_ATTEMPTS` attempts, of each the last `MAX_BYTES` and `MAX_READS`. What an attempt
 had before that is lost, and the recording says how much: a fault is at the end, so that the beginning goes first.
 """
 
@@ -16,17 +16,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from ..apis.request import Asked, EndRule
+from ..apis.request import EndRule, StreamRequest
 from ..config.policy import Policy
 from ..diagnosis.evidence import Ending as How
 from ..diagnosis.evidence import ResponseHead
-from ..engine.decisions import Clocks
-from ..notices import FaultKind, Way
-from ..redaction import blanked, masked
+from ..engine.decisions import Timeouts
+from ..notices import FaultKind, RecoveryMethod
+from ..redaction import blanked, redact
 
-MOST_BYTES = 256 << 10
-MOST_READS = 16_384
-MOST_ATTEMPTS = 8
+MAX_BYTES = 256 << 10
+MAX_READS = 16_384
+MAX_ATTEMPTS = 8
 """A stream that broke so often has told its story; attempts after it are not recorded."""
 
 # fmt: off
@@ -39,7 +39,7 @@ HEADERS = frozenset({
 })
 # fmt: on
 """What is kept of a response's headers: who answered and how, never cookies, accounts or limits."""
-_MOST_HEADER = 200
+_MAX_HEADER = 200
 _PLAIN = ("model", "n", "stream", "store", "background", "logprobs")
 """What is kept of a request's JSON where it is a plain value."""
 _STATE = ("previous_response_id", "conversation")
@@ -92,7 +92,7 @@ class Recording:
 
     opened: float
     """Seconds since the first attempt was opened."""
-    way: Way | None
+    way: RecoveryMethod | None
     """The way of recovery that opened it; None for the first attempt."""
     rule: EndRule
     """What counted as its end: the policy's rule, and what was known of the host."""
@@ -102,7 +102,7 @@ class Recording:
     """Made of a finished answer that was asked for as a whole, and not of a stream."""
     lost_reads: int = 0
     lost_bytes: int = 0
-    """What came before the first read that is kept; of a read larger than `MOST_BYTES`, what came before its end."""
+    """What came before the first read that is kept; of a read larger than `MAX_BYTES`, what came before its end."""
     reads: tuple[Read, ...] = ()
     ending: Ending | None = None
     """None where the recording itself breaks off."""
@@ -113,9 +113,9 @@ class Recording:
 class Capture:
     """One logical stream: the attempts that were read, in order, and all that their verdicts depend on."""
 
-    asked: Asked
+    asked: StreamRequest
     policy: Policy
-    clocks: Clocks
+    clocks: Timeouts
     origin: float = 0.0
     """What the clock said when the first attempt was opened: with it the same sums give the same times to the bit."""
     attempts: tuple[Recording, ...] = ()
@@ -139,13 +139,13 @@ class Tape:
 
     def add(self, data: bytes, at: float, waiting_since: float = 0.0) -> None:
         """Keep a read, and as many of those before it as there is room for."""
-        excess = len(data) - MOST_BYTES
+        excess = len(data) - MAX_BYTES
         if excess > 0:
             self.lost_bytes += excess
             data = data[excess:]
         self._reads.append(Read(at, data, waiting_since))
         self._size += len(data)
-        while self._size > MOST_BYTES or len(self._reads) > MOST_READS:
+        while self._size > MAX_BYTES or len(self._reads) > MAX_READS:
             lost = len(self._reads.popleft().data)
             self._size -= lost
             self.lost_bytes += lost
@@ -166,7 +166,7 @@ class Tape:
 def kept_headers(headers: Mapping[str, str], known: Collection[str] = ()) -> dict[str, str]:
     """The headers that a recording may hold: lower-case names, short values, no keys."""
     allowed = ((name.lower(), value) for name, value in headers.items() if name.lower() in HEADERS)
-    return {name: masked(value, known)[:_MOST_HEADER] for name, value in allowed}
+    return {name: redact(value, known)[:_MAX_HEADER] for name, value in allowed}
 
 
 def kept_head(head: ResponseHead, known: Collection[str] = ()) -> ResponseHead:
@@ -174,7 +174,7 @@ def kept_head(head: ResponseHead, known: Collection[str] = ()) -> ResponseHead:
     return replace(head, headers=kept_headers(head.headers, known))
 
 
-def kept_request(asked: Asked) -> Asked:
+def kept_request(asked: StreamRequest) -> StreamRequest:
     """A request without its texts: what remains is judged, and asked for again, in the same way."""
     body = asked.body
     kept = {name: body[name] for name in _PLAIN if isinstance(body.get(name), str | int | bool)}
@@ -189,7 +189,7 @@ def kept_request(asked: Asked) -> Asked:
     return replace(asked, path=_ORIGIN.sub("", asked.path).partition("?")[0], body=kept)
 
 
-def kept_policy(policy: Policy, asked: Asked) -> Policy:
+def kept_policy(policy: Policy, asked: StreamRequest) -> Policy:
     """What of a policy bears on verdicts; the rest is at its default. (An attempt's `rule` stands for `end_rule`.)"""
     return Policy(
         recovery=policy.recovery,

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from ..apis.request import Asked, EndRule
+from ..apis.request import EndRule, StreamRequest
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Mode, Reader
-from ..engine.decisions import Reopen, Trouble
-from ..engine.host_memory import Hosts
+from ..engine.decisions import Reissue, StreamFault
+from ..engine.host_memory import HostMemory
 from .recorder import RecordedSession
 from .recording import Capture, Judgement, Read, Recording
 
@@ -105,7 +105,7 @@ class _Stage:
         self._capture = capture
         self._policy = policy
         self._end_rule = end_rule
-        self._hosts = Hosts()
+        self._hosts = HostMemory()
 
     def play(self) -> Iterator[Rerun]:
         session: RecordedSession | None = None
@@ -113,9 +113,9 @@ class _Stage:
             rule = self._end_rule or recording.rule
             if rule == "learnt":
                 self._hosts.saw_finish(self._asked.host, self._asked.path, self._asked.model)
-            verdict = None if session is None else session.verdict
-            goes_on = isinstance(verdict, Reopen) and verdict.way == recording.way and not recording.lost_bytes
-            if number and goes_on and session is not None and isinstance(verdict, Reopen):
+            verdict = None if session is None else session.decision
+            goes_on = isinstance(verdict, Reissue) and verdict.way == recording.way and not recording.lost_bytes
+            if number and goes_on and session is not None and isinstance(verdict, Reissue):
                 _reopen(session, verdict, recording, self._opened(recording))
                 result = _run(session, recording, recording.reads, self._opened(recording))
             elif number == 0 and not recording.lost_bytes:
@@ -131,7 +131,7 @@ class _Stage:
     def _opened(self, recording: Recording) -> float:
         return self._capture.origin + recording.opened
 
-    def _session(self, asked: Asked, recording: Recording, rule: EndRule) -> RecordedSession:
+    def _session(self, asked: StreamRequest, recording: Recording, rule: EndRule) -> RecordedSession:
         return RecordedSession(
             asked,
             self._policy.replace(end_rule="auto" if rule == "learnt" else rule),
@@ -152,7 +152,7 @@ class _Stage:
         return _run(self._session(asked, recording, rule), recording, reads, self._opened(recording), start)
 
 
-def _reopen(session: RecordedSession, verdict: Reopen, recording: Recording, now: float) -> None:
+def _reopen(session: RecordedSession, verdict: Reissue, recording: Recording, now: float) -> None:
     if verdict.resume is not None:
         verdict = replace(verdict, resume=replace(verdict.resume, poll=recording.polled))
     session.reopened(verdict, recording.head, now)
@@ -165,17 +165,19 @@ def _run(session: RecordedSession, recording: Recording, reads: Iterable[Read], 
     look = Look(policy.repair, policy.max_event_bytes, start)
     ending = recording.ending
     for at, data, waiting_since in reads:
-        if session.verdict is not None:
+        if session.decision is not None:
             break
         session.waiting_since = opened + waiting_since
         session.receive(data, opened + at)
         look.at(at, data)
-    if session.verdict is None and ending is not None and ending.by != "guard":
+    if session.decision is None and ending is not None and ending.by != "guard":
         session.waiting_since = opened + ending.waiting_since
         if ending.by == "body":
             session.end(opened + ending.at)
         else:
-            session.fail(Trouble(ending.fault or "disconnected", ending.reason, ending=ending.how), opened + ending.at)
+            session.fail(
+                StreamFault(ending.fault or "disconnected", ending.reason, ending=ending.how), opened + ending.at
+            )
         look.at(ending.at, None)
     ended = session.capture.attempts[before:]
     judgement = ended[0].judgement if ended else None

@@ -22,17 +22,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
-from ..apis.request import Asked, EndRule
+from ..apis.request import EndRule, StreamRequest
 from ..config.policy import Policy
 from ..diagnosis.evidence import Ending as How
 from ..diagnosis.evidence import ResponseHead
-from ..engine.decisions import Clocks
-from ..notices import FaultKind, Way
+from ..engine.decisions import Timeouts
+from ..notices import FaultKind, RecoveryMethod
 from .json_line import Line, NotACapture
-from .recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording, went_on
+from .recording import MAX_ATTEMPTS, MAX_READS, Capture, Ending, Judgement, Read, Recording, went_on
 
 VERSION: Final = 1
-MOST_FILE_BYTES: Final = 16 << 20
+MAX_FILE_BYTES: Final = 16 << 20
 """No capture is larger: its attempts and their reads are bounded."""
 _POLICY = ("recovery", "delivery", "max_held_bytes", "max_event_bytes", "max_elapsed", "repair", "lenient_hosts")
 _Kind: TypeAlias = Literal["attempt", "read", "end", "verdict", "end_of_capture"]
@@ -120,8 +120,8 @@ def load(data: bytes) -> Capture:
     Raises:
         NotACapture: for anything else, naming the line.
     """
-    if len(data) > MOST_FILE_BYTES:
-        raise NotACapture(f"the file has {len(data)} bytes; a capture has at most {MOST_FILE_BYTES}")
+    if len(data) > MAX_FILE_BYTES:
+        raise NotACapture(f"the file has {len(data)} bytes; a capture has at most {MAX_FILE_BYTES}")
     loader: _Loader | None = None
     for number, line in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
         try:
@@ -161,8 +161,8 @@ class _Loader:
         last = self._attempts[-1] if self._attempts else None
         if kind == "attempt":
             self._close()
-            if len(self._attempts) == MOST_ATTEMPTS:
-                raise line.wrong(f"begins an attempt more than the {MOST_ATTEMPTS} that a capture can have")
+            if len(self._attempts) == MAX_ATTEMPTS:
+                raise line.wrong(f"begins an attempt more than the {MAX_ATTEMPTS} that a capture can have")
             self._attempts.append(_attempt(line))
         elif kind == "end_of_capture":
             self.whole = True
@@ -179,8 +179,8 @@ class _Loader:
         read = Read(line.seconds("at"), line.data(), _waiting_since(line))
         if self._reads and read.at < self._reads[-1].at:
             raise line.wrong("has an 'at' before that of the read before it")
-        if len(self._reads) == MOST_READS:
-            raise line.wrong(f"is a read more than the {MOST_READS} that an attempt can have")
+        if len(self._reads) == MAX_READS:
+            raise line.wrong(f"is a read more than the {MAX_READS} that an attempt can have")
         self._reads.append(read)
 
     def _close(self) -> None:
@@ -196,7 +196,7 @@ class _Loader:
 
 def _capture(line: Line) -> Capture:
     request, policy, clocks = line.inner("request"), line.inner("policy"), line.inner("clocks")
-    asked = Asked(
+    asked = StreamRequest(
         method=request.text("method"),
         path=request.text("path"),
         host=request.text("host"),
@@ -215,7 +215,7 @@ def _capture(line: Line) -> Capture:
     return Capture(
         asked,
         kept,
-        Clocks(_or_never(clocks, "first_event"), _or_never(clocks, "idle")),
+        Timeouts(_or_never(clocks, "first_event"), _or_never(clocks, "idle")),
         line.seconds("origin"),
         written=line.text("written"),
         made_by=line.texts("made_by"),
@@ -229,7 +229,7 @@ def _or_never(clocks: Line, name: str) -> float:
 def _attempt(line: Line) -> Recording:
     return Recording(
         opened=line.seconds("opened"),
-        way=line.word("way", Way) if line.has("way") else None,
+        way=line.word("way", RecoveryMethod) if line.has("way") else None,
         polled=line.flag("polled"),
         rule=line.word("rule", EndRule),
         head=ResponseHead(

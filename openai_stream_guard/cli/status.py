@@ -53,10 +53,10 @@ def _patch_points(mode: Mode) -> list[tuple[str, str]]:
     """The state and the name of each, and of what else the guard needs and this SDK release lacks."""
     from .. import sdk
 
-    missing = sdk.missing_seams() if mode == "off" else switch.unguarded_seams()
+    missing = sdk.missing_patch_points() if mode == "off" else switch.unguarded_patch_points()
     unpatched = "not guarded" if mode == "off" or missing else "replaced"
     states = []
-    for module, owner, method, _ in sdk.SEAMS:
+    for module, owner, method, _ in sdk.PATCH_POINTS:
         name = f"{module}.{owner}.{method}"
         if name not in missing:
             states.append((_PATCHED[mode] if sdk.is_patched(module, owner, method) else unpatched, name))

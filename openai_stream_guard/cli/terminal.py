@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..capture.folder import write_whole
 from ..capture.json_line import NotACapture
 from ..capture.recording import Capture
-from ..capture.ssecap import MOST_FILE_BYTES, load
+from ..capture.ssecap import MAX_FILE_BYTES, load
 
 GREEN: Final = "32"
 RED: Final = "31"
@@ -42,7 +42,7 @@ def read_capture(path: str) -> Capture:
     """The capture in a file. Raises `ValueError`."""
     try:
         with open(path, "rb") as file:
-            return load(file.read(MOST_FILE_BYTES + 1))
+            return load(file.read(MAX_FILE_BYTES + 1))
     except NotACapture as error:
         raise ValueError(f"{path}: {error}") from None
     except OSError as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..redaction import masked
+from ..redaction import redact
 
 NONE = "none"
 
@@ -62,7 +62,7 @@ def shown(value: object) -> str:
     if not plain and not isinstance(value, str | int | float | None):
         return f"<{type(value).__name__}>"
     try:
-        text = _USERINFO.sub(b"//***@", masked(repr(value).encode())).decode()
+        text = _USERINFO.sub(b"//***@", redact(repr(value).encode())).decode()
     except ValueError:  # an int of more digits than Python agrees to write out
         return f"<{type(value).__name__}>"
     return text if len(text) <= 80 else text[:79] + "…"

@@ -3,7 +3,7 @@
 This module decides which lines make up an event or a payload outside any, and which repairs of framing that takes.
 It must not know reads, limits or any API, nor what the text of an event is worth: `dispatch` does.
 
-The law its tests keep: only framing is moved, unless `lenient` was asked for; what cannot be repaired is a `Defect`,
+The law its tests keep: only framing is moved, unless `lenient` was asked for; what cannot be repaired is a `DecodeFault`,
 after the whole payloads before it.
 
 Lines that no SSE field begins, and what they turn out to be.
@@ -23,7 +23,7 @@ from ..sse import Line, parse_retry, split_field
 from .dispatch import CUT_SHORT, NOT_JSON, Block, Dispatcher, Fields, Mode
 from .event_data import DONE, DataText, Where
 from .json_text import may_continue, undecodable
-from .payload import Defect
+from .payload import DecodeFault
 
 _FIELDS = (b"data", b"event", b"id", b"retry")
 _ESCAPED = {b"\n": rb"\n", b"\r": rb"\r", b"\r\n": rb"\r\n"}
@@ -185,7 +185,7 @@ class Blocks:
     def _html(self, line: Line) -> None:
         block = self._block
         if self._plain or block is None or not block.text.whole or self.out.deliver(block):
-            self.out.fault = Defect("not_a_stream", "an HTML page stands where events should", line.start)
+            self.out.fault = DecodeFault("not_a_stream", "an HTML page stands where events should", line.start)
 
     # Payloads outside any field.
 
@@ -198,7 +198,7 @@ class Blocks:
             return
         if found.kind == "json_array":
             if not self._lenient:
-                self.out.fault = Defect("not_a_stream", "the body is a JSON array", line.start)
+                self.out.fault = DecodeFault("not_a_stream", "the body is a JSON array", line.start)
                 return
             block.text = DataText(self.out.note, array=True)
         if found.kind != "bytes_repr":  # or else that is counted when it has been undone

@@ -13,7 +13,7 @@ from typing import Literal, TypedDict
 
 from .event_data import DONE, DataText, Where, undo_bytes_repr
 from .json_text import is_prefix, loads, loads_loosely, stock_error
-from .payload import Defect, Payload
+from .payload import DecodeFault, Payload
 
 Mode = Literal["off", "safe", "lenient"]
 
@@ -58,7 +58,7 @@ class Dispatcher:
 
     def __init__(self, mode: Mode) -> None:
         self.payloads: list[Payload] = []
-        self.fault: Defect | None = None
+        self.fault: DecodeFault | None = None
         self.done = False
         self.unfinished = False
         self.repairs: Counter[str] = Counter()
@@ -75,7 +75,7 @@ class Dispatcher:
         error = stock_error(block.text.text)
         if reason == NOT_JSON and isinstance(error, UnicodeDecodeError):
             reason = "the data is not UTF-8"
-        self.fault = Defect("malformed", reason, block.start, error)
+        self.fault = DecodeFault("malformed", reason, block.start, error)
 
     def dispatch(self, block: Block, *, at_end: bool = False) -> None:
         """The event has ended; or, `at_end`, the body has, and the event had no blank line."""

@@ -73,7 +73,7 @@ class Payload:
 
 
 @dataclass(frozen=True)
-class Defect:
+class DecodeFault:
     """
     Why no more payloads can be read.
 

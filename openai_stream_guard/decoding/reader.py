@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import re
 
-from ..diagnosis.evidence import opening_of
+from ..diagnosis.evidence import opening_from
 from ..sse import Lines
 from .blocks import Blocks
 from .dispatch import Mode
 from .json_text import loads, undecodable
-from .payload import REPAIRS, Defect, Payload
+from .payload import REPAIRS, DecodeFault, Payload
 
-__all__ = ["REPAIRS", "Defect", "Mode", "Payload", "Reader"]
+__all__ = ["REPAIRS", "DecodeFault", "Mode", "Payload", "Reader"]
 
-_LONGEST_MAGIC = 4
+_MAX_MAGIC = 4
 _TAIL = 4096
 _CR, _LF = b"\r\n"
 _LINE_ENDS = (b"\n", b"\r\n")
@@ -64,7 +64,7 @@ class Reader:
         """What the SDK raises for a last line that ends inside a character; known after `finish`."""
 
     @property
-    def fault(self) -> Defect | None:
+    def fault(self) -> DecodeFault | None:
         """Why nothing more is read; what was whole before it has been returned."""
         return self._out.fault
 
@@ -123,7 +123,7 @@ class Reader:
             self.over = self._ended()
         payloads = self._hand_out()
         if not self.over and not self.events and (error := self._blocks.undecodable) is not None:
-            self._out.fault = Defect("not_a_stream", "the body is neither events nor text", 0, error)
+            self._out.fault = DecodeFault("not_a_stream", "the body is neither events nor text", 0, error)
             self.over = True
         return payloads
 
@@ -140,7 +140,7 @@ class Reader:
 
     def _read_on(self, data: bytes, position: int) -> None:
         """Read what is no frame, and the frames after it."""
-        if len(self._head) < _LONGEST_MAGIC:
+        if len(self._head) < _MAX_MAGIC:
             self._look_at_head(data)
         while position < len(data) and not self._ended():
             position = self._read_lines(data, position)
@@ -150,10 +150,10 @@ class Reader:
         self.over = self._ended()
 
     def _look_at_head(self, data: bytes) -> None:
-        self._head += data[: _LONGEST_MAGIC - len(self._head)]
-        if opening_of(self._head) == "compressed":
+        self._head += data[: _MAX_MAGIC - len(self._head)]
+        if opening_from(self._head) == "compressed":
             reason = "the body is compressed, and nobody has undone that"
-            self._out.fault = Defect("not_a_stream", reason, 0, undecodable(self._head))
+            self._out.fault = DecodeFault("not_a_stream", reason, 0, undecodable(self._head))
 
     def _read_frames(self, data: bytes, start: int) -> int:
         """
@@ -209,4 +209,4 @@ class Reader:
         """Fail because of the event that has begun, or if none has, of the line at that offset."""
         start = self._blocks.start
         reason = f"an event of more than {self._limit} bytes"
-        self._out.fault = Defect("oversized", reason, line if start is None else start)
+        self._out.fault = DecodeFault("oversized", reason, line if start is None else start)

@@ -102,7 +102,7 @@ class Clues(NamedTuple):
     """`x-accel-buffering` came through, which nginx would have kept."""
 
 
-def clues_of(headers: Headers) -> Clues:
+def clues_from(headers: Headers) -> Clues:
     """Read a response's headers, whatever the case of their names."""
     seen = {name.lower(): value.lower() for name, value in headers.items()}
     named = " ".join(seen.get(name, "") for name in _NAMING)
@@ -124,7 +124,7 @@ def clues_of(headers: Headers) -> Clues:
     )
 
 
-def opening_of(first: bytes) -> Opening:
+def opening_from(first: bytes) -> Opening:
     """What a body is, by its first bytes; four are enough."""
     if first.startswith(_COMPRESSED):
         return "compressed"
@@ -136,7 +136,7 @@ def opening_of(first: bytes) -> Opening:
     return "other"
 
 
-def complaint_of(body: object) -> Complaint | None:
+def complaint_from(body: object) -> Complaint | None:
     """What an error object is about, by its code, type and message."""
     said = body
     if isinstance(body, Mapping):
@@ -197,7 +197,7 @@ class Evidence:
     """From the last byte to the end."""
     waited: float = 0.0
     """From the last event to the end."""
-    away: float = 0.0
+    consumer_busy_seconds: float = 0.0
     """The longest time that the program took between two reads; 0 where that cannot be told, as over HTTP/2."""
     read_timeout: float = math.inf
     """The request's own."""
@@ -208,7 +208,7 @@ class Evidence:
     def bursts(self) -> bool:
         """Many events came in few reads after a wait that the program did not cause: something collected them."""
         waited = max(self.first_event_seconds, self.worst_gap)
-        return self.collected and waited >= COLLECTING and self.away < waited / 2
+        return self.collected and waited >= COLLECTING and self.consumer_busy_seconds < waited / 2
 
     @property
     def collected(self) -> bool:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..diagnosis.evidence import Evidence, ResponseHead, clues_of, complaint_of, opening_of
-from ..notices import Attempt, FaultKind, Outcome, StreamReport, Way
+from ..diagnosis.evidence import Evidence, ResponseHead, clues_from, complaint_from, opening_from
+from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport
 
 if TYPE_CHECKING:
     from ..decoding.reader import Reader
-    from .decisions import Clocks, Trouble
+    from .decisions import StreamFault, Timeouts
 
 
-class Ledger:
+class AttemptLog:
     """The running account of one stream."""
 
     def __init__(self, now: float, requests: int, head: ResponseHead) -> None:
         self.attempts: list[Attempt] = []
-        self.recoveries: list[Way] = []
+        self.recoveries: list[RecoveryMethod] = []
         self.delivered = 0
         self.progress_at = now
         """When the last event came, or when the wait for the first one began."""
@@ -35,16 +35,16 @@ class Ledger:
         self._recovery_seconds = 0.0
         self.open_attempt(None, now, requests, head)
 
-    def open_attempt(self, way: Way | None, now: float, requests: int, head: ResponseHead) -> None:
+    def open_attempt(self, way: RecoveryMethod | None, now: float, requests: int, head: ResponseHead) -> None:
         """A response is about to be read."""
         self.way = way
         self.head = head
         self._opened = self.progress_at = now
         self._opened_with = requests
-        self._led_on = way is None
+        self._recovered = way is None
         self.reads = 0
         self.read_at = self._asked_at = now
-        self._away = 0.0
+        self._consumer_busy_seconds = 0.0
         self.reading = True
 
     def close_attempt(
@@ -77,7 +77,7 @@ class Ledger:
             )
         )
 
-    def refused(self, way: Way, status: int | None, request_id: str | None) -> None:
+    def refused(self, way: RecoveryMethod, status: int | None, request_id: str | None) -> None:
         """A re-issue got no stream."""
         self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True))
 
@@ -92,47 +92,47 @@ class Ledger:
             if self._first_event_seconds is None:
                 self._first_event_seconds = now - self._started
             self.delivered += delivered
-            if not self._led_on:
-                self.led_on(now)
+            if not self._recovered:
+                self.mark_recovered(now)
 
     def asked(self, now: float) -> None:
         """The program waits for more: what has passed since the last read was its own doing."""
         if self._asked_at <= self.read_at:  # else the transport only goes on with a read that brought nothing yet
-            self._away = max(self._away, now - self.read_at)
+            self._consumer_busy_seconds = max(self._consumer_busy_seconds, now - self.read_at)
         self._asked_at = now
 
-    def evidence(self, trouble: Trouble, reader: Reader, clocks: Clocks, now: float) -> Evidence:
+    def evidence(self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float) -> Evidence:
         """What the cause of a trouble of the open attempt can be told from."""
         first = not self.attempts  # in later ones a wait may have been that for a recovery
         return Evidence(
-            fault=trouble.fault,
-            ending=trouble.ending,
-            clues=clues_of(self.head.headers),
-            opening=opening_of(reader.head),
+            fault=fault.kind,
+            ending=fault.ending,
+            clues=clues_from(self.head.headers),
+            opening=opening_from(reader.head),
             bytes=reader.bytes,
             events=reader.events,
             reads=self.reads,
             inside_event=reader.unfinished,
             unterminated="unterminated_event" in reader.repairs,
             done=reader.done,
-            not_utf8=isinstance(trouble.error, UnicodeDecodeError),
-            complaint=complaint_of(trouble.body),
+            not_utf8=isinstance(fault.error, UnicodeDecodeError),
+            complaint=complaint_from(fault.body),
             seconds=now - self._opened,
             first_event_seconds=(self._first_event_seconds or 0.0) if first else 0.0,
             worst_gap=self._worst_gap if first else 0.0,
             silence=now - self.read_at,
             waited=now - self.progress_at,
-            away=self._away,
+            consumer_busy_seconds=self._consumer_busy_seconds,
             read_timeout=clocks.read,
         )
 
-    def led_on(self, now: float) -> None:
+    def mark_recovered(self, now: float) -> None:
         """The open attempt has brought the stream forward."""
         if self._fault_at is not None:
             self._recovery_seconds += now - self._fault_at
             self._fault_at = None
-        if not self._led_on and self.way is not None:
-            self._led_on = True
+        if not self._recovered and self.way is not None:
+            self._recovered = True
             self.recoveries.append(self.way)
 
     def note(self, text: str) -> None:

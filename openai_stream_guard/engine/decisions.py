@@ -9,14 +9,14 @@ from typing import TypeAlias
 
 from ..apis.request import Resume
 from ..diagnosis.evidence import Ending, Evidence
-from ..notices import Attempt, FaultKind, StoppedBy, Way
+from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy
 
 
 @dataclass(frozen=True)
-class Trouble:
+class StreamFault:
     """What ends an attempt."""
 
-    fault: FaultKind
+    kind: FaultKind
     reason: str
     """In words, without any of the answer's."""
     error: Exception | None = None
@@ -28,10 +28,10 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FirstFailure:
     """A trouble and where it struck: what an error is made of."""
 
-    trouble: Trouble
+    fault: StreamFault
     attempt: Attempt
     raw_tail: bytes
     """The last bytes that were read, not masked yet."""
@@ -40,11 +40,11 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Reopen:
+class Reissue:
     """Send the request again, after `delay` seconds."""
 
     delay: float
-    way: Way
+    way: RecoveryMethod
     retry: int
     """Number of the re-issue, from 1, as in the SDK's `x-stainless-retry-count`."""
     resume: Resume | None = None
@@ -61,10 +61,10 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class GiveUp:
+class Fail:
     """The first failure stands."""
 
-    failure: Failure
+    first_failure: FirstFailure
     stopped_by: StoppedBy
 
 
@@ -84,11 +84,11 @@ class Refusal:
     """Seconds the server asks for."""
 
 
-Verdict: TypeAlias = Reopen | Finish | GiveUp
+Decision: TypeAlias = Reissue | Finish | Fail
 
 
 @dataclass(frozen=True)
-class Clocks:
+class Timeouts:
     """Seconds without an event after which a stream counts as stalled; infinite for never."""
 
     first_event: float = math.inf

@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from ..diagnosis.evidence import Cut, Evidence
 
-_MOST = 1024
+_MAX = 1024
 _CUTS = 8
 """How many cuts are remembered of one host."""
 DIVERGENCE_SECONDS = 600.0
@@ -31,14 +31,14 @@ DIVERGENCE_SECONDS = 600.0
 _Kept = TypeVar("_Kept")
 
 
-class Hosts:
+class HostMemory:
     """A memory of servers, by (host, path, model)."""
 
-    _all: ClassVar[WeakSet[Hosts]] = WeakSet()
+    _all: ClassVar[WeakSet[HostMemory]] = WeakSet()
 
     def __init__(self) -> None:
         self.forget()
-        Hosts._all.add(self)
+        HostMemory._all.add(self)
 
     def forget(self) -> None:
         """Know nothing."""
@@ -80,12 +80,12 @@ class Hosts:
         with self._lock:
             memory[key] = value
             memory.move_to_end(key)
-            if len(memory) > _MOST:
+            if len(memory) > _MAX:
                 memory.popitem(last=False)
 
 
 def _forget_all() -> None:
-    for hosts in Hosts._all:
+    for hosts in HostMemory._all:
         hosts.forget()
 
 
@@ -96,14 +96,14 @@ if hasattr(os, "register_at_fork"):
 CAPACITY = 10.0
 
 
-_MOST_HOSTS = 1024
+_MAX_HOSTS = 1024
 
 
 class Budget:
     """
     A bucket of `CAPACITY` tokens for each host, full at first.
 
-    Safe to share between threads. A host is forgotten, and starts with a full bucket again, once `_MOST_HOSTS` others
+    Safe to share between threads. A host is forgotten, and starts with a full bucket again, once `_MAX_HOSTS` others
     have been used since.
     """
 
@@ -129,5 +129,5 @@ class Budget:
         # Rounded, since ten times 0.1 added up as floats falls short of the one token that it has to buy.
         self._tokens[host] = round(min(tokens, CAPACITY), 9)
         self._tokens.move_to_end(host)
-        if len(self._tokens) > _MOST_HOSTS:
+        if len(self._tokens) > _MAX_HOSTS:
             self._tokens.popitem(last=False)

@@ -12,64 +12,70 @@ from typing import TYPE_CHECKING
 
 from ..apis.continuation import Continuation, continued_body
 from ..apis.request import Resume
-from ..notices import StoppedBy, Way
-from .decisions import Reopen, Trouble
+from ..notices import RecoveryMethod, StoppedBy
+from .decisions import Reissue, StreamFault
 from .retry_rules import backoff, error_is_retryable
 
 if TYPE_CHECKING:
-    from ..apis.adapter import Dialect
-    from ..apis.request import Asked
+    from ..apis.adapter import ApiAdapter
+    from ..apis.request import StreamRequest
     from ..apis.transcript import Transcript
     from ..config.policy import Policy
-    from .host_memory import Hosts
+    from .host_memory import HostMemory
 
 
-LEAST_POLL = 0.5
+MIN_POLL = 0.5
 """Seconds between two questions for an answer that is still being made, whatever the backoff: they cost no retry."""
 
 
 @dataclass(frozen=True)
-class Go:
+class RecoveryPlan:
     """There is a way on."""
 
-    way: Way
+    way: RecoveryMethod
     resume: Resume | None = None
 
 
-def way_on(
-    policy: Policy, asked: Asked, dialect: Dialect, transcript: Transcript, *, diverged_lately: bool
-) -> Go | StoppedBy:
+def choose_recovery(
+    policy: Policy, request: StreamRequest, adapter: ApiAdapter, transcript: Transcript, *, recently_diverged: bool
+) -> RecoveryPlan | StoppedBy:
     """The first way that the policy allows and that is safe.
 
     Args:
         diverged_lately: this model did not repeat itself within the last ten minutes, so that a replay would
             probably cost a request for nothing.
     """
-    if asked.background or asked.stored_id is not None:  # a restart of a job would start a second one
-        if dialect.response_id is None or dialect.resume_after is None:
-            return "unsafe" if asked.background else Go("restart") if "restart" in policy.recovery else "policy"
-        resume = Resume(dialect.response_id, dialect.resume_after)
-        return Go("resume", resume) if "resume" in policy.recovery else "policy"
-    if not (dialect.reissuable and asked.resendable):
+    if request.background or request.stored_id is not None:  # a restart of a job would start a second one
+        if adapter.response_id is None or adapter.resume_after is None:
+            return (
+                "unsafe"
+                if request.background
+                else RecoveryPlan("restart")
+                if "restart" in policy.recovery
+                else "policy"
+            )
+        resume = Resume(adapter.response_id, adapter.resume_after)
+        return RecoveryPlan("resume", resume) if "resume" in policy.recovery else "policy"
+    if not (adapter.reissuable and request.resendable):
         return "unsafe"
-    if asked.stateful and "stateful" not in policy.recovery:
+    if request.stateful and "stateful" not in policy.recovery:
         return "unsafe"
     if not transcript.visible:
-        return Go("restart") if "restart" in policy.recovery else "policy"
-    if "continue" in policy.recovery and policy.continuation is not None and dialect.may_continue(transcript):
-        return Go("continue")
+        return RecoveryPlan("restart") if "restart" in policy.recovery else "policy"
+    if "continue" in policy.recovery and policy.continuation is not None and adapter.may_continue(transcript):
+        return RecoveryPlan("continue")
     if "replay" not in policy.recovery:
         return "policy"
-    if not dialect.may_replay(transcript):
+    if not adapter.may_replay(transcript):
         return "unsafe"
-    return "diverged" if diverged_lately else Go("replay")
+    return "diverged" if recently_diverged else RecoveryPlan("replay")
 
 
-def worth_another_try(trouble: Trouble) -> bool:
+def deserves_retry(fault: StreamFault) -> bool:
     """Asking again makes no answer smaller, and no request better that the API has refused."""
-    if trouble.fault == "upstream_error":
-        return error_is_retryable(trouble.body)
-    return trouble.fault != "oversized"
+    if fault.kind == "upstream_error":
+        return error_is_retryable(fault.body)
+    return fault.kind != "oversized"
 
 
 class Recovery:
@@ -78,8 +84,8 @@ class Recovery:
     def __init__(
         self,
         policy: Policy,
-        asked: Asked,
-        hosts: Hosts,
+        request: StreamRequest,
+        hosts: HostMemory,
         *,
         max_retries: int,
         requests: int,
@@ -89,7 +95,7 @@ class Recovery:
         self.continuation: Continuation | None = None
         """For a `continue`: how the next answer is added on."""
         self._policy = policy
-        self._asked = asked
+        self._request = request
         self._hosts = hosts
         self._max_retries = max_retries
         self._requests = requests
@@ -99,7 +105,7 @@ class Recovery:
         self._polls = 0
         self._fault_at: float | None = None
         if policy.retry_budget is not None:
-            hosts.budget.deposit(asked.host, policy.retry_budget)
+            hosts.budget.deposit(request.host, policy.retry_budget)
 
     def failed(self, now: float) -> None:
         """A fault struck: from the first one on, time runs."""
@@ -116,52 +122,52 @@ class Recovery:
         return math.inf if self._fault_at is None else self._fault_at + self._policy.max_elapsed
 
     def plan(
-        self, dialect: Dialect, transcript: Transcript, now: float, retry_after: float | None
-    ) -> Reopen | StoppedBy:
+        self, adapter: ApiAdapter, transcript: Transcript, now: float, retry_after: float | None
+    ) -> Reissue | StoppedBy:
         """Send the request again, if there is a way, and retries, time and budget are left for it.
 
         Args:
             retry_after: seconds that a refusing server asks to wait.
         """
-        policy, asked = self._policy, self._asked
-        lately = self._hosts.diverges(asked.host, asked.model, now)
-        way = way_on(policy, asked, dialect, transcript, diverged_lately=lately)
-        if not isinstance(way, Go):
+        policy, request = self._policy, self._request
+        lately = self._hosts.diverges(request.host, request.model, now)
+        way = choose_recovery(policy, request, adapter, transcript, recently_diverged=lately)
+        if not isinstance(way, RecoveryPlan):
             return way
         delay = backoff(policy, self._reissues, jitter=self._jitter(), retry_after=retry_after)
         if self._requests > self._max_retries:
             return "retries"
         if now + delay > self.deadline:
             return "time"
-        body = self._continued(dialect, transcript) if way.way == "continue" else None
+        body = self._continued(adapter, transcript) if way.way == "continue" else None
         if way.way == "continue" and body is None:
             others = policy.replace(recovery=tuple(other for other in policy.recovery if other != "continue"))
-            way = way_on(others, asked, dialect, transcript, diverged_lately=lately)
-            if not isinstance(way, Go):
+            way = choose_recovery(others, request, adapter, transcript, recently_diverged=lately)
+            if not isinstance(way, RecoveryPlan):
                 return way
-        if policy.retry_budget is not None and not self._hosts.budget.withdraw(asked.host):
+        if policy.retry_budget is not None and not self._hosts.budget.withdraw(request.host):
             return "budget"
         self._requests += 1
         self._reissues += 1
-        return Reopen(delay, way.way, self._reissues, way.resume, body, self.deadline - now - delay)
+        return Reissue(delay, way.way, self._reissues, way.resume, body, self.deadline - now - delay)
 
-    def poll(self, resume: Resume, now: float) -> Reopen | StoppedBy:
+    def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
         """Ask, with growing pauses, for an answer that is still being made. It costs no generation, and no retry."""
-        delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), LEAST_POLL)
+        delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), MIN_POLL)
         self._polls += 1
         if now + delay > self.deadline:
             return "time"
-        return Reopen(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
+        return Reissue(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
 
-    def _continued(self, dialect: Dialect, transcript: Transcript) -> Mapping[str, object] | None:
+    def _continued(self, adapter: ApiAdapter, transcript: Transcript) -> Mapping[str, object] | None:
         """What to send so that the answer is gone on with; None where that cannot be made."""
-        key, how = dialect.may_continue(transcript), self._policy.continuation
+        key, how = adapter.may_continue(transcript), self._policy.continuation
         if key is None or how is None:
             return None
         spent = transcript.deltas  # a delta is a token or more
         self.continuation = Continuation(transcript, key, spent)
         try:
-            body = continued_body(how, self._asked.body, transcript.text(key), spent)
+            body = continued_body(how, self._request.body, transcript.text(key), spent)
         except Exception as error:
             # The user's callable failed. That must not hide the fault it was asked for, which is about to be raised.
             self._note(f"the continuation raised {type(error).__name__}")

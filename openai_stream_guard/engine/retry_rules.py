@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from ..config.policy import Policy
 
-LONGEST_RETRY_AFTER = 120.0
+MAX_RETRY_AFTER = 120.0
 """Seconds; asked to wait longer, openai 3.x does not retry at all (before: it used its own backoff)."""
 
 
@@ -35,7 +35,7 @@ def backoff(policy: Policy, retry: int, *, jitter: float, retry_after: float | N
     The rule is the SDK's (`_base_client._calculate_retry_timeout`): doubled each time up to a limit, then
     less up to a quarter, by `jitter` from 0 to 1. What the server asked for goes first, up to 120 s.
     """
-    if retry_after is not None and 0 < retry_after <= LONGEST_RETRY_AFTER:
+    if retry_after is not None and 0 < retry_after <= MAX_RETRY_AFTER:
         return retry_after
     doubled = policy.backoff_initial * 2.0 ** min(retry, 1000)
     return min(doubled, policy.backoff_max) * (1 - 0.25 * jitter)
@@ -45,7 +45,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     Seconds that the header `retry-after-ms` or `retry-after` (RFC 9110 10.2.3) asks to wait.
 
-    `now` is in seconds since the epoch. None where neither is readable; more than `LONGEST_RETRY_AFTER` means
+    `now` is in seconds since the epoch. None where neither is readable; more than `MAX_RETRY_AFTER` means
     that no further try is wanted.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
@@ -63,7 +63,7 @@ def refusal_is_retryable(status: int, headers: Mapping[str, str], now: float | N
     Without `now` a `Retry-After` that is a date does not count: `retry_after` tells the caller the same.
     """
     wait = retry_after(headers, math.inf if now is None else now)
-    if wait is not None and wait > LONGEST_RETRY_AFTER:
+    if wait is not None and wait > MAX_RETRY_AFTER:
         return False
     match _header(headers, "x-should-retry").strip().lower():
         case "true":

@@ -44,7 +44,7 @@ _WORST_GAP = _meter.create_histogram(
     explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
 )
 _RECOVERY = _meter.create_histogram(
-    "openai_stream_guard.engine.recovery.duration",
+    "openai_stream_guard.recovery.duration",
     "s",
     "What recovery added to a stream: from a fault to the next newly delivered event.",
     explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
@@ -101,7 +101,7 @@ def _measure(notice: Notice, where: Attributes) -> None:
         if attempt.way is not None:
             _REISSUES.add(1, {"openai_stream_guard.way": attempt.way, **where})
     for kind, count in report.repairs.items():
-        _REPAIRS.add(count, {"openai_stream_guard.decoding.reader": kind, **where})
+        _REPAIRS.add(count, {"openai_stream_guard.repair": kind, **where})
     if report.first_event_seconds is not None:
         _FIRST_EVENT.record(report.first_event_seconds, where)
         _WORST_GAP.record(report.worst_gap_seconds, where)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from ..notices import Ended, FaultSeen, Notice, Recovering, Refused
-from ..redaction import masked_tail
+from ..redaction import redact_tail
 
 logger = logging.getLogger("openai_stream_guard")
 Listener: TypeAlias = Callable[[Notice], object]
@@ -64,7 +64,7 @@ def _forget(error: BaseException, handled: BaseException | None) -> None:
 
 def publish_raw(tail: bytes, credentials: Collection[str]) -> None:
     """Log the last bytes of a faulty attempt, for those who asked for it by `log_raw`: they hold answer text."""
-    logger.debug("raw tail of the faulty attempt: %r", masked_tail(tail, credentials))
+    logger.debug("raw tail of the faulty attempt: %r", redact_tail(tail, credentials))
 
 
 def _log(notice: Notice) -> None:

@@ -13,11 +13,11 @@ import openai
 import wrapt
 
 from ..observability.publish import listeners
-from .requests import Call, Guarding, asks_for_speech, copy_of, reissuing
+from .requests import Call, Guarding, asks_for_speech, copy_options, reissuing
 from .streams import aiter_events, bind, binding_on, iter_events
 
 _ANSWERED = ("cast_to", "options", "response", "stream", "stream_cls")
-SEAMS = (
+PATCH_POINTS = (
     ("openai._base_client", "SyncAPIClient", "request", ("cast_to", "options", "stream", "stream_cls")),
     ("openai._base_client", "AsyncAPIClient", "request", ("cast_to", "options", "stream", "stream_cls")),
     ("openai._base_client", "SyncAPIClient", "_process_response", _ANSWERED),
@@ -64,10 +64,10 @@ def _method(module: str, owner: str, method: str) -> Any:
     return inspect.getattr_static(cls, method, None)
 
 
-def missing_seams() -> list[str]:
+def missing_patch_points() -> list[str]:
     """What this SDK release lacks of what the guard leans on, in words; empty where all is well."""
     missing = []
-    for module, owner, method, parameters in SEAMS:
+    for module, owner, method, parameters in PATCH_POINTS:
         function = _method(module, owner, method)
         if function is None:
             missing.append(f"{module}.{owner}.{method}")
@@ -103,7 +103,7 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
         return wrapped(*args, **kwargs)
 
     wrappers: tuple[Callable[..., Any], ...] = (learn, alearn, answered, answered, iter_events, aiter_events)
-    for (module, owner, method, _), wrapper in zip(SEAMS, wrappers, strict=True):
+    for (module, owner, method, _), wrapper in zip(PATCH_POINTS, wrappers, strict=True):
         wrapt.wrap_object(module, f"{owner}.{method}", StreamGuardPatch, (wrapper,))
     wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
 
@@ -145,7 +145,7 @@ def _learn(
     given = {**dict(zip(("cast_to", "options"), args, strict=False)), **kwargs}  # all others have to be named
     if not (given.get("stream") or asks_for_speech(given["options"])):
         return None
-    options, told = copy_of(given["options"]), listeners(how.policy.on_event)
+    options, told = copy_options(given["options"]), listeners(how.policy.on_event)
     return Call(client, wrapped, given["cast_to"], options, given.get("stream_cls"), how, told)
 
 
@@ -160,5 +160,5 @@ def _learn_late(how: Guarding | None, client: Any, asked: Mapping[str, Any]) -> 
     base = openai._base_client
     owner = base.SyncAPIClient if isinstance(client, base.SyncAPIClient) else base.AsyncAPIClient
     send = partial(owner.request, client)
-    options, told = copy_of(asked["options"]), listeners(how.policy.on_event)
+    options, told = copy_options(asked["options"]), listeners(how.policy.on_event)
     return Call(client, send, asked["cast_to"], options, asked["stream_cls"], how, told)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias
 
-from ..engine.decisions import Reopen
+from ..engine.decisions import Reissue
 from ..engine.session import Session
 from ..transport.drivers import awatch, watch
 from ..transport.exchange import AsyncExchange, SyncExchange
@@ -68,6 +68,6 @@ def _read_async(
     return exchange.read_by(awatch(session, exchange, enforce=enforce, judge=judge))
 
 
-def _never(verdict: Reopen) -> Any:
+def _never(decision: Reissue) -> Any:
     """Bytes that were handed out untouched cannot be continued from another response."""
-    raise AssertionError(verdict)
+    raise AssertionError(decision)

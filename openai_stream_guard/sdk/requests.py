@@ -15,18 +15,18 @@ from typing import Any
 import openai
 
 from ..apis.polled_response import Unfinished, finished_response
-from ..apis.request import Asked, Resume
+from ..apis.request import Resume, StreamRequest
 from ..config.policy import Policy
-from ..engine.decisions import Refusal, Reopen
+from ..engine.decisions import Refusal, Reissue
 from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..redaction import identifier
-from ..transport.http import credentials_of, library_of
-from ..transport.timeouts import timeouts_of
+from ..transport.http import credentials_from, library_from
+from ..transport.timeouts import request_timeouts
 
 _RAW_HEADERS = ("X-Stainless-Raw-Response", "____stainless_override_cast_to")
 """With these a re-issue would come back as a raw response, and not as a stream."""
-_LEAST_WAIT = 1.0
+_MIN_WAIT = 1.0
 """Seconds that a re-issue may wait for its headers, however late it is sent."""
 
 
@@ -56,11 +56,11 @@ class Call:
     """Who is told what becomes of its stream."""
 
 
-reissuing: ContextVar[Reopen | None] = ContextVar("openai_stream_guard_reissuing", default=None)
+reissuing: ContextVar[Reissue | None] = ContextVar("openai_stream_guard_reissuing", default=None)
 """Why a request is being sent again, while it is: then it is not to be guarded as one of its own."""
 
 
-def copy_of(options: Any) -> Any:
+def copy_options(options: Any) -> Any:
     """Options are edited in place by some releases, and by some providers' clients."""
     return options.model_copy() if hasattr(options, "model_copy") else options.copy()
 
@@ -72,14 +72,14 @@ def asks_for_speech(options: Any) -> bool:
     return said and options.url == "/audio/speech"
 
 
-def asked_of(call: Call, response: Any, *, one_identity: bool) -> Asked:
+def stream_request_from(call: Call, response: Any, *, one_identity: bool) -> StreamRequest:
     """What a request asked for, in the terms of the dialects."""
     options, url = call.options, response.request.url
     body = {**options.json_data} if isinstance(options.json_data, dict) else {}
     if isinstance(options.extra_json, dict):
         body.update(options.extra_json)
     host = f"[{url.host}]" if ":" in url.host else url.host
-    return Asked(
+    return StreamRequest(
         method=options.method.lower(),
         path=options.url,
         host=host if url.port is None else f"{host}:{url.port}",
@@ -95,12 +95,12 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def reissue(call: Call, first: Any, verdict: Reopen) -> Any:
+def reissue(call: Call, first: Any, decision: Reissue) -> Any:
     """Send a request again, of which `first` is the first HTTP request; the response that answers it."""
-    token = reissuing.set(verdict)
+    token = reissuing.set(decision)
     try:
-        options = _options_again(call, first, verdict)
-        if verdict.resume is not None and verdict.resume.poll:
+        options = _options_again(call, first, decision)
+        if decision.resume is not None and decision.resume.poll:
             return finished_response(call.send(object, options))
         stream = call.send(call.cast_to, options, stream=True, stream_cls=call.stream_cls)
         return _unhurried(stream.response, first)
@@ -108,12 +108,12 @@ def reissue(call: Call, first: Any, verdict: Reopen) -> Any:
         reissuing.reset(token)
 
 
-async def areissue(call: Call, first: Any, verdict: Reopen) -> Any:
+async def areissue(call: Call, first: Any, decision: Reissue) -> Any:
     """Send a request again, of which `first` is the first HTTP request; the response that answers it."""
-    token = reissuing.set(verdict)
+    token = reissuing.set(decision)
     try:
-        options = _options_again(call, first, verdict)
-        if verdict.resume is not None and verdict.resume.poll:
+        options = _options_again(call, first, decision)
+        if decision.resume is not None and decision.resume.poll:
             return finished_response(await call.send(object, options))
         stream = await call.send(call.cast_to, options, stream=True, stream_cls=call.stream_cls)
         return _unhurried(stream.response, first)
@@ -123,32 +123,32 @@ async def areissue(call: Call, first: Any, verdict: Reopen) -> Any:
 
 def _hurried(first: Any, seconds: float) -> Any:
     """The timeouts of a request, but that its answer has to begin within so many seconds."""
-    timeouts = timeouts_of(first)
+    timeouts = request_timeouts(first)
     kinds = ("connect", "read", "write", "pool")
     bounded = {kind: seconds if (given := timeouts.get(kind)) is None else min(given, seconds) for kind in kinds}
-    return library_of(first).Timeout(**bounded)
+    return library_from(first).Timeout(**bounded)
 
 
 def _unhurried(response: Any, first: Any) -> Any:
     """The response, whose body may be read with the patience of the first one. (aiohttp has taken the other by now.)"""
-    timeouts_of(response.request)["read"] = timeouts_of(first).get("read")
+    request_timeouts(response.request)["read"] = request_timeouts(first).get("read")
     return response
 
 
-def _options_again(call: Call, first: Any, verdict: Reopen) -> Any:
+def _options_again(call: Call, first: Any, decision: Reissue) -> Any:
     """The request once more: without the SDK's own retries, which would multiply with ours."""
-    options = copy_of(call.options)
+    options = copy_options(call.options)
     given = options.headers if isinstance(options.headers, dict) else {}
     headers = {name: value for name, value in given.items() if name not in _RAW_HEADERS}
-    options.headers = {**headers, "x-stainless-retry-count": str(verdict.retry)}
+    options.headers = {**headers, "x-stainless-retry-count": str(decision.retry)}
     options.max_retries = 0
-    if verdict.within < math.inf:
-        options.timeout = _hurried(first, max(verdict.within, _LEAST_WAIT))
+    if decision.within < math.inf:
+        options.timeout = _hurried(first, max(decision.within, _MIN_WAIT))
     options.post_parser = openai.NOT_GIVEN
-    if verdict.body is not None:
-        options.json_data, options.extra_json = dict(verdict.body), None
-    if verdict.resume is not None:
-        _ask_for_the_rest(options, verdict.resume)
+    if decision.body is not None:
+        options.json_data, options.extra_json = dict(decision.body), None
+    if decision.resume is not None:
+        _ask_for_the_rest(options, decision.resume)
     return options
 
 
@@ -162,7 +162,7 @@ def _ask_for_the_rest(options: Any, resume: Resume) -> None:
     options.params = asked if resume.poll else {**asked, "stream": True, "starting_after": resume.after}
 
 
-def refusal_of(error: Exception) -> Refusal:
+def refusal_from(error: Exception) -> Refusal:
     """What the failure of a re-issue means: any is the end of this try, some leave room for the next."""
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
@@ -170,7 +170,7 @@ def refusal_of(error: Exception) -> Refusal:
             retryable=refusal_is_retryable(error.status_code, headers, time.time()),
             no_longer_streamed="no longer be streamed" in error.message,
             status=error.status_code,
-            request_id=identifier(headers.get("x-request-id"), credentials_of(error.request)),
+            request_id=identifier(headers.get("x-request-id"), credentials_from(error.request)),
             retry_after=retry_after(headers, time.time()),
         )
     return Refusal(retryable=isinstance(error, openai.APIConnectionError), unfinished=isinstance(error, Unfinished))

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import wrapt
 
-from ..notices import Way
+from ..notices import RecoveryMethod
 from .requests import asks_for_speech, reissuing
 
 BASE_CLIENT = "openai._base_client"
@@ -31,7 +31,7 @@ class Sending:
 
     request: Any
     """The HTTP library's own."""
-    way: Way | None
+    way: RecoveryMethod | None
     """Why it is sent again; None where it is not the guard that does so."""
     max_retries: int
     """How often this client may send a request again."""
@@ -152,9 +152,9 @@ async def _asend(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...]
 def _ask(
     asked: _Asked, acting: tuple[Stage, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Sending, Any]:
-    verdict = reissuing.get()
+    decision = reissuing.get()
     request = args[0] if args else kwargs["request"]
-    sending = Sending(request, None if verdict is None else verdict.way, asked.max_retries, asked.raw)
+    sending = Sending(request, None if decision is None else decision.way, asked.max_retries, asked.raw)
     for stage in acting:
         stage.sending(sending)
     answers = (stage.answer(sending) for stage in acting)

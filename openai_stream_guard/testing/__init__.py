@@ -12,7 +12,7 @@ pytest the fixture `stream_guard`, a `StreamGuard`, plans them.
         client = OpenAI(base_url=server.base_url, api_key="none")
 
 The server performs OpenAI's streaming endpoints over real sockets. `FAULTS` names what can go wrong on the wire,
-`ANSWERS` what there is to say. A `Performance` is one response as a list of steps, for what the catalogue does not
+`ANSWERS` what there is to say. A `ScriptedResponse` is one response as a list of steps, for what the catalogue does not
 have; `Server.script` takes them. Importing this needs the standard library only: neither openai nor httpx.
 """
 
@@ -23,16 +23,16 @@ from .faults.kinds import cut, disconnect, duplicate, error, gap, garble, glue, 
 from .harness import faults
 from .sent_requests import SentRequest
 from .server.answers import ANSWERS, take_answer
-from .server.answers.answer import Answer, Frame, Habits, Take
+from .server.answers.answer import Answer, AnswerVariant, Frame, ServerBehaviour
 from .server.captured import captured
 from .server.routing import Request
 from .server.scripted_response import (
     Close,
     End,
-    Performance,
     Raw,
     Repeat,
     Reset,
+    ScriptedResponse,
     Send,
     Wait,
     healthy,
@@ -48,27 +48,27 @@ __all__ = [
     "ANSWERS",
     "FAULTS",
     "Answer",
+    "AnswerVariant",
     "Close",
     "End",
     "Equal",
     "Fault",
     "Faults",
     "Frame",
-    "Habits",
     "Injection",
     "Outcome",
-    "Performance",
     "Promise",
     "Raises",
     "Raw",
     "Repeat",
     "Request",
     "Reset",
+    "ScriptedResponse",
     "Send",
     "SentRequest",
     "Server",
+    "ServerBehaviour",
     "StreamGuard",
-    "Take",
     "Wait",
     "Whole",
     "captured",

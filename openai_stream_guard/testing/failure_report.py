@@ -8,14 +8,14 @@ from ..notices import attempt_lines, counted
 
 if TYPE_CHECKING:
     from ..notices import Ended
-    from .harness import Rehearsal
+    from .harness import Harness
     from .sent_requests import SentRequest
 
-MOST_SHOWN: Final = 60
+MAX_SHOWN: Final = 60
 _MODES: Final = {"on": "", "off": ", not guarded", "observe": ", only observed"}
 
 
-def account(rehearsal: Rehearsal) -> str:
+def account(rehearsal: Harness) -> str:
     """Every request and every stream that has ended, a line each, and the faults that never struck."""
     lines = [f"request {number}: {_request(sent)}" for number, sent in enumerate(rehearsal.requests, 1)]
     for number, ended in enumerate(rehearsal.endings, 1):
@@ -70,8 +70,8 @@ def _ending(ended: Ended) -> str:
 
 
 def _begin(text: str) -> str:
-    return repr(text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…")
+    return repr(text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…")
 
 
 def _end(text: str) -> str:
-    return repr(text if len(text) <= MOST_SHOWN else "…" + text[1 - MOST_SHOWN :])
+    return repr(text if len(text) <= MAX_SHOWN else "…" + text[1 - MAX_SHOWN :])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..notices import Ended
 from .clock import Clock, SkippedTime
 from .faults import Faults, Injection
-from .faults.response_patch import library_of, strike
+from .faults.response_patch import library_from, strike
 from .faults.transforms import Chain
 from .leaks import Made, made
 from .sent_requests import SentRequest, sent_request
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..sdk.test_hooks import Sending
 
 
-class Rehearsal:
+class Harness:
     """What the tests do about the streams of a `with` block, and what became of these."""
 
     def __init__(self, clock: Clock | None) -> None:
@@ -55,7 +55,7 @@ class Rehearsal:
         refusal = injection.refusal
         headers = {} if refusal.retry_after is None else {"retry-after": f"{refusal.retry_after:g}"}
         body = {"error": {"message": f"refused by {injection}", "type": "server_error", "param": None, "code": None}}
-        response = library_of(sending.request).Response
+        response = library_from(sending.request).Response
         return response(refusal.status, headers=headers, json=body, request=sending.request)
 
     def arrived(self, sending: Sending, response: Any) -> None:
@@ -102,7 +102,7 @@ class Rehearsal:
 
 
 @contextmanager
-def staged(rehearsal: Rehearsal) -> Iterator[None]:
+def staged(rehearsal: Harness) -> Iterator[None]:
     """Let a rehearsal act inside the `with` block, beside those around it."""
     from ..observability import publish as logs
     from ..sdk import test_hooks as staging
@@ -129,7 +129,7 @@ def faults(*planned: Injection, real_time: bool = False) -> Iterator[Faults]:
     that order. Blocks may be nested: then a response suffers the inner one's faults first. Waits are skipped, the
     guard's and those of faults alike, unless `real_time`. Raises `ValueError` for what is no fault.
     """
-    rehearsal = Rehearsal(None if real_time else Clock())
+    rehearsal = Harness(None if real_time else Clock())
     for injection in planned:
         rehearsal.faults.add(injection)
     with staged(rehearsal):

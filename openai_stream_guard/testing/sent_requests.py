@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
-    from ..notices import Way
+    from ..notices import RecoveryMethod
     from .faults.transforms import Chain
 
 HEADERS: Final = frozenset(
@@ -46,7 +46,7 @@ class SentRequest:
     """Lower-case names; only those of `HEADERS`."""
     body: Any
     """The JSON that was sent, without what is named or looks like a key; None where it was none."""
-    way: Way | None
+    way: RecoveryMethod | None
     """The way of recovery for which the guard sent it; None for the first, and for the SDK's own retries."""
     attempt: int
     """From 1; counted by the SDK's retries and the guard's."""
@@ -65,7 +65,7 @@ class SentRequest:
         return bool(self.faults) and (self.chain is None or all(stage.struck for stage in self.chain.stages))
 
 
-def sent_request(request: Any, way: Way | None, mode: Literal["on", "off", "observe"] = "on") -> SentRequest:
+def sent_request(request: Any, way: RecoveryMethod | None, mode: Literal["on", "off", "observe"] = "on") -> SentRequest:
     """What may be known about a request of httpx or httpx2."""
     headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in HEADERS}
     retries = headers.get("x-stainless-retry-count", "0")
@@ -97,7 +97,7 @@ def _body(request: Any) -> Any:
 
 def _redacted(value: Any, name: str = "") -> Any:
     """A JSON value, and under which name it stands."""
-    from ..redaction import masked
+    from ..redaction import redact
 
     match value:
         case dict():
@@ -108,6 +108,6 @@ def _redacted(value: Any, name: str = "") -> Any:
         case str() if _SECRET.search(name):
             return REDACTED
         case str():
-            return masked(value.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+            return redact(value.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
         case _:
             return value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
-from ..notices import FaultKind, Outcome, Way, counted
+from ..notices import FaultKind, Outcome, RecoveryMethod, counted
 from .clock import Clock
 from .failure_report import account, difference
 from .faults import Faults
-from .harness import Rehearsal
+from .harness import Harness
 from .leaks import close, still_open
 from .sent_requests import SentRequest
 
@@ -32,7 +32,7 @@ class StreamGuard:
     Everything that the test switches, sets or plans is undone after it, also when it fails.
     """
 
-    def __init__(self, rehearsal: Rehearsal, clock: Clock) -> None:
+    def __init__(self, rehearsal: Harness, clock: Clock) -> None:
         self._rehearsal = rehearsal
         self.clock: Clock = clock
         """The test clock; `clock.advance(seconds)` lets time pass."""
@@ -72,7 +72,7 @@ class StreamGuard:
             raise ValueError(f"switch() was given {mode!r}; allowed are 'on', 'off', 'observe'")
         switches[mode]()
 
-    def assert_recovered(self, *, by: Way | None = None) -> None:
+    def assert_recovered(self, *, by: RecoveryMethod | None = None) -> None:
         """
         Fail unless the last stream broke, and came out whole.
 
@@ -80,7 +80,7 @@ class StreamGuard:
             by: the way that has to have led on, such as `"replay"`. Raises `ValueError` for what is none.
         """
         __tracebackhide__ = True
-        _check("assert_recovered", "by", by, Way)
+        _check("assert_recovered", "by", by, RecoveryMethod)
         report = self._last("recovered")
         if by is not None and by not in report.recoveries:
             self._fail(f"the last stream was recovered by {', '.join(report.recoveries)}, not by {by}")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from .timeouts import Patience
+from .timeouts import SocketDeadline
 
 
 class Timing(Protocol):
@@ -25,7 +25,7 @@ class Timing(Protocol):
         """The time now, on a clock that never goes back. (Called once a read: no layer in between.)"""
 
     @property
-    def stopwatch(self) -> Callable[[], float]:
+    def consumer_clock(self) -> Callable[[], float]:
         """The same clock, for the time that the program takes for itself; 0 where that is the stream's too."""
 
     @property
@@ -38,7 +38,7 @@ class Timing(Protocol):
     async def asleep(self, wake: anyio.Event, seconds: float) -> None:
         """The same for a task, of asyncio or trio."""
 
-    def patience(self, response: Any, deadline: Callable[[float], float]) -> Patience:
+    def patience(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
         """Make reads of this response end at a deadline."""
 
 
@@ -46,7 +46,7 @@ class RealTime:
     """The time of the world."""
 
     clock = staticmethod(time.monotonic)
-    stopwatch = staticmethod(time.monotonic)
+    consumer_clock = staticmethod(time.monotonic)
     jitter = staticmethod(random.random)
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
@@ -58,9 +58,9 @@ class RealTime:
         with anyio.move_on_after(seconds):
             await wake.wait()
 
-    def patience(self, response: Any, deadline: Callable[[float], float]) -> Patience:
+    def patience(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
         """Make reads of this response end at a deadline."""
-        return Patience(response, deadline, self.clock)
+        return SocketDeadline(response, deadline, self.clock)
 
 
 current: Timing = RealTime()

@@ -11,19 +11,19 @@ from typing import Protocol
 
 from ..decoding.payload import Payload
 from ..diagnosis.evidence import ResponseHead
-from ..engine.decisions import Finish, GiveUp, Refusal, Reopen, Trouble, Verdict
+from ..engine.decisions import Decision, Fail, Finish, Refusal, Reissue, StreamFault
 from ..engine.session import Session
 
 _MISSING_BYTES = ("disconnected", "truncated", "stalled", "gap")
 
 
-def _is_in_plain_sight(verdict: Verdict | None) -> bool:
+def _is_in_plain_sight(decision: Decision | None) -> bool:
     """Whether a reader of raw bytes has the fault before it, in the bytes; that some are missing it cannot see."""
-    if not isinstance(verdict, GiveUp):
+    if not isinstance(decision, Fail):
         return False
-    trouble = verdict.failure.trouble
-    is_the_parsers = trouble.error is None or isinstance(trouble.error, ValueError)
-    return is_the_parsers and trouble.fault not in _MISSING_BYTES
+    fault = decision.first_failure.fault
+    is_the_parsers = fault.error is None or isinstance(fault.error, ValueError)
+    return is_the_parsers and fault.kind not in _MISSING_BYTES
 
 
 class _Exchange(Protocol):
@@ -32,16 +32,16 @@ class _Exchange(Protocol):
     head: ResponseHead
 
     def clock(self) -> float: ...
-    def trouble(self, error: Exception) -> Trouble | None:
+    def fault(self, error: Exception) -> StreamFault | None:
         """What an exception of the transport means; None for one that is not about this stream."""
 
-    def let_out(self, error: Exception) -> None:
+    def raise_as_sdk(self, error: Exception) -> None:
         """Raise what the SDK alone makes of such an exception; nothing where it lets it out as it is."""
 
     def refusal(self, error: Exception) -> Refusal:
         """The same for an exception of a re-issue, where any is the end of this try."""
 
-    def error(self, session: Session, verdict: GiveUp) -> Exception:
+    def error(self, session: Session, decision: Fail) -> Exception:
         """The exception to raise."""
 
     @property
@@ -49,7 +49,7 @@ class _Exchange(Protocol):
         """The consumer has closed the stream."""
 
     @property
-    def stopwatch(self) -> Callable[[], float]:
+    def consumer_clock(self) -> Callable[[], float]:
         """The time by which the program's own is told from the stream's, in seconds, as `clock`; 0 where it is not."""
 
 
@@ -66,7 +66,7 @@ class Exchange(_Exchange, Protocol):
         """Read what is left, so that the connection can be used again: for a moment only, and no error counts."""
 
     def sleep(self, seconds: float) -> None: ...
-    def reopen(self, verdict: Reopen) -> None: ...
+    def reopen(self, decision: Reissue) -> None: ...
 
 
 class AsyncExchange(_Exchange, Protocol):
@@ -76,7 +76,7 @@ class AsyncExchange(_Exchange, Protocol):
     async def release(self) -> None: ...
     async def drain(self) -> None: ...
     async def sleep(self, seconds: float) -> None: ...
-    async def reopen(self, verdict: Reopen) -> None: ...
+    async def reopen(self, decision: Reissue) -> None: ...
 
 
 def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
@@ -90,40 +90,40 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                     return
                 events = session.end(exchange.clock())
             except Exception as error:
-                trouble = exchange.trouble(error)
-                if trouble is None:
-                    exchange.let_out(error)
+                fault = exchange.fault(error)
+                if fault is None:
+                    exchange.raise_as_sdk(error)
                     raise
-                events = session.fail(trouble, exchange.clock())
+                events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
-            verdict = session.verdict
-            if verdict is None:
+            decision = session.decision
+            if decision is None:
                 if events:
-                    session.waiting_since = exchange.stopwatch()
+                    session.waiting_since = exchange.consumer_clock()
                 continue
 
-            if isinstance(verdict, Finish):
+            if isinstance(decision, Finish):
                 exchange.drain()
                 return
             exchange.close()
-            while isinstance(verdict, Reopen):
-                exchange.sleep(verdict.delay)
+            while isinstance(decision, Reissue):
+                exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     return
                 try:
-                    exchange.reopen(verdict)
+                    exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(verdict, exchange.refusal(error), exchange.clock())
+                    session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
-                    session.reopened(verdict, exchange.head, exchange.clock())
-                verdict = session.verdict
+                    session.reopened(decision, exchange.head, exchange.clock())
+                decision = session.decision
             if exchange.abandoned:
                 return
-            if isinstance(verdict, GiveUp):
-                raise exchange.error(session, verdict)
+            if isinstance(decision, Fail):
+                raise exchange.error(session, decision)
     finally:
         exchange.release()
         session.abandon(exchange.clock())
@@ -140,40 +140,40 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                     return
                 events = session.end(exchange.clock())
             except Exception as error:
-                trouble = exchange.trouble(error)
-                if trouble is None:
-                    exchange.let_out(error)
+                fault = exchange.fault(error)
+                if fault is None:
+                    exchange.raise_as_sdk(error)
                     raise
-                events = session.fail(trouble, exchange.clock())
+                events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
-            verdict = session.verdict
-            if verdict is None:
+            decision = session.decision
+            if decision is None:
                 if events:
-                    session.waiting_since = exchange.stopwatch()
+                    session.waiting_since = exchange.consumer_clock()
                 continue
 
-            if isinstance(verdict, Finish):
+            if isinstance(decision, Finish):
                 await exchange.drain()
                 return
             await exchange.close()
-            while isinstance(verdict, Reopen):
-                await exchange.sleep(verdict.delay)
+            while isinstance(decision, Reissue):
+                await exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     return
                 try:
-                    await exchange.reopen(verdict)
+                    await exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(verdict, exchange.refusal(error), exchange.clock())
+                    session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
-                    session.reopened(verdict, exchange.head, exchange.clock())
-                verdict = session.verdict
+                    session.reopened(decision, exchange.head, exchange.clock())
+                decision = session.decision
             if exchange.abandoned:
                 return
-            if isinstance(verdict, GiveUp):
-                raise exchange.error(session, verdict)
+            if isinstance(decision, Fail):
+                raise exchange.error(session, decision)
     finally:
         await exchange.release()
         session.abandon(exchange.clock())
@@ -198,22 +198,22 @@ def watch(
             try:
                 data = exchange.read()
             except StopIteration:
-                if judge and session.verdict is None and not exchange.abandoned:
+                if judge and session.decision is None and not exchange.abandoned:
                     session.end(exchange.clock())
             except Exception as error:
-                trouble = exchange.trouble(error)
-                if trouble is not None and session.verdict is None:
-                    session.fail(trouble, exchange.clock())
-                if trouble is None or not enforce or _is_in_plain_sight(session.verdict):
+                fault = exchange.fault(error)
+                if fault is not None and session.decision is None:
+                    session.fail(fault, exchange.clock())
+                if fault is None or not enforce or _is_in_plain_sight(session.decision):
                     raise
             else:
-                events = session.receive(data, exchange.clock()) if judge and session.verdict is None else []
+                events = session.receive(data, exchange.clock()) if judge and session.decision is None else []
                 yield data
                 if events:
-                    session.waiting_since = exchange.stopwatch()
-            verdict = session.verdict
-            if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
-                raise exchange.error(session, verdict)
+                    session.waiting_since = exchange.consumer_clock()
+            decision = session.decision
+            if enforce and isinstance(decision, Fail) and not _is_in_plain_sight(decision):
+                raise exchange.error(session, decision)
             if data is None:
                 return
     finally:
@@ -240,22 +240,22 @@ async def awatch(
             try:
                 data = await exchange.read()
             except StopAsyncIteration:
-                if judge and session.verdict is None and not exchange.abandoned:
+                if judge and session.decision is None and not exchange.abandoned:
                     session.end(exchange.clock())
             except Exception as error:
-                trouble = exchange.trouble(error)
-                if trouble is not None and session.verdict is None:
-                    session.fail(trouble, exchange.clock())
-                if trouble is None or not enforce or _is_in_plain_sight(session.verdict):
+                fault = exchange.fault(error)
+                if fault is not None and session.decision is None:
+                    session.fail(fault, exchange.clock())
+                if fault is None or not enforce or _is_in_plain_sight(session.decision):
                     raise
             else:
-                events = session.receive(data, exchange.clock()) if judge and session.verdict is None else []
+                events = session.receive(data, exchange.clock()) if judge and session.decision is None else []
                 yield data
                 if events:
-                    session.waiting_since = exchange.stopwatch()
-            verdict = session.verdict
-            if enforce and isinstance(verdict, GiveUp) and not _is_in_plain_sight(verdict):
-                raise exchange.error(session, verdict)
+                    session.waiting_since = exchange.consumer_clock()
+            decision = session.decision
+            if enforce and isinstance(decision, Fail) and not _is_in_plain_sight(decision):
+                raise exchange.error(session, decision)
             if data is None:
                 return
     finally:

@@ -19,19 +19,19 @@ from typing import Any, TypeAlias, TypeVar
 import anyio
 
 from ..diagnosis.causes import CLOSED
-from ..engine.decisions import GiveUp, Refusal, Reopen, Trouble
+from ..engine.decisions import Fail, Refusal, Reissue, StreamFault
 from ..engine.session import Session
 from ..errors import explain, stream_error
 from ..observability.publish import publish
-from ..sdk.requests import refusal_of
+from ..sdk.requests import refusal_from
 from . import clock as timing
-from .http import credentials_of, head_of, is_read_of_closed, silence_of, trouble_of
-from .timeouts import Patience, Watchdog
+from .http import credentials_from, fault_from, is_read_of_closed, read_timeout_error, response_head
+from .timeouts import SocketDeadline, TaskDeadline
 
 DRAIN_SECONDS = 0.1
 """How long the end of a body is waited for once the answer is whole, so that its connection can be used again."""
 
-Worded: TypeAlias = Callable[[Exception], Exception | None]
+SdkExceptionFor: TypeAlias = Callable[[Exception], Exception | None]
 """What the SDK alone raises in the place of a transport's exception; None where it lets it out as it is."""
 
 _Driver = TypeVar("_Driver")
@@ -57,30 +57,30 @@ def _no_news() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if trouble_of(error) is None:
+        if fault_from(error) is None:
             raise
 
 
 class _Exchange:
     """What both colours share."""
 
-    def __init__(self, response: Any, session: Session, worded: Worded) -> None:
+    def __init__(self, response: Any, session: Session, sdk_exception_for: SdkExceptionFor) -> None:
         self._timing = timing.current
-        self.clock, self.stopwatch = self._timing.clock, self._timing.stopwatch
+        self.clock, self.consumer_clock = self._timing.clock, self._timing.consumer_clock
         self.abandoned = False
         self._first = response
         self._session = session
         self._drain_until: float | None = None
         self._only_looking = False
         self._closing = False
-        self._credentials = credentials_of(response.request)
+        self._credentials = credentials_from(response.request)
         self._driver: Callable[[], Any] = lambda: None
-        self._worded = worded
+        self._sdk_exception_for = sdk_exception_for
         self._attach(response)
 
     def _attach(self, response: Any) -> None:
-        self.head = head_of(response, self._credentials)
-        self._patience: Patience | Watchdog = self._timing.patience(response, self._begin_read)
+        self.head = response_head(response, self._credentials)
+        self._read_deadline: SocketDeadline | TaskDeadline = self._timing.patience(response, self._begin_read)
 
     def _begin_read(self, now: float) -> float:
         """Tell the session that the program waits for bytes, and say how long the read may last."""
@@ -124,43 +124,43 @@ class _Exchange:
     def _leave(self) -> None:
         """The consumer has closed the stream: there may be nobody left to read what that means."""
         self.abandoned = self._session.outcome != "failed"  # else its error is on the way, and is raised
-        self._patience.end()
+        self._read_deadline.end()
         driver = self._driver()
         if not (getattr(driver, "gi_running", False) or getattr(driver, "ag_running", False)):
             self._session.abandon(self.clock())
 
-    def trouble(self, error: Exception) -> Trouble | None:
+    def fault(self, error: Exception) -> StreamFault | None:
         """What an exception of the transport means for the stream, unless the consumer closed it."""
-        trouble = None if self.abandoned else trouble_of(error)
+        fault = None if self.abandoned else fault_from(error)
         if not self._only_looking and (self.abandoned or is_read_of_closed(error)):
             explain(error, CLOSED)
-        if trouble is not None and error.__traceback__ is not None:
+        if fault is not None and error.__traceback__ is not None:
             # Without the driver's own frame: the session keeps this error, the frame keeps the session, and a
             # stream in a reference cycle would not be closed when its last user drops it.
             error.__traceback__ = error.__traceback__.tb_next
-        return trouble
+        return fault
 
-    def let_out(self, error: Exception) -> None:
+    def raise_as_sdk(self, error: Exception) -> None:
         """Raise what the SDK alone makes of an exception that is none of ours."""
-        worded = self._worded(error)
-        if worded is not None:
-            raise worded from error
+        sdk_exception_for = self._sdk_exception_for(error)
+        if sdk_exception_for is not None:
+            raise sdk_exception_for from error
 
     def refusal(self, error: Exception) -> Refusal:
         """What the failure of a re-issue means."""
-        return refusal_of(error)
+        return refusal_from(error)
 
-    def error(self, session: Session, verdict: GiveUp) -> Exception:
+    def error(self, session: Session, decision: Fail) -> Exception:
         """The exception for the first failure."""
         return stream_error(
-            verdict.failure,
-            verdict.stopped_by,
+            decision.first_failure,
+            decision.stopped_by,
             attempts=session.report().attempts,
-            partial_text=session.dialect.partial_text(session.transcript),
-            partial=session.dialect.partial(session.transcript),
+            partial_text=session.adapter.partial_text(session.transcript),
+            partial=session.adapter.partial(session.transcript),
             request=self._first.request,
             credentials=self._credentials,
-            keep_cause="threads" not in session.asked.steps,  # the SDK's handler of these raises a cause in its place
+            keep_cause="threads" not in session.request.steps,  # the SDK's handler of these raises a cause in its place
         )
 
 
@@ -171,13 +171,13 @@ class SyncExchange(_Exchange):
         self,
         response: Any,
         session: Session,
-        reissue: Callable[[Reopen], Any],
+        reissue: Callable[[Reissue], Any],
         *,
         chunks: Iterator[bytes] | None = None,
-        worded: Worded = lambda error: None,
+        sdk_exception_for: SdkExceptionFor = lambda error: None,
     ) -> None:
         self._given = chunks
-        super().__init__(response, session, worded)
+        super().__init__(response, session, sdk_exception_for)
         self._reissue = reissue
         self._wake = threading.Event()
         response.close = self._closed_by_holder
@@ -192,7 +192,7 @@ class SyncExchange(_Exchange):
 
     def close(self) -> None:
         """Close the response that is alive."""
-        self._patience.end()
+        self._read_deadline.end()
         self._closing = True
         try:
             if isinstance(self._chunks, Generator):
@@ -217,7 +217,7 @@ class SyncExchange(_Exchange):
 
     def drain(self) -> None:
         """Read to the end of the body for a moment, so that the connection can be used again."""
-        if not self._patience.active:
+        if not self._read_deadline.active:
             return
         self._drain_until = self.clock() + DRAIN_SECONDS
         with _no_news(), suppress(StopIteration):
@@ -228,9 +228,9 @@ class SyncExchange(_Exchange):
         """Wait, unless the stream is closed meanwhile."""
         self._timing.sleep(self._wake, seconds)
 
-    def reopen(self, verdict: Reopen) -> None:
+    def reopen(self, decision: Reissue) -> None:
         """Send the request again and read from its response."""
-        self._attach(self._reissue(verdict))
+        self._attach(self._reissue(decision))
 
 
 class AsyncExchange(_Exchange):
@@ -240,13 +240,13 @@ class AsyncExchange(_Exchange):
         self,
         response: Any,
         session: Session,
-        reissue: Callable[[Reopen], Awaitable[Any]],
+        reissue: Callable[[Reissue], Awaitable[Any]],
         *,
         chunks: AsyncIterator[bytes] | None = None,
-        worded: Worded = lambda error: None,
+        sdk_exception_for: SdkExceptionFor = lambda error: None,
     ) -> None:
         self._given = chunks
-        super().__init__(response, session, worded)
+        super().__init__(response, session, sdk_exception_for)
         self._reissue = reissue
         self._wake: anyio.Event | None = None
         response.aclose = self._closed_by_holder
@@ -257,16 +257,16 @@ class AsyncExchange(_Exchange):
         self._given = None
         self.read: Callable[[], Awaitable[bytes]] = self._chunks.__anext__
         """The bytes of one read; StopAsyncIteration where the body ends."""
-        if not self._patience.active:
-            self._patience = Watchdog(
-                self.read, self._begin_read, self._deadline, self.clock, partial(silence_of, response)
+        if not self._read_deadline.active:
+            self._read_deadline = TaskDeadline(
+                self.read, self._begin_read, self._deadline, self.clock, partial(read_timeout_error, response)
             )
-            self.read = self._patience.read
+            self.read = self._read_deadline.read
         self._close = response.aclose
 
     async def close(self) -> None:
         """Close the response that is alive, also when cancelled."""
-        self._patience.end()
+        self._read_deadline.end()
         self._closing = True
         with anyio.CancelScope(shield=True):
             try:
@@ -297,8 +297,8 @@ class AsyncExchange(_Exchange):
         if self.abandoned:
             return
         self._drain_until = self.clock() + DRAIN_SECONDS
-        if isinstance(self._patience, Watchdog):
-            self._patience.end()  # its timer is set for a later time
+        if isinstance(self._read_deadline, TaskDeadline):
+            self._read_deadline.end()  # its timer is set for a later time
         with _no_news(), suppress(StopAsyncIteration):
             while self.clock() < self._drain_until:
                 await self.read()
@@ -310,6 +310,6 @@ class AsyncExchange(_Exchange):
             return
         await self._timing.asleep(self._wake, seconds)
 
-    async def reopen(self, verdict: Reopen) -> None:
+    async def reopen(self, decision: Reissue) -> None:
         """Send the request again and read from its response."""
-        self._attach(await self._reissue(verdict))
+        self._attach(await self._reissue(decision))

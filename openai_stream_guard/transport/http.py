@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..diagnosis.evidence import Ending, ResponseHead
-from ..engine.decisions import Trouble
+from ..engine.decisions import StreamFault
 from ..redaction import credentials, identifier
 
 _LIBRARIES = ("httpx", "httpx2")
@@ -21,18 +21,20 @@ _CARRIERS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "h11", "h2", 
 _QUOTE = re.compile("['\"]")
 
 
-def trouble_of(error: Exception) -> Trouble | None:
+def fault_from(error: Exception) -> StreamFault | None:
     """What an exception from reading a body means for the stream; None for one that is no news of the network."""
     if isinstance(error, TimeoutError) or _is_one_of(error, "TimeoutException"):
-        return Trouble("stalled", f"nothing came within the read timeout ({_words(error)})", error, ending="timeout")
+        return StreamFault(
+            "stalled", f"nothing came within the read timeout ({_words(error)})", error, ending="timeout"
+        )
     if _is_one_of(error, "DecodingError"):
-        return Trouble("malformed", f"the content encoding is damaged ({_words(error)})", error, ending="decoding")
+        return StreamFault("malformed", f"the content encoding is damaged ({_words(error)})", error, ending="decoding")
     if (
         _is_one_of(error, "RequestError")
         or isinstance(error, OSError)
         or (_carrier(error) in _CARRIERS and not isinstance(error, RuntimeError))
     ):
-        return Trouble("disconnected", f"the connection broke ({_words(error)})", error, ending=_ending(error))
+        return StreamFault("disconnected", f"the connection broke ({_words(error)})", error, ending=_ending(error))
     return None
 
 
@@ -87,12 +89,12 @@ def _carrier(error: BaseException) -> str:
     return type(error).__module__.partition(".")[0]
 
 
-def credentials_of(request: Any) -> frozenset[str]:
+def credentials_from(request: Any) -> frozenset[str]:
     """What an HTTP request authenticates itself with."""
     return credentials((*request.headers.items(), *request.url.params.items()))
 
 
-def head_of(response: Any, known: Collection[str]) -> ResponseHead:
+def response_head(response: Any, known: Collection[str]) -> ResponseHead:
     """A response's status line and headers; `known` are the credentials of its request, which no id may repeat."""
     request_id = identifier(response.headers.get("x-request-id"), known)
     return ResponseHead(response.status_code, request_id, response.headers, response.http_version)
@@ -106,15 +108,15 @@ def _is_one_of(error: Exception, name: str) -> bool:
     return False
 
 
-def library_of(message: Any) -> Any:
+def library_from(message: Any) -> Any:
     """The module, httpx or httpx2, whose request or response this is; None for one of neither."""
     roots = (kind.__module__.partition(".")[0] for kind in type(message).__mro__)
     return next((sys.modules[root] for root in roots if root in _LIBRARIES), None)
 
 
-def silence_of(response: Any) -> Exception:
+def read_timeout_error(response: Any) -> Exception:
     """What the library that made a response raises where its socket stays silent."""
-    library = library_of(response)
+    library = library_from(response)
     if library is None:
         return TimeoutError()
     timeout: Exception = library.ReadTimeout("", request=response.request)

@@ -17,30 +17,30 @@ from typing import Any
 
 import anyio
 
-from ..engine.decisions import Clocks
+from ..engine.decisions import Timeouts
 
-LEAST_DEFAULT_IDLE = 300.0
+MIN_DEFAULT_IDLE = 300.0
 """Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
 
 
-def timeouts_of(request: Any) -> dict[str, float | None]:
+def request_timeouts(request: Any) -> dict[str, float | None]:
     """How long a request may take to `connect`, `read`, `write` and get a connection of the `pool`, in seconds."""
     return request.extensions.get("timeout") or {}
 
 
-def clocks_for(response: Any, first_event: float | None, idle: float | None) -> Clocks:
+def stream_timeouts(response: Any, first_event: float | None, idle: float | None) -> Timeouts:
     """The clocks a stream runs by: those of its policy, or derived from the request's read timeout."""
-    read = timeouts_of(response.request).get("read")
+    read = request_timeouts(response.request).get("read")
     if idle is None:
-        idle = math.inf if read is None else max(float(read), LEAST_DEFAULT_IDLE)
-    return Clocks(
+        idle = math.inf if read is None else max(float(read), MIN_DEFAULT_IDLE)
+    return Timeouts(
         first_event=idle if first_event is None else first_event,
         idle=idle,
         read=math.inf if read is None else float(read),
     )
 
 
-class Patience:
+class SocketDeadline:
     """Makes the socket of a response wait no longer than a deadline that may change between two reads.
 
     A request's read timeout is fixed when its body is first read, starts anew with every byte, and so can neither
@@ -80,13 +80,13 @@ _EVERY = 0.25
 """Seconds until the timer looks again, at most: so late is noticed that a deadline has come nearer."""
 
 
-_LEAST = 0.001
+_MIN = 0.001
 
 
 """Seconds that a read may take in any case."""
 
 
-class Watchdog:
+class TaskDeadline:
     """Reads by `read`, and raises what `late` makes where a read passes its deadline.
 
     Args:
@@ -143,12 +143,12 @@ class Watchdog:
 
     async def _read_in_scope(self) -> bytes:
         now = self._clock()
-        with anyio.move_on_after(max(self._begun(now) - now, _LEAST)):
+        with anyio.move_on_after(max(self._begun(now) - now, _MIN)):
             return await self._read()
         raise self._late()
 
     def _set(self, task: asyncio.Task[Any], deadline: float) -> None:
-        left = max(deadline - self._clock(), _LEAST)
+        left = max(deadline - self._clock(), _MIN)
         self._timer = task.get_loop().call_later(min(left, _EVERY), self._look)
 
     def _look(self) -> None:

@@ -17,7 +17,7 @@ FAULT = "truncate_clean"
 STRIKES = 8
 """At which frame, of each API after some text."""
 ORDERS = ("guard first", "guard last")
-COLOURS = ("sync", "async")
+CLIENT_KINDS = ("sync", "async")
 APIS = ("chat", "stored responses", "responses")
 
 
@@ -78,13 +78,15 @@ ROUNDS = {
 """What is switched, one after the other: whether the guard is on then, and whether the tracer is."""
 
 
-def play(python: str | Path, patcher: Patcher, order: str, colour: str, api: str, env: Mapping[str, str]) -> list[Any]:
+def play(
+    python: str | Path, patcher: Patcher, order: str, client_kind: str, api: str, env: Mapping[str, str]
+) -> list[Any]:
     """What each round of the program came to."""
     script = [part for guarded, _ in ROUNDS.values() for part in ((FAULT, None) if guarded else (FAULT,))]
     with Server() as server:
         server.script(*script, after=STRIKES)
         done = subprocess.run(
-            [python, PROGRAM, patcher.name, order, colour, api],
+            [python, PROGRAM, patcher.name, order, client_kind, api],
             env={**env, "SERVER": server.base_url, "OPENAI_STREAM_GUARD": "1"},
             capture_output=True,
             text=True,

@@ -14,7 +14,7 @@ from typing import Any
 from ...capture.recording import Capture, Ending, Read, Recording
 from ...capture.rerun import Look, Step, from_a_boundary
 from ...decoding.payload import Payload
-from ...diagnosis.evidence import Complaint, Evidence, clues_of, complaint_of, opening_of
+from ...diagnosis.evidence import Complaint, Evidence, clues_from, complaint_from, opening_from
 from ...redaction import identifier
 
 __all__ = ["Stream", "examined", "unanswered"]
@@ -115,7 +115,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 def unanswered(title: str, recording: Recording, reason: str) -> Stream:
     """A request that got no stream: none of its times but that of the failure is known."""
-    return Stream(title, recording, Evidence(clues=clues_of(recording.head.headers)), refused=reason)
+    return Stream(title, recording, Evidence(clues=clues_from(recording.head.headers)), refused=reason)
 
 
 def examined(capture: Capture, title: str = "attempt {}", *, headers_at: float = 0.0) -> tuple[Stream, ...]:
@@ -178,7 +178,7 @@ class _Examiner:
         moved = [time + self.headers_at for time in times]
         return list(pairwise(moved))
 
-    def _away(self) -> float:
+    def _consumer_busy_seconds(self) -> float:
         """How long the program did something else than wait for bytes, at most."""
         moments: list[Read | Ending] = [*self.recording.reads]
         if self.recording.ending is not None:
@@ -190,26 +190,26 @@ class _Examiner:
         reads, ending = recording.reads, recording.ending
         with_events = [step.at for step in self.look.steps if step.payloads]
         end = ending.at if ending is not None else (reads[-1].at if reads else 0.0)
-        defect = reader.fault
+        decode_fault = reader.fault
         return Evidence(
             fault=None if judgement is None else judgement.fault,
             ending="open" if ending is None or ending.by == "guard" else "clean" if ending.by == "body" else ending.how,
-            clues=clues_of(recording.head.headers),
-            opening=opening_of(reader.head),
+            clues=clues_from(recording.head.headers),
+            opening=opening_from(reader.head),
             bytes=sum(len(read.data) for read in reads) + recording.lost_bytes,
             events=reader.events,
             reads=len(reads) + recording.lost_reads,
             inside_event=reader.unfinished,
             unterminated="unterminated_event" in reader.repairs,
             done=reader.done,
-            not_utf8=defect is not None and isinstance(defect.error, UnicodeDecodeError),
+            not_utf8=decode_fault is not None and isinstance(decode_fault.error, UnicodeDecodeError),
             complaint=_complaint(payloads) if judgement is not None and judgement.fault == "upstream_error" else None,
             seconds=self.headers_at + end,
             first_event_seconds=self.headers_at + (with_events[0] if with_events else end),
             worst_gap=max((b - a for a, b in pairwise(with_events)), default=0.0),
             silence=end - reads[-1].at if reads else self.headers_at + end,
             waited=end - with_events[-1] if with_events else self.headers_at + end,
-            away=self._away(),
+            consumer_busy_seconds=self._consumer_busy_seconds(),
             read_timeout=self.capture.clocks.read,
         )
 
@@ -217,7 +217,7 @@ class _Examiner:
 def _complaint(payloads: Sequence[Payload]) -> Complaint | None:
     """What the error object that ended an answer is about."""
     value = payloads[-1].value if payloads else None
-    return complaint_of(value.get("error") or value) if isinstance(value, dict) else None
+    return complaint_from(value.get("error") or value) if isinstance(value, dict) else None
 
 
 def _named(payloads: Sequence[Payload]) -> str:

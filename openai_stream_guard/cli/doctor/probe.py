@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from ...capture.recorder import RecordedSession
 from ...capture.recording import Ending, Recording, kept_head
 from ...diagnosis.evidence import ResponseHead
-from ...redaction import masked
+from ...redaction import redact
 from ..terminal import harmless
 from .analysis import Stream, examined, unanswered
 from .target import NO_KEY, Target
@@ -23,8 +23,8 @@ from .target import NO_KEY, Target
 if TYPE_CHECKING:
     import openai
 
-MOST_TOKENS: Final = 200
-MOST_BYTES: Final = 192 << 10  # less than a recording keeps
+MAX_TOKENS: Final = 200
+MAX_BYTES: Final = 192 << 10  # less than a recording keeps
 QUESTION: Final = "Count from 1 to 50 in English words, separated by commas. Write nothing else."
 REQUESTS: Final[Mapping[str, Mapping[str, str]]] = {
     "as programs ask": {},
@@ -62,7 +62,7 @@ def visit(target: Target, progress: Progress = lambda *told: None) -> Visit:
             idle_timeout=target.timeout, first_event_timeout=target.timeout, repair="safe",
         )  # fmt: skip
         switch.enable(policy)
-        if missing := switch.unguarded_seams():
+        if missing := switch.unguarded_patch_points():
             raise ValueError(f"openai {openai.__version__} cannot be watched: it lacks {', '.join(missing)}")
         timeout = openai.Timeout(target.timeout, connect=min(10.0, target.timeout))
 
@@ -162,12 +162,12 @@ class _Asker:
 
     def failed(self, response: Any, reason: str) -> Stream:
         """The stream of a request that got none."""
-        from ...transport.http import credentials_of, head_of
+        from ...transport.http import credentials_from, response_head
 
         head = ResponseHead()
         if response is not None:
-            known = credentials_of(response.request)
-            head = kept_head(head_of(response, known), known)
+            known = credentials_from(response.request)
+            head = kept_head(response_head(response, known), known)
         recording = Recording(
             opened=0.0,
             way=None,
@@ -193,14 +193,14 @@ class _Asker:
     def _create(self, headers: dict[str, str]) -> Any:
         client, model = self._client, self._model
         message: Any = [{"role": "user", "content": QUESTION}]
-        limit: dict[str, Any] = {"max_tokens": MOST_TOKENS}
+        limit: dict[str, Any] = {"max_tokens": MAX_TOKENS}
         match self._target.api:
             case "responses":
                 if not hasattr(client, "responses"):
                     raise ValueError("this release of openai has no Responses API")
                 return client.responses.create(
                     model=model, input=QUESTION, stream=True, store=False,
-                    max_output_tokens=MOST_TOKENS, extra_headers=headers,
+                    max_output_tokens=MAX_TOKENS, extra_headers=headers,
                 )  # fmt: skip
             case "completions":
                 return client.completions.create(
@@ -208,7 +208,7 @@ class _Asker:
                 )
             case "chat":
                 if self._target.official:  # newer models refuse the older name, and older servers the newer
-                    limit = {"max_completion_tokens": MOST_TOKENS}
+                    limit = {"max_completion_tokens": MAX_TOKENS}
                 return client.chat.completions.create(
                     model=model, messages=message, stream=True, extra_headers=headers, **limit
                 )
@@ -218,7 +218,7 @@ class _Asker:
         with stream:
             for _ in stream:
                 size = 0 if self._session is None else self._session.size
-                if size > MOST_BYTES or self._clock() > until:
+                if size > MAX_BYTES or self._clock() > until:
                     return
 
     def _status(self, error: openai.APIStatusError) -> Stream:
@@ -258,7 +258,7 @@ class _Watched(RecordedSession):
 def _words(said: str, target: Target) -> str:
     """What an error says, fit for a terminal and without the key."""
     known = () if target.key == NO_KEY else (target.key,)
-    return harmless(masked(said, known))[:300]
+    return harmless(redact(said, known))[:300]
 
 
 def _refusal(error: openai.APIConnectionError, target: Target) -> Refused:

@@ -45,9 +45,9 @@ class Line:
 
     def patience(self, response: Any) -> float:
         """For how many seconds a read is waited for."""
-        from ...transport import http as transport
+        from ...transport import timeouts
 
-        read = transport.timeouts_of(response.request).get("read")
+        read = timeouts.request_timeouts(response.request).get("read")
         waits = math.inf if read is None else read
         now = self.timing.clock()
         return float(min(waits, max(self.deadline(now) - now, 0.0)))
@@ -66,14 +66,14 @@ class Line:
         return min(seconds, patience), patience <= seconds
 
 
-def line_of(response: Any) -> Line | None:
+def line_from(response: Any) -> Line | None:
     """The line of a struck response."""
     return cast("Line | None", response.extensions.get(_KEY))
 
 
 def strike(response: Any, chain: Chain, timing: Timing) -> None:
     """Let whoever reads this response meet these faults, after those that it already has to meet."""
-    line = line_of(response)
+    line = line_from(response)
     if line is not None:
         line.chain = Chain((*line.chain.stages, *chain.stages))
         return
@@ -110,14 +110,14 @@ def _struck(kind: Any) -> Any:
 
 
 def _read(response: Any, body: Callable[[], Generator[bytes, None, None]]) -> Iterator[bytes]:
-    line = line_of(response)
+    line = line_from(response)
     if line is None or not line.take():
         return body()
     return _meet(response, line, body())
 
 
 def _aread(response: Any, body: Callable[[], AsyncGenerator[bytes, None]]) -> AsyncIterator[bytes]:
-    line = line_of(response)
+    line = line_from(response)
     if line is None or not line.take():
         return body()
     return _ameet(response, line, body())
@@ -174,7 +174,7 @@ async def _ameet(response: Any, line: Line, body: AsyncGenerator[bytes, None]) -
 
 
 def _broken(response: Any) -> Exception:
-    library = library_of(response)
+    library = library_from(response)
     if _is_read_by_aiohttp(response):
         return cast("Exception", library.ReadError(BROKEN_BY_AIOHTTP, request=response.request))
     return cast("Exception", library.RemoteProtocolError(BROKEN, request=response.request))
@@ -189,14 +189,16 @@ def _is_read_by_aiohttp(response: Any) -> bool:
 
 
 def _timed_out(response: Any) -> Exception:
-    return cast("Exception", library_of(response).ReadTimeout("The read operation timed out", request=response.request))
+    return cast(
+        "Exception", library_from(response).ReadTimeout("The read operation timed out", request=response.request)
+    )
 
 
-def library_of(message: Any) -> Any:
+def library_from(message: Any) -> Any:
     """The library, httpx or httpx2, whose request or response this is."""
-    from ...transport import http as transport
+    from ...transport import http
 
-    library = transport.library_of(message)
+    library = http.library_from(message)
     if library is None:
         raise RuntimeError(f"{type(message).__module__} is no HTTP library that is known here")
     return library

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from .answers import stored_id
-from .answers.answer import Answer, Habits, Json, first_visible
-from .scripted_response import Performance, replying
+from .answers.answer import Answer, Json, ServerBehaviour, first_visible
+from .scripted_response import ScriptedResponse, replying
 
 EXPIRED = "This response can no longer be streamed because it is more than 5 minutes old."
 
 
-def error_of(message: str) -> Json:
+def error_from(message: str) -> Json:
     """The body of a refused request."""
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
 
@@ -68,11 +68,11 @@ class Jobs:
         self._kept.clear()
 
 
-def retrieved(job: Job, path: str, habits: Habits) -> Answer | Performance:
+def retrieved(job: Job, path: str, habits: ServerBehaviour) -> Answer | ScriptedResponse:
     """What a retrieval gets: events to stream, or a reply that is no stream."""
     query = parse_qs(urlsplit(path).query)
     if query.get("stream") != ["true"]:
         return replying(job.polled(habits.pending_polls))
     if not habits.streamable:
-        return replying(error_of(EXPIRED), 400)
+        return replying(error_from(EXPIRED), 400)
     return job.after(int(query.get("starting_after", ["-1"])[0]))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ...capture.recording import Recording
 from ...capture.ssecap import load
-from .scripted_response import EVENT_STREAM, Close, End, Performance, Reset, Send, Step, Wait
+from .scripted_response import EVENT_STREAM, Close, End, Reset, ScriptedResponse, Send, Step, Wait
 
 _FRAMING = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "x-request-id"}
 """Of the response that was captured: the server writes its own, and does not compress."""
 
 
-def captured(path: str | os.PathLike[str], *, timed: bool = False) -> tuple[Performance, ...]:
+def captured(path: str | os.PathLike[str], *, timed: bool = False) -> tuple[ScriptedResponse, ...]:
     """
     The attempts of a `.ssecap` file, each as a performance that breaks as it broke.
 
@@ -27,10 +27,10 @@ def captured(path: str | os.PathLike[str], *, timed: bool = False) -> tuple[Perf
     return tuple(_performance(recording, timed=timed) for recording in load(Path(path).read_bytes()).attempts)
 
 
-def _performance(recording: Recording, *, timed: bool) -> Performance:
+def _performance(recording: Recording, *, timed: bool) -> ScriptedResponse:
     headers = tuple((name, value) for name, value in recording.head.headers.items() if name not in _FRAMING)
     steps = chain(_reads(recording, timed=timed), [_ending(recording)])
-    return Performance(tuple(steps), recording.head.status or 200, headers or EVENT_STREAM)
+    return ScriptedResponse(tuple(steps), recording.head.status or 200, headers or EVENT_STREAM)
 
 
 def _reads(recording: Recording, *, timed: bool) -> Iterator[Step]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from .scripted_response import Close, End, Performance, Raw, Repeat, Reset, Send, Step, Wait
+from .scripted_response import Close, End, Raw, Repeat, Reset, ScriptedResponse, Send, Step, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ class Connection:
         self._reader.readline()  # the line that ends the last chunk; nobody sends trailers
         return b"".join(parts)
 
-    def perform(self, performance: Performance, headers: Iterable[tuple[str, str]], *, chunks: bool = True) -> None:
+    def perform(
+        self, performance: ScriptedResponse, headers: Iterable[tuple[str, str]], *, chunks: bool = True
+    ) -> None:
         """Give the performance. Raises `Gone` when the connection can serve no further request."""
         framing = "close" if performance.framing == "chunked" and not chunks else performance.framing
         reason = http.client.responses.get(performance.status, "Unknown")

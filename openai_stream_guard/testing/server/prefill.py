@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from .answers.answer import Json, Prefill, Take
+from .answers.answer import AnswerVariant, Json, Prefill
 
 Chunks = list[Json]
 
 
-def prefix_of(body: Mapping[str, object]) -> str:
+def prefix_from(body: Mapping[str, object]) -> str:
     """
     The beginning of the answer that a request brings along, empty where it has none.
 
@@ -32,7 +32,7 @@ def prefix_of(body: Mapping[str, object]) -> str:
     return ""
 
 
-def limit_of(body: Mapping[str, object]) -> int | None:
+def limit_from(body: Mapping[str, object]) -> int | None:
     """The most tokens that the request allows, None for no limit."""
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     return limit if isinstance(limit, int) else None
@@ -42,7 +42,7 @@ def objection(body: Mapping[str, object], prefill: Prefill) -> str | None:
     """Why a server refuses the request with status 400, None if it does not."""
     if body.get("continue_final_message") and body.get("add_generation_prompt", True):
         return "Cannot set both `continue_final_message` and `add_generation_prompt` to True."
-    if prefill == "refused" and prefix_of(body):
+    if prefill == "refused" and prefix_from(body):
         return "This model does not support assistant message prefill."
     return None
 
@@ -52,7 +52,7 @@ def shows(one: Json) -> bool:
     return any(value for key, value in one.get("delta", {}).items() if key != "role")
 
 
-def adjusted(chunks: Chunks, take: Take) -> tuple[Chunks, Json]:
+def adjusted(chunks: Chunks, take: AnswerVariant) -> tuple[Chunks, Json]:
     """What of the answer is said to this request, and its usage."""
     if take.prefix:
         chunks = _behind(chunks, len(take.prefix), stripped=take.prefill == "stripped")

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from email.message import MIMEPart
 from typing import Any, Final, TypeAlias
 
-from .answers import Api, api_of, check_answer, stored_id, take_answer
-from .answers.answer import MODEL, Answer, Habits, Take
-from .background import Job, Jobs, error_of, retrieved
+from .answers import Api, api_from, check_answer, stored_id, take_answer
+from .answers.answer import MODEL, Answer, AnswerVariant, ServerBehaviour
+from .background import Job, Jobs, error_from, retrieved
 from .connection import Incoming
-from .prefill import limit_of, objection, prefix_of
-from .scripted_response import Performance, healthy, replying
+from .prefill import limit_from, objection, prefix_from
+from .scripted_response import ScriptedResponse, healthy, replying
 from .wire_faults import Fault, find_fault
 
 SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"})
@@ -45,14 +45,14 @@ class Request:
     request_id: str
 
 
-Part: TypeAlias = str | Fault | Performance | Callable[[Request], Performance] | None
+Part: TypeAlias = str | Fault | ScriptedResponse | Callable[[Request], ScriptedResponse] | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
     """What one request gets: a part of the script, at which frame it strikes, and the answer it is about."""
 
-    part: Fault | Performance | Callable[[Request], Performance] | None
+    part: Fault | ScriptedResponse | Callable[[Request], ScriptedResponse] | None
     after: int | None
     answer: str
 
@@ -60,7 +60,7 @@ class _Scene:
 class Script:
     """What is to be performed, request by request. Safe to ask from many threads."""
 
-    def __init__(self, *, sampled: bool, regroup: bool, habits: Habits) -> None:
+    def __init__(self, *, sampled: bool, regroup: bool, habits: ServerBehaviour) -> None:
         self.requests: list[Request] = []
         self.habits = habits
         self._jobs = Jobs()
@@ -92,7 +92,7 @@ class Script:
             self._next = deque(_Scene(part, after, answer) for part in checked)
             self._afterwards = _Scene(None, None, answer)
 
-    def perform(self, incoming: Incoming, connection: int) -> tuple[Request, Performance]:
+    def perform(self, incoming: Incoming, connection: int) -> tuple[Request, ScriptedResponse]:
         """Record the request, and choose what it gets."""
         with self._lock:
             self._served += 1
@@ -100,48 +100,48 @@ class Script:
             request = _recorded(incoming, connection, f"req_{serial:032x}")
             self.requests.append(request)
             asked = self._asked(request)
-            if isinstance(asked, Performance):
+            if isinstance(asked, ScriptedResponse):
                 return request, asked
             scene = self._next.popleft() if self._next else self._afterwards
         match scene.part:
             case None | Fault() as fault:
                 return request, self._answering(asked, request, fault, scene, serial)
-            case Performance() as performance:
+            case ScriptedResponse() as performance:
                 return request, performance
             case choose:
                 return request, choose(request)
 
-    def _asked(self, request: Request) -> Api | Job | Performance:
+    def _asked(self, request: Request) -> Api | Job | ScriptedResponse:
         """What a request is about: an API's answer, one that is kept, or nothing there is, which is a 404."""
-        api = api_of(request.path)
+        api = api_from(request.path)
         if request.method == "POST" and api is not None:
             return api
         if request.method != "GET" or stored_id(request.path) is None:
             return replying({"error": {"message": f"no such path: {request.path}"}}, 404)
         job = self._jobs.asked_for(request.path)
-        return job or replying(error_of(f"Response with id '{stored_id(request.path)}' not found."), 404)
+        return job or replying(error_from(f"Response with id '{stored_id(request.path)}' not found."), 404)
 
     def _answering(
         self, asked: Api | Job, request: Request, fault: Fault | None, scene: _Scene, serial: int
-    ) -> Performance:
+    ) -> ScriptedResponse:
         """The answer that the scene wants, healthy or damaged; plain where the request asks for no stream."""
         if isinstance(asked, Job):
             answer = retrieved(asked, request.path, self.habits)
         else:
             name = fault.answer if fault is not None and fault.answer is not None else scene.answer
             answer = self._asked_now(asked, request, name, serial)
-        if isinstance(answer, Performance):
+        if isinstance(answer, ScriptedResponse):
             return answer
         return healthy(answer) if fault is None or not answer.frames else fault.perform(answer, scene.after)
 
-    def _asked_now(self, api: Api, request: Request, name: str, serial: int) -> Answer | Performance:
+    def _asked_now(self, api: Api, request: Request, name: str, serial: int) -> Answer | ScriptedResponse:
         """A new take of the named answer, as the request wants it: events to stream, or a reply that is no stream."""
         body = request.body if isinstance(request.body, dict) else {}
-        take = Take(serial, str(body.get("model", MODEL)), self._sampled, self._regroup)
+        take = AnswerVariant(serial, str(body.get("model", MODEL)), self._sampled, self._regroup)
         if api == "chat":
             if problem := objection(body, self.habits.prefill):
-                return replying(error_of(problem), 400)
-            take.prefix, take.prefill, take.limit = prefix_of(body), self.habits.prefill, limit_of(body)
+                return replying(error_from(problem), 400)
+            take.prefix, take.prefill, take.limit = prefix_from(body), self.habits.prefill, limit_from(body)
         take.background = api == "responses" and body.get("background") is True
         answer = take_answer(api, name, take)
         job = self._jobs.keep(answer) if take.background else None

@@ -1,6 +1,6 @@
 """What a server does with one response, byte by byte, as data.
 
-A `Performance` is a status, headers, the framing of the body and a list of steps. It decides nothing about
+A `ScriptedResponse` is a status, headers, the framing of the body and a list of steps. It decides nothing about
 sockets: `connection` carries it out. Anyone may write one by hand and have the server perform it.
 """
 
@@ -71,7 +71,7 @@ Step: TypeAlias = Send | Raw | Wait | Repeat | End | Close | Reset
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
+class ScriptedResponse:
     """
     One response.
 
@@ -93,19 +93,19 @@ class Performance:
         return sum(len(step.data) for step in self.steps if isinstance(step, Send))
 
 
-def streaming(parts: Iterable[bytes]) -> Performance:
+def streaming(parts: Iterable[bytes]) -> ScriptedResponse:
     """A healthy stream of these parts, a chunk each."""
-    return Performance((*map(Send, parts), End()))
+    return ScriptedResponse((*map(Send, parts), End()))
 
 
-def healthy(answer: Answer) -> Performance:
+def healthy(answer: Answer) -> ScriptedResponse:
     """The answer as a healthy server streams it, an event a chunk."""
     return streaming(answer.encode())
 
 
-def replying(body: object, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Performance:
+def replying(body: object, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> ScriptedResponse:
     """A response that is no stream: a body with its length, JSON or, where it is bytes, sound."""
     if isinstance(body, bytes):
-        return Performance((Send(body), End()), status, (*SOUND_BODY, *headers), "length")
+        return ScriptedResponse((Send(body), End()), status, (*SOUND_BODY, *headers), "length")
     data = json.dumps(body, ensure_ascii=False).encode()
-    return Performance((Send(data), End()), status, (*JSON_BODY, *headers), "length")
+    return ScriptedResponse((Send(data), End()), status, (*JSON_BODY, *headers), "length")

@@ -18,7 +18,7 @@ import weakref
 from types import TracebackType
 from typing import Final
 
-from .answers.answer import Habits
+from .answers.answer import ServerBehaviour
 from .connection import Connection, Gone
 from .routing import Part, Request, Script
 from .wire_faults import Fault
@@ -53,12 +53,12 @@ class Server:
         times: int | None = 1,
         sampled: bool = False,
         regroup: bool = False,
-        habits: Habits | None = None,
+        habits: ServerBehaviour | None = None,
         port: int = 0,
     ) -> None:
         self.connections = 0
         self._port = port
-        self._script = Script(sampled=sampled, regroup=regroup, habits=habits or Habits())
+        self._script = Script(sampled=sampled, regroup=regroup, habits=habits or ServerBehaviour())
         self._script.play(answer, fault, after, times)
         self._open: set[Connection] = set()
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that still run
@@ -93,12 +93,12 @@ class Server:
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
-    def habits(self) -> Habits:
+    def habits(self) -> ServerBehaviour:
         """What the server does its own way."""
         return self._script.habits
 
     @habits.setter
-    def habits(self, habits: Habits) -> None:
+    def habits(self, habits: ServerBehaviour) -> None:
         self._script.habits = habits
 
     @property
@@ -127,7 +127,7 @@ class Server:
         """
         Say what each of the next requests gets, the first part for the first; the rest is healthy.
 
-        A part is None (healthy), a fault or its name, a `Performance`, or a function that is given the
+        A part is None (healthy), a fault or its name, a `ScriptedResponse`, or a function that is given the
         `Request` and returns one. `after` is the number of the frame at which the faults strike.
         """
         self._script.play_parts(parts, after)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from ....config.fields import suggestion
-from .answer import Answer, Take
+from .answer import Answer, AnswerVariant
 from .assistants import assistants_answer
 from .chat import CHAT, chat_answer, completions_answer
 from .media import images_answer, speech_answer, transcription_answer
@@ -31,7 +31,7 @@ ANSWERS: Final[Mapping[Api, tuple[str, ...]]] = {
 }
 
 
-def api_of(path: str) -> Api | None:
+def api_from(path: str) -> Api | None:
     """The API that a request path names, whatever its prefix (Azure's deployments have one), else None."""
     match _steps(path):
         case [*_, "chat", "completions"]:
@@ -65,7 +65,7 @@ def _steps(path: str) -> list[str]:
     return path.partition("?")[0].rstrip("/").split("/")
 
 
-def take_answer(api: Api, name: str, take: Take) -> Answer:
+def take_answer(api: Api, name: str, take: AnswerVariant) -> Answer:
     """
     A take of the answer with this name.
 

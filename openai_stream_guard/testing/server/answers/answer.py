@@ -1,6 +1,6 @@
 """What a healthy server says: recorded answers, as the server-sent events of one HTTP response.
 
-Decides what an answer is (`Answer`) and how one request's copy differs from the next (`Take`: fresh ids, and
+Decides what an answer is (`Answer`) and how one request's copy differs from the next (`AnswerVariant`: fresh ids, and
 with `sampled` fresh words). It knows nothing of sockets, faults or the SDK.
 
 The law: every take of an answer says the same, under ids of its own; two sampled takes never say the same.
@@ -60,7 +60,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Take:
+class AnswerVariant:
     """
     What differs from one request's answer to the next.
 
@@ -117,7 +117,7 @@ Prefill: TypeAlias = Literal["continued", "stripped", "echoed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class ServerBehaviour:
     """
     What a server does its own way.
 

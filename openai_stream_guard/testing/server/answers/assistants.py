@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
+from .answer import TEXT, Answer, AnswerVariant, Frame, Json, compact, first_visible
 from .chat import CREATED, USAGE
 
 DONE: Final = Frame("[DONE]", "done")
 
 
-def assistants_answer(take: Take) -> Answer:
+def assistants_answer(take: AnswerVariant) -> Answer:
     """A run of an assistant, from `thread.run.created` to `done`."""
     ids = {"run_id": take.id("run_"), "thread_id": take.id("thread_"), "assistant_id": take.id("asst_")}
     run = _run(take, ids)
@@ -38,7 +38,7 @@ def assistants_answer(take: Take) -> Answer:
     return Answer((*frames, DONE), visible, completed)
 
 
-def _run(take: Take, ids: Json) -> Json:
+def _run(take: AnswerVariant, ids: Json) -> Json:
     return {
         "id": ids["run_id"],
         "object": "thread.run",
@@ -57,7 +57,7 @@ def _run(take: Take, ids: Json) -> Json:
     }
 
 
-def _step(take: Take, ids: Json) -> Json:
+def _step(take: AnswerVariant, ids: Json) -> Json:
     return {
         "id": take.id("step_"),
         "object": "thread.run.step",
@@ -70,7 +70,7 @@ def _step(take: Take, ids: Json) -> Json:
     }
 
 
-def _message(take: Take, ids: Json) -> Json:
+def _message(take: AnswerVariant, ids: Json) -> Json:
     return {
         "id": take.id("msg_"),
         "object": "thread.message",

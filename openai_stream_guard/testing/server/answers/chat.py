@@ -15,7 +15,7 @@ from itertools import chain, zip_longest
 from typing import Final
 
 from ..prefill import Chunks, adjusted, shows
-from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
+from .answer import TEXT, Answer, AnswerVariant, Frame, Json, compact, first_visible
 
 CREATED: Final = 1_767_225_600
 USAGE: Final[Json] = {"prompt_tokens": 19, "completion_tokens": 14, "total_tokens": 33}
@@ -39,26 +39,26 @@ def _said(deltas: Iterable[Json], finish: str = "stop", index: int = 0) -> list[
     return [_role(index), *(choice(delta, index=index) for delta in deltas), choice({}, finish, index=index)]
 
 
-def _each(take: Take, recorded: str, field: str = "content") -> list[Json]:
+def _each(take: AnswerVariant, recorded: str, field: str = "content") -> list[Json]:
     return [{field: piece} for piece in take.split(take.say(recorded))]
 
 
-def text(take: Take) -> Chunks:
+def text(take: AnswerVariant) -> Chunks:
     """Plain text."""
     return [{"choices": [one]} for one in _said(_each(take, TEXT))]
 
 
-def tool_calls(take: Take) -> Chunks:
+def tool_calls(take: AnswerVariant) -> Chunks:
     """Two parallel tool calls, their arguments in several deltas."""
     return _calling(take, ("get_weather", "Zürich"), ("get_timetable", "東京 🚋"))
 
 
-def one_call(take: Take) -> Chunks:
+def one_call(take: AnswerVariant) -> Chunks:
     """One tool call, its arguments in several deltas."""
     return _calling(take, ("get_weather", "Zürich"))
 
 
-def _calling(take: Take, *wanted: tuple[str, str]) -> Chunks:
+def _calling(take: AnswerVariant, *wanted: tuple[str, str]) -> Chunks:
     calls = []
     for index, (name, city) in enumerate(wanted):
         function = {"name": name, "arguments": ""}
@@ -69,7 +69,7 @@ def _calling(take: Take, *wanted: tuple[str, str]) -> Chunks:
     return [{"choices": [one]} for one in _said([{"tool_calls": [call]} for call in calls], "tool_calls")]
 
 
-def function_call(take: Take) -> Chunks:
+def function_call(take: AnswerVariant) -> Chunks:
     """The legacy `function_call`."""
     arguments = compact({"city": take.say("Zürich"), "unit": "celsius", "days": [1, 2, 3, 4, 5]})
     pieces = [arguments[start : start + 6] for start in range(0, len(arguments), 6)]
@@ -77,7 +77,7 @@ def function_call(take: Take) -> Chunks:
     return [{"choices": [one]} for one in _said([{"function_call": delta} for delta in deltas], "function_call")]
 
 
-def n2(take: Take) -> Chunks:
+def n2(take: AnswerVariant) -> Chunks:
     """Two choices, their chunks interleaved."""
     first = _said(_each(take, "Trams climb past cafés 🚋 and go."))
     second = _said(_each(take, "東京 postcards — naïve, blue and cheap."), "length", index=1)
@@ -85,18 +85,18 @@ def n2(take: Take) -> Chunks:
     return [{"choices": [one]} for one in both if one is not None]
 
 
-def reasoning(take: Take) -> Chunks:
+def reasoning(take: AnswerVariant) -> Chunks:
     """The `reasoning_content` deltas of OpenAI-compatible servers, then the answer."""
     thoughts = _each(take, REASONING, "reasoning_content")
     return [{"choices": [one]} for one in _said([*thoughts, *_each(take, "Blue trams 🚋 climb.")])]
 
 
-def refusal(take: Take) -> Chunks:
+def refusal(take: AnswerVariant) -> Chunks:
     """A refusal instead of content."""
     return [{"choices": [one]} for one in _said(_each(take, REFUSAL, "refusal"))]
 
 
-def logprobs(take: Take) -> Chunks:
+def logprobs(take: AnswerVariant) -> Chunks:
     """Text with the log probability of each token; a delta is a token."""
     chunks = text(take)
     for rank, chunk in enumerate(chunks):
@@ -111,22 +111,22 @@ def logprobs(take: Take) -> Chunks:
     return chunks
 
 
-def usage(take: Take) -> Chunks:
+def usage(take: AnswerVariant) -> Chunks:
     """`stream_options.include_usage`: a last chunk without choices carries the counts."""
     return [*({**chunk, "usage": None} for chunk in text(take)), {"choices": [], "usage": USAGE}]
 
 
-def length(take: Take) -> Chunks:
+def length(take: AnswerVariant) -> Chunks:
     """Cut short by the token limit: not broken."""
     return [{"choices": [one]} for one in _said(_each(take, "Zürich’s blue trams 🚋 climb"), "length")]
 
 
-def content_filter(take: Take) -> Chunks:
+def content_filter(take: AnswerVariant) -> Chunks:
     """Ended by the content filter: the API's word, not a fault."""
     return [{"choices": [one]} for one in _said(_each(take, "Zürich’s blue trams"), "content_filter")]
 
 
-def azure(take: Take) -> Chunks:
+def azure(take: AnswerVariant) -> Chunks:
     """Azure: prompt filter results before the role, filter results after the finish, both without text."""
     results = {"hate": {"filtered": False, "severity": "safe"}}
     late = {
@@ -142,7 +142,7 @@ def azure(take: Take) -> Chunks:
     return [before, *text(take), {"choices": [late]}]
 
 
-def compatible(take: Take) -> Chunks:
+def compatible(take: AnswerVariant) -> Chunks:
     """A compatible server's habits: role and usage in every chunk, null and empty texts, extra fields."""
     chunks = text(take)
     chunks.insert(3, {"choices": [choice({"content": None})]})
@@ -153,19 +153,19 @@ def compatible(take: Take) -> Chunks:
     return chunks
 
 
-def merged_finish(take: Take) -> Chunks:
+def merged_finish(take: AnswerVariant) -> Chunks:
     """The last text and the reason to finish come in one chunk."""
     chunks = text(take)
     chunks[-2]["choices"][0]["finish_reason"] = "stop"
     return chunks[:-1]
 
 
-def separators(take: Take) -> Chunks:
+def separators(take: AnswerVariant) -> Chunks:
     """U+2028, U+2029 and U+0085 unescaped in the text: legal JSON, and no line ends in SSE."""
     return [{"choices": [one]} for one in _said([{"content": piece} for piece in take.say(SEPARATORS).split(" ")])]
 
 
-def huge(take: Take) -> Chunks:
+def huge(take: AnswerVariant) -> Chunks:
     """One delta of two million characters among small ones."""
     chunks = text(take)
     chunks.insert(len(chunks) // 2, {"choices": [choice({"content": " 0123456789abcdef" * (HUGE // 17)})]})
@@ -174,10 +174,10 @@ def huge(take: Take) -> Chunks:
 
 _USUAL = (text, tool_calls, one_call, function_call, n2, reasoning, refusal, logprobs, usage)
 _ODD = (length, content_filter, azure, compatible, merged_finish, separators, huge)
-CHAT: Final[Mapping[str, Callable[[Take], Chunks]]] = {build.__name__: build for build in _USUAL + _ODD}
+CHAT: Final[Mapping[str, Callable[[AnswerVariant], Chunks]]] = {build.__name__: build for build in _USUAL + _ODD}
 
 
-def chat_answer(name: str, take: Take) -> Answer:
+def chat_answer(name: str, take: AnswerVariant) -> Answer:
     """The named answer of `/chat/completions`."""
     envelope = {
         "id": take.id("chatcmpl-"),
@@ -226,7 +226,7 @@ def _add(message: Json, delta: Json) -> None:
                 message[key] = (message.get(key) or "") + value
 
 
-def completions_answer(take: Take) -> Answer:
+def completions_answer(take: AnswerVariant) -> Answer:
     """The text answer of the legacy `/completions`."""
     envelope = {
         "id": take.id("cmpl-"),

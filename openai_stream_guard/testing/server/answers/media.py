@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Final
 
-from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
+from .answer import TEXT, Answer, AnswerVariant, Frame, Json, compact, first_visible
 from .chat import CREATED
 
 # Not pictures and no sound: nobody looks or listens.
@@ -28,7 +28,7 @@ def _answer(events: list[Json], plain: Json | bytes, *, named: bool = False) -> 
     return Answer(frames, first_visible([True] * len(events)), plain)
 
 
-def images_answer(take: Take, kind: str) -> Answer:
+def images_answer(take: AnswerVariant, kind: str) -> Answer:
     """Two partial images, then the whole one. `kind` begins the names of the events, such as `image_generation`."""
     look = {"size": "1024x1024", "quality": "low", "background": "opaque", "output_format": "png"}
     *partial, whole = PICTURES
@@ -47,7 +47,7 @@ def images_answer(take: Take, kind: str) -> Answer:
     return _answer([*events, ended], plain, named=True)
 
 
-def transcription_answer(take: Take) -> Answer:
+def transcription_answer(take: AnswerVariant) -> Answer:
     """What was said, in deltas, then as a whole."""
     said = take.say(TEXT)
     usage = {"type": "tokens", **AUDIO_USAGE, "input_token_details": {"audio_tokens": 30, "text_tokens": 0}}
@@ -56,7 +56,7 @@ def transcription_answer(take: Take) -> Answer:
     return _answer([*deltas, ended], {"text": said, "usage": usage})
 
 
-def speech_answer(take: Take) -> Answer:
+def speech_answer(take: AnswerVariant) -> Answer:
     """Sound in three parts; asked for without events it is the sound itself."""
     size = len(SOUND) // 3
     deltas: list[Json] = [

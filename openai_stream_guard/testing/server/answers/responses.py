@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .answer import TEXT, Answer, Frame, Json, Take, compact, first_visible
+from .answer import TEXT, Answer, AnswerVariant, Frame, Json, compact, first_visible
 from .chat import CREATED, REASONING, REFUSAL
 from .responses_items import Item, function_call, message, output_text, reasoning, refusal_part
 
@@ -26,7 +26,7 @@ USAGE: Final[Json] = {
 DONE: Final = Frame("[DONE]")
 
 
-def _response(take: Take) -> Json:
+def _response(take: AnswerVariant) -> Json:
     """A response of which nothing has been said yet."""
     return {
         "id": take.id("resp_"),
@@ -52,7 +52,7 @@ def _response(take: Take) -> Json:
     }
 
 
-def _beginning(take: Take) -> list[Json]:
+def _beginning(take: AnswerVariant) -> list[Json]:
     """How a response begins: in the background it is queued first."""
     started = _response(take)
     if not take.background:
@@ -62,7 +62,7 @@ def _beginning(take: Take) -> list[Json]:
     return [*waiting, {"type": "response.in_progress", "response": started}]
 
 
-def _life(take: Take, items: list[Item], kind: str = "completed", **more: object) -> list[Json]:
+def _life(take: AnswerVariant, items: list[Item], kind: str = "completed", **more: object) -> list[Json]:
     """All events of a response that consists of these items."""
     begun = _beginning(take)
     output = [item.whole for item in items]
@@ -71,50 +71,50 @@ def _life(take: Take, items: list[Item], kind: str = "completed", **more: object
     return [*begun, *told, {"type": f"response.{kind}", "response": ended}]
 
 
-def _spoken(take: Take, index: int = 0, recorded: str = TEXT) -> Item:
+def _spoken(take: AnswerVariant, index: int = 0, recorded: str = TEXT) -> Item:
     return message(take, index, output_text(take.say(recorded)))
 
 
-def _weather(take: Take, index: int, name: str, city: str) -> Item:
+def _weather(take: AnswerVariant, index: int, name: str, city: str) -> Item:
     arguments = compact({"city": take.say(city), "unit": "celsius", "days": [1, 2, 3]})
     return function_call(take, index, name, arguments)
 
 
-def text(take: Take) -> list[Json]:
+def text(take: AnswerVariant) -> list[Json]:
     """One message of plain text."""
     return _life(take, [_spoken(take)])
 
 
-def function_calls(take: Take) -> list[Json]:
+def function_calls(take: AnswerVariant) -> list[Json]:
     """Two function calls, their arguments in several deltas."""
     calls = [("get_weather", "Zürich"), ("get_timetable", "東京 🚋")]
     return _life(take, [_weather(take, index, name, city) for index, (name, city) in enumerate(calls)])
 
 
-def one_call(take: Take) -> list[Json]:
+def one_call(take: AnswerVariant) -> list[Json]:
     """One function call, its arguments in several deltas."""
     return _life(take, [_weather(take, 0, "get_weather", "Zürich")])
 
 
-def reasoned(take: Take) -> list[Json]:
+def reasoned(take: AnswerVariant) -> list[Json]:
     """A reasoning item with a summary of two parts, then the message."""
     thought = reasoning(take, 0, take.say(REASONING), take.say("Then 東京; enough."))
     return _life(take, [thought, _spoken(take, 1)])
 
 
-def refused(take: Take) -> list[Json]:
+def refused(take: AnswerVariant) -> list[Json]:
     """A refusal instead of text."""
     return _life(take, [message(take, 0, refusal_part(take.say(REFUSAL)))])
 
 
-def several(take: Take) -> list[Json]:
+def several(take: AnswerVariant) -> list[Json]:
     """A message of two content parts, then a function call, then a message."""
     parts = [output_text(take.say(said)) for said in (TEXT, "Trams — naïve, blue and cheap.")]
     last = _spoken(take, 2, "東京 postcards: 3 of 5 🚋 arrived.")
     return _life(take, [message(take, 0, *parts), _weather(take, 1, "get_weather", "Zürich"), last])
 
 
-def failed(take: Take) -> list[Json]:
+def failed(take: AnswerVariant) -> list[Json]:
     """The API gives the answer up half way and says so: its word, not a broken stream."""
     events = text(take)[:8]
     error = {"code": "server_error", "message": "The model could not finish this answer."}
@@ -122,14 +122,14 @@ def failed(take: Take) -> list[Json]:
     return [*events, {"type": "response.failed", "response": gone}]
 
 
-def incomplete(take: Take) -> list[Json]:
+def incomplete(take: AnswerVariant) -> list[Json]:
     """Cut short by the token limit: not broken."""
     said = output_text(take.say("Zürich’s blue trams 🚋 climb"))
     short = message(take, 0, said, status="incomplete")
     return _life(take, [short], "incomplete", incomplete_details={"reason": "max_output_tokens"})
 
 
-RESPONSES: Final[Mapping[str, Callable[[Take], list[Json]]]] = {
+RESPONSES: Final[Mapping[str, Callable[[AnswerVariant], list[Json]]]] = {
     "text": text,
     "function_call": function_calls,
     "one_call": one_call,
@@ -146,7 +146,7 @@ RESPONSES: Final[Mapping[str, Callable[[Take], list[Json]]]] = {
 _PLACES: Final = {"sequence_number", "output_index", "content_index"}  # what llama.cpp's server leaves out
 
 
-def responses_answer(name: str, take: Take) -> Answer:
+def responses_answer(name: str, take: AnswerVariant) -> Answer:
     """The named answer of `/responses`."""
     events = [{**event, "sequence_number": number} for number, event in enumerate(RESPONSES[name](take))]
     if name == "llamacpp":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .answer import Json, Take
+from .answer import AnswerVariant, Json
 
 STEP = 12  # characters of a function call's arguments in one delta
 
@@ -33,7 +33,7 @@ def refusal_part(text: str) -> Json:
     return {"type": "refusal", "refusal": text}
 
 
-def message(take: Take, index: int, *parts: Json, status: str = "completed") -> Item:
+def message(take: AnswerVariant, index: int, *parts: Json, status: str = "completed") -> Item:
     """A message of these whole parts, as output item number `index`."""
     item = {"id": take.id("msg_"), "type": "message", "role": "assistant", "status": "in_progress", "content": []}
     whole = {**item, "status": status, "content": list(parts)}
@@ -44,7 +44,7 @@ def message(take: Take, index: int, *parts: Json, status: str = "completed") -> 
     return _between(index, item, inside, whole)
 
 
-def _content_part(take: Take, place: Json, part: Json) -> list[Json]:
+def _content_part(take: AnswerVariant, place: Json, part: Json) -> list[Json]:
     field, kind = ("text", "output_text") if part["type"] == "output_text" else ("refusal", "refusal")
     logprobs: Json = {"logprobs": []} if field == "text" else {}
     said = part[field]
@@ -56,7 +56,7 @@ def _content_part(take: Take, place: Json, part: Json) -> list[Json]:
     ]
 
 
-def function_call(take: Take, index: int, name: str, arguments: str) -> Item:
+def function_call(take: AnswerVariant, index: int, name: str, arguments: str) -> Item:
     """A call of the function, as output item number `index`."""
     item = {
         "id": take.id("fc_"),
@@ -76,7 +76,7 @@ def function_call(take: Take, index: int, name: str, arguments: str) -> Item:
     return _between(index, item, inside, {**item, "status": "completed", "arguments": arguments})
 
 
-def reasoning(take: Take, index: int, *summaries: str) -> Item:
+def reasoning(take: AnswerVariant, index: int, *summaries: str) -> Item:
     """A reasoning item with these summary parts, as output item number `index`."""
     item: Json = {"id": take.id("rs_"), "type": "reasoning", "summary": []}
     inside: list[Json] = []

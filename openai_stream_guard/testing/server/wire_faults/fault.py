@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 
 from ..answers import Api
 from ..answers.answer import Answer, Frame
-from ..scripted_response import Performance, Send, Step
+from ..scripted_response import ScriptedResponse, Send, Step
 
-Play: TypeAlias = Callable[[Answer, int], Performance]
+Play: TypeAlias = Callable[[Answer, int], ScriptedResponse]
 
 # The opening quote of a JSON string in which a delta says something, with the first character of it.
 _SAYING = re.compile(r'"(?:content|reasoning_content|refusal|arguments|text|delta)":"[^"\\]')
@@ -46,7 +46,7 @@ class Fault:
     answer: str | None = None
     api: Api | None = None
 
-    def perform(self, answer: Answer, after: int | None = None) -> Performance:
+    def perform(self, answer: Answer, after: int | None = None) -> ScriptedResponse:
         """The answer, damaged at frame `after`: by default the first that shows the reader anything."""
         last = len(answer.frames) - 1
         return self.play(answer, min(answer.visible if after is None else after, last))
@@ -67,9 +67,9 @@ def fault(promise: Promise, **fields: Any) -> Callable[[Play], Fault]:
     return named
 
 
-def up_to(answer: Answer, at: int, *then: Step) -> Performance:
+def up_to(answer: Answer, at: int, *then: Step) -> ScriptedResponse:
     """Healthy frames before number `at`, then these steps."""
-    return Performance((*map(Send, answer.encode()[:at]), *then))
+    return ScriptedResponse((*map(Send, answer.encode()[:at]), *then))
 
 
 def inserting(answer: Answer, at: int, foreign: bytes) -> list[bytes]:
