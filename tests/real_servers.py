@@ -7,9 +7,10 @@ the SDK alone, and what has to be raised is stated by hand for each case.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,6 @@ from openai_stream_guard.testing import End, Performance, Reset, Send, Server, W
 
 from .streams import awaited, client_for, run
 
-DOORS = ("create", "with_raw_response", "with_streaming_response", "stream")
-"""Ways to ask for items. `stream` is the SDK's helper, which only some APIs have."""
-HELPED = ("chat", "responses")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "chat": {"messages": []},
     "completions": {"prompt": ""},
@@ -28,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "images": {"prompt": "tram"},
     "transcriptions": {"file": b"wav"},
 }
+CHUNK = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":['
 ATTEMPTS_AT_MOST = 3
 """By the default settings of the SDK: one request and two retries."""
 REAL_PAUSE = 0.03
@@ -56,6 +55,13 @@ class ServerCase:
     def is_healthy(self) -> bool:
         """Whether nothing in it is a fault, also for one who cannot ask again."""
         return self.expect == "whole"
+
+    def as_chunks_of_openai(self) -> ServerCase:
+        """The same with the fields without which the SDK's chat helper passes over a chunk."""
+        text = json.dumps(self.responses)
+        text = re.sub(r'\{(?:\\"id\\":\\"c\\",)?\\"choices\\":\[', json.dumps(CHUNK)[1:-1], text)
+        text = text.replace(r'[{\"delta\"', r'[{\"index\":0,\"delta\"')
+        return replace(self, id=f"{self.id}-whole-chunks", responses=json.loads(text))
 
     def body(self, number: int) -> bytes:
         """All bytes of the response to request `number`, from 0."""
@@ -125,7 +131,11 @@ def resource_of(client: Any, api: str) -> tuple[Any, str]:
 def listen(
     server: Server, api: str, body: dict[str, Any], *, door: str = "create", colour: str = "sync", timeout: float = 5.0
 ) -> Heard:
-    """Read one stream to its end, by a client of its own."""
+    """Read one stream to its end, by a client of its own.
+
+    Args:
+        door: `create`, `with_raw_response`, `with_streaming_response`, or `stream`, the helper that some APIs have.
+    """
     if colour != "sync":
         heard: Heard = run(colour, _alisten, server, api, body, door, timeout)
         return heard
@@ -139,7 +149,7 @@ def listen(
             elif door == "create":
                 stream = getattr(resource, method)(**arguments, stream=True)
             else:
-                response = getattr(getattr(resource, door), method)(**arguments, stream=True)
+                response = resource_method(resource, door, method)(**arguments, stream=True)
                 stream = (stack.enter_context(response) if door == "with_streaming_response" else response).parse()
             for item in stream:
                 heard.add(item)

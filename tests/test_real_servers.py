@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,8 +20,6 @@ from openai_stream_guard.testing import StreamGuard
 
 from .real_servers import (
     ATTEMPTS_AT_MOST,
-    DOORS,
-    HELPED,
     Heard,
     ServerCase,
     listen,
@@ -36,6 +35,9 @@ pytestmark = [
 ]
 
 CASES = server_cases()
+HELPED = [case.as_chunks_of_openai() for case in CASES if case.api in ("chat", "responses")]
+"""The cases of APIs whose resource has a helper of the SDK's: `.stream()`."""
+BY_NAME = {case.id: case for case in (*CASES, *HELPED)}
 COLOURS = ("sync", "asyncio")
 Warned = Callable[[], list[str]]
 
@@ -106,8 +108,7 @@ def play(
     """Ask as often as the case says, of one server each."""
     streams = 2 if case.expect in ("healed", "habit") else case.streams
     guard.switch("off")
-    with serving(case) as server:
-        alone = [listen(server, case.api, case.request, door=door, colour=colour) for _ in range(streams)]
+    alone = by_the_sdk_alone(case.id, door, streams)
     guard.switch(mode)
     result = Run(alone, [], [], [])
     if case.longest_pause > 1.0 and not real_pauses:
@@ -119,6 +120,14 @@ def play(
             result.requests.append(len(server.requests) - requests)
             result.warned.append(warned()[lines:])
     return result
+
+
+@cache
+def by_the_sdk_alone(name: str, door: str, streams: int) -> list[Heard]:
+    """What the SDK makes of a case while the guard is off."""
+    case = BY_NAME[name]
+    with serving(case) as server:
+        return [listen(server, case.api, case.request, door=door) for _ in range(streams)]
 
 
 def judge(case: ServerCase, result: Run, delivery: str = "live") -> None:
@@ -186,16 +195,22 @@ def test_a_real_server(case: ServerCase, colour: str, stream_guard: StreamGuard,
     judge(case, play(case, stream_guard, warned, colour=colour))
 
 
-def ways(names: tuple[str, ...], cases: list[ServerCase] = CASES) -> list[Any]:
-    """Each case by each of these, sync and async in turns."""
+def ways(names: Sequence[str], cases: Sequence[ServerCase] = CASES) -> list[Any]:
+    """Each case by each of these, sync and async in turns. One way for each case is quick, the others are slow ones."""
     return [
-        pytest.param(case, name, COLOURS[(row + column) % 2], id=f"{case.id}-{name}")
+        pytest.param(
+            case,
+            name,
+            COLOURS[(row // len(names) + column) % 2],
+            id=f"{case}-{name}",
+            marks=() if row % len(names) == column else pytest.mark.slow,
+        )
         for row, case in enumerate(cases)
         for column, name in enumerate(names)
     ]
 
 
-@pytest.mark.parametrize(("case", "door", "colour"), ways(DOORS[1:3]))
+@pytest.mark.parametrize(("case", "door", "colour"), ways(("with_raw_response", "with_streaming_response")))
 def test_a_real_server_by_a_raw_response(
     case: ServerCase, door: str, colour: str, stream_guard: StreamGuard, warned: Warned
 ) -> None:
@@ -203,11 +218,11 @@ def test_a_real_server_by_a_raw_response(
     judge(case, play(case, stream_guard, warned, door=door, colour=colour))
 
 
-@pytest.mark.parametrize(("case", "door", "colour"), ways(("stream",), [one for one in CASES if one.api in HELPED]))
+@pytest.mark.parametrize(("case", "door", "colour"), ways(("stream",), HELPED))
 def test_a_real_server_by_the_helper(
     case: ServerCase, door: str, colour: str, stream_guard: StreamGuard, warned: Warned
 ) -> None:
-    """The helper of the SDK finds fault with some healthy streams by itself; then so, and not otherwise."""
+    """`.stream()`, which finds fault with some healthy streams by itself: then so, and not otherwise."""
     result = play(case, stream_guard, warned, door=door, colour=colour)
     if case.is_healthy:
         judge_whole(result)
