@@ -60,7 +60,7 @@ class ServerCase:
         """The same with the fields without which the SDK's chat helper passes over a chunk."""
         text = json.dumps(self.responses)
         text = re.sub(r'\{(?:\\"id\\":\\"c\\",)?\\"choices\\":\[', json.dumps(CHUNK)[1:-1], text)
-        text = text.replace(r'[{\"delta\"', r'[{\"index\":0,\"delta\"')
+        text = text.replace(r"[{\"delta\"", r"[{\"index\":0,\"delta\"")
         return replace(self, id=f"{self.id}-whole-chunks", responses=json.loads(text))
 
     def body(self, number: int) -> bytes:
