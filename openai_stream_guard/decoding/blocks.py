@@ -3,8 +3,8 @@
 This module decides which lines make up an event or a payload outside any, and which repairs of framing that takes.
 It must not know reads, limits or any API, nor what the text of an event is worth: `dispatch` does.
 
-The law its tests keep: only framing is moved, unless `lenient` was asked for; what cannot be repaired is a `DecodeFault`,
-after the whole payloads before it.
+The law its tests keep: only framing is moved, unless `lenient` was asked for; what cannot be repaired is a
+`DecodeFault`, after the whole payloads before it.
 
 Lines that no SSE field begins, and what they turn out to be.
 

@@ -42,7 +42,8 @@ CUTS: tuple[Row, ...] = (
     # Cut after a silence.
     Row(
         "read_slowly", _CUT, lambda e: e.consumer_busy_seconds >= SLOW_READER,
-        "The program itself did not read for {e.consumer_busy_seconds:.0f} s, and servers and proxies give up on such a client",
+        "The program itself did not read for {e.consumer_busy_seconds:.0f} s, "
+        "and servers and proxies give up on such a client",
         "take the items off the stream at once, and do the slow work elsewhere",
     ),
     Row(
