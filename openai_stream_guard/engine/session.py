@@ -85,7 +85,6 @@ class Session:
         self._answer_complete = False  # by what was accepted, nothing of the answer can be missing
         self._deadline: float | None = None
 
-    # What arrives. Each method returns what may be delivered now; `decision` is valid after that was delivered.
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read; return what may be delivered."""
         self._log.reads += 1
@@ -320,12 +319,11 @@ class Session:
         self._end("failed", stopped_by)
 
     def _close_attempt(self, fault: FaultKind | None, now: float) -> None:
-        read, request, response_id = self._reader, self.request, self.adapter.response_id
+        read, request, name = self._reader, self.request, self.adapter.response_id
         if self.adapter.has_finished:
             self._hosts.saw_finish(request.host, request.path, request.model)
-        self._log.close_attempt(
-            fault, now, events=read.events, bytes=read.bytes, repairs=read.repairs, response_id=response_id
-        )
+        counts = {"events": read.events, "bytes": read.bytes}
+        self._log.close_attempt(fault, now, **counts, repairs=read.repairs, response_id=name)
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
