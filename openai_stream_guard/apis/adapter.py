@@ -15,11 +15,12 @@ from typing import NamedTuple, TypeAlias
 from ..decoding.payload import Payload
 from ..notices import FaultKind
 from ..redaction import redact
+from .completion import Oddity
 from .request import EndRule, StreamRequest
 from .second_answer import SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
 
-_KEEP_ALIVE = re.compile(r"ping|keep-?_?alive|heart-?_?beat", re.IGNORECASE)
+_KEEP_ALIVE = re.compile(r"(?:\w+\.)*(?:ping|keep-?_?alive|heart-?_?beat)", re.IGNORECASE)
 _PLAIN_ID = re.compile(r"[a-z0-9][\w.:\-]{0,255}", re.IGNORECASE | re.ASCII)
 
 
@@ -33,6 +34,8 @@ class DataEvent(NamedTuple):
     """Of an event without text: equal for the same event in another answer."""
     sequence: int | None = None
     """Its `sequence_number`, where the API numbers its events."""
+    is_progress: bool = True
+    """False for a keep-alive that the SDK hands on as an event."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,15 @@ class ApiAdapter:
     """Whether a request to this API may be sent a second time at all. Not where it may create something."""
     response_id: str | None = None
     answer_complete: bool = False
-    """Whether nothing of the answer can be missing any more, whatever becomes of the connection."""
-    stream_ended: bool = False
-    """Whether nothing that may still come belongs to the stream."""
-    has_finished: bool = False
-    """Whether a `finish_reason` was seen, which is remembered about the server."""
+    """Whether a mark stands by which nothing of the answer is missing. What comes after it can take it back."""
+    end_note: str | None = None
+    """What is odd about the end that `is_complete` accepted."""
+    went_on: bool = False
+    """Whether the answer went on after a mark by which it was complete."""
+    finishes: bool | None = None
+    """Whether every choice ended with a `finish_reason`, which is learnt; None where the API has none that counts."""
     tool_call_open: bool = False
-    """Whether a tool call has begun and not ended: with `delivery="tool_calls"` events are held until it has."""
+    """Whether a tool call has begun and may still grow: with `delivery="tool_calls"` events are held while it may."""
     missing: bool = False
     """Whether events are held back, since one before them has not come."""
     resume_after: int | None = None
@@ -95,6 +100,10 @@ class ApiAdapter:
         """
         return start
 
+    def fault_in(self, payload: Payload) -> FaultEvent | None:
+        """Return the fault of a payload that is an error of the API, or no event of it; None for an event."""
+        return None
+
     def read(self, payload: Payload) -> ApiEvent:
         """Say what a payload is. Called once for every payload but `[DONE]` and those appended."""
         return UNKNOWN_EVENT
@@ -105,6 +114,18 @@ class ApiAdapter:
         The session has checked that the body did not end inside an event.
         """
         return True
+
+    def repeatable_oddity(self, *, done: bool) -> Oddity | None:
+        """Return what keeps the answer from being complete, if a server may do it each time.
+
+        It is a habit of the server where a second answer shows the same, see `engine.server_habits`. None for an end
+        without any mark, and inside an open tool call.
+        """
+        return None
+
+    def accept_oddity(self, oddity: Oddity) -> list[Payload]:
+        """Take the oddity for a habit; return the payloads that were held back for it."""
+        return []
 
     def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Return the part of a payload that was not delivered yet; None where all of it was.
