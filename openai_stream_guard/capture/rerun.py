@@ -83,7 +83,7 @@ def _placeless(judgement: Judgement) -> str:
 def rerun(
     capture: Capture,
     *,
-    repair: Literal["safe", "lenient", "off"] | None = None,
+    repair: Literal["safe", "off"] | None = None,
     end_rule: Literal["auto", "strict", "lenient"] | None = None,
 ) -> tuple[Rerun, ...]:
     """Run the attempts again, as they were or by another setting.
