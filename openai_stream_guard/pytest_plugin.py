@@ -178,7 +178,9 @@ def _parsed(lines: list[str]) -> Policy:
             if not equals:
                 raise StreamGuardConfigError(f"stream_guard is {line!r}; must be FIELD=VALUE.")
             setting = SETTINGS.get(name)
-            value: Any = text if setting is None else checked(setting.parse, text, f"stream_guard {name}", setting.expected)
+            value: Any = text
+            if setting is not None:
+                value = checked(setting.parse, text, f"stream_guard {name}", setting.expected)
             policy = policy.replace(**{name: value})
     except StreamGuardConfigError as error:
         raise pytest.UsageError(str(error)) from None

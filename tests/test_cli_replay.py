@@ -95,7 +95,7 @@ def test_another_setting_is_another_verdict(replay: Run) -> None:
     code, shown = replay(capture, "--repair", "safe")
     assert code == 1
     assert "repaired: missing_blank_line" in shown
-    assert "verdict:  whole: the answer is whole; 3 events, 207 bytes, 1 missing_blank_line" in shown
+    assert "verdict:  whole: the answer is whole; 3 events, 210 bytes, 1 missing_blank_line" in shown
     assert "recorded: malformed" in shown
     assert "NOT as recorded" in shown
     assert "Attempt 1 did not break" in shown

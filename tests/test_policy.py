@@ -157,9 +157,7 @@ def test_the_removed_repair_says_what_to_use() -> None:
 
 def test_keyword_arguments_are_typed_as_the_fields_are() -> None:
     """`PolicyFields` has the fields of the dataclass, in its types; tuples may be given as any sequence."""
-    fields = {
-        name: Sequence[str] if kind == tuple[str, ...] else kind for name, kind in get_type_hints(Policy).items()
-    }
+    fields = {name: Sequence[str] if kind == tuple[str, ...] else kind for name, kind in get_type_hints(Policy).items()}
     assert get_type_hints(PolicyFields) == fields
     assert list(get_type_hints(PolicyFields)) == [field.name for field in dataclasses.fields(Policy)]
 

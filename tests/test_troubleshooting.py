@@ -417,4 +417,4 @@ def test_a_healed_stream_keeps_its_hint(server: Server, scene: Scene, shown: str
 def test_the_settings_named_in_the_table_exist() -> None:
     """A remedy that is a setting of ours is one."""
     named = {name for row in rows() for name in re.findall(r"`(\w+)(?:=[^`]*)?`", row.remedy)}
-    assert {"idle_timeout", "repair"} <= named & set(SETTINGS)
+    assert {"idle_timeout", "max_retries"} <= named & set(SETTINGS)
