@@ -32,6 +32,9 @@ class Payload:
 
     __slots__ = ("event", "id", "raw", "retry", "value")
 
+    outside_field: bool = False
+    """Whether it stood on a line that no SSE field begins."""
+
     def __init__(self, event: str | None, raw: bytes, value: object, id: str | None, retry: int | None) -> None:
         self.event = event
         self.raw = raw
