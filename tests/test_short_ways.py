@@ -188,8 +188,11 @@ def test_the_short_way_is_taken(api: str, answer: str, monkeypatch: pytest.Monke
     body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
     general: list[object] = []
     take_one = AttemptReader._take_one
-    monkeypatch.setattr(
-        AttemptReader, "_take_one", lambda self, payload: general.append(payload) or take_one(self, payload)
-    )
+
+    def counted(self: AttemptReader, payload: Any) -> Any:
+        general.append(payload)
+        return take_one(self, payload)
+
+    monkeypatch.setattr(AttemptReader, "_take_one", counted)
     handed = [told for told in seen(api, in_pieces(body, 300), short=True) if isinstance(told, list)]
     assert 0 < len(general) < sum(map(len, handed)) / 2

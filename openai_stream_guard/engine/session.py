@@ -3,7 +3,6 @@
     receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a decision: Reissue, Finish or Fail
 
 It reads nothing, waits for nothing and knows no SDK: time and jitter are arguments.
-
 Tests hold, for any cuts, faults and refusals: what was delivered is a prefix of one answer, nothing twice; a session
 that finishes has delivered all of it; requests are at most `1 + max_retries`, polls aside.
 """
@@ -319,7 +318,7 @@ class Session:
 
     def _close_attempt(self, fault: StreamFault | None, now: float) -> None:
         read, name = self._attempt.reader, self.adapter.response_id
-        kind, counts = fault and fault.kind, {"events": read.events, "bytes": read.bytes}
+        kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes}
         self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name)
 
     def _report_server(self, text: str, is_warning: bool) -> None:
