@@ -49,6 +49,7 @@ MAY_IMPORT = {**THINKING, **DOING, **DOORS}
 
 # What they may import in a function, or for the type checker alone: not before it is needed.
 MAY_IMPORT_INSIDE = {
+    "config": "typing_extensions",
     "decoding": "jiter",
     "activation": "errors sdk typing_extensions",
     "testing": f"activation observability redaction sdk transport {FACADE} anyio",

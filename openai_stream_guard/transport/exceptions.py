@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from types import CodeType, FrameType
 
 from ..diagnosis.evidence import Ending
@@ -97,8 +98,7 @@ def _is_thrown_by_program(error: BaseException) -> bool:
         return not (is_timeout or _is_closed_elsewhere(error))
     handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     return any(
-        frame.f_code in handlers or _is_called_with(frame, interrupted)
-        for interrupted, frame in zip(frames, frames[1:], strict=False)
+        frame.f_code in handlers or _is_called_with(frame, interrupted) for interrupted, frame in pairwise(frames)
     )
 
 
