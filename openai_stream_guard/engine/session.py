@@ -143,10 +143,6 @@ class Session:
         if self._brought_progress:  # a keep-alive that is handed on is no event, and does not start the wait anew
             self.waiting_since = now
 
-    def consumer_resumed(self, now: float) -> None:
-        """The program is done with the last events; what it took for them is not silence of the stream."""
-        self.waiting_since = now
-
     def asked_for_more(self, now: float) -> None:
         """Note that the program waits for bytes."""
         self._log.consumer_waits(now)
