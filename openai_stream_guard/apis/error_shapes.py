@@ -30,15 +30,15 @@ class ReportedError(NamedTuple):
     """The status that a comment beside it named."""
 
 
-_SUCCESS = {"", "0", "200", "ok", "success", "succeeded", "successful", "none", "null", "normal", "true"}
-_CODE = re.compile(r"(?:err(?:or)?_?)?(?:status_?)?(?:code|no)|status", re.IGNORECASE)
+_SUCCESS = {"", "0", "200", "ok", "success", "succeeded", "successful", "none", "null", "normal"}
+_CODE = re.compile(r"(?:(?:err(?:or)?|status)_?)?code|err(?:or)?_?no|status", re.IGNORECASE)
 _MESSAGE = ("message", "msg", "error_message", "error_msg", "errorMessage", "errmsg", "Message", "status_msg", "title")
 _ERROR_MEMBER = re.compile(
-    r"err(?:or)?s?|err(?:or)?_\w+|err(?:or)?(?:code|no|msg|message|type)|detail|fault|\w+exception", re.IGNORECASE
+    r"err(?:or)?s?|err(?:or)?_\w+|err(?:or)?(?:code|no|msg|message|type)|detail|fault|\w*exception", re.IGNORECASE
 )
 
 
-def says_success(value: object) -> bool:
+def says_success(value: object, depth: int = 0) -> bool:
     """Return whether a code or a member of an error shape says that nothing went wrong, or says nothing."""
     if isinstance(value, str):
         return value.strip().lower() in _SUCCESS
@@ -46,12 +46,9 @@ def says_success(value: object) -> bool:
         return not value
     if isinstance(value, int | float):
         return value == 0 or 200 <= value <= 299
-    if isinstance(value, list):
-        return all(map(says_success, value))
     if isinstance(value, dict):
-        codes = _codes(value)
-        return all(map(says_success, codes or value.values()))
-    return False
+        value = _codes(value) or list(value.values())
+    return isinstance(value, list) and depth < 4 and all(says_success(part, depth + 1) for part in value)
 
 
 def _codes(value: JsonObject) -> list[object]:
@@ -130,9 +127,8 @@ def _message_in(body: object, depth: int) -> str | None:
     for name in (*_MESSAGE, "detail", "error", "errors", "base_resp", "fault", "faultstring"):
         if (text := _message_in(body.get(name), depth + 1)) is not None:
             return text
-    return next(
-        (_message_in(part, depth + 1) for name, part in body.items() if name.lower().endswith("exception")), None
-    )
+    named = (part for name, part in body.items() if name.lower().endswith("exception"))
+    return _message_in(next(named, None), depth + 1)
 
 
 class ItemShape(NamedTuple):

@@ -36,7 +36,10 @@ def _meaning(effect: Effect, complaint: Complaint | None, *parts: str) -> Meanin
 
 
 _MEANINGS = (
-    _meaning("lasting", "context", "contextlength contextwindow contextsize contextlimit contextoverflow toolarge toolong"),
+    _meaning(
+        "lasting", "context",
+        "contextlength contextwindow contextsize contextlimit contextoverflow toolarge toolong",
+    ),
     _meaning(
         "passing", "rate",
         "throttl ratelimit toomanyrequest toomanytoken slowdown resourceexhausted concurrencylimit",
@@ -50,27 +53,30 @@ _MEANINGS = (
         "lasting", None,
         "authentic authoriz autherror apikey credential permission forbidden accessdenied deactivated suspended",  # who
         "notfound notexist nosuch unknownmodel unsupported notsupported",  # what
-        "contentfilter contentpolicy policyviolation moderation inspection sensitive guardrail unsafe safety prohibited",
+        "contentfilter contentpolicy policyviolation moderation inspection sensitive guardrail unsafe prohibited",
     ),
     _meaning(
         "refused", None,
         "invalidrequest invalidparam invalidarg invalidvalue invalidtype invalidprompt invalidinput badrequest",
         "validation malformed missingparam missingrequired unprocessable notallowed",
     ),
-    _meaning("passing", "overloaded", "overload unavailable capacity busy notready warmingup modelloading loadingmodel"),
+    _meaning(
+        "passing", "overloaded",
+        "overload unavailable capacity busy notready warmingup modelloading loadingmodel",
+    ),
     _meaning(
         "passing", None,
-        "timeout timedout deadlineexceeded internal servererror systemerror serviceerror backenderror badgateway",
-        "temporar disconnect nohealthyupstream networkerror streamerror readerror connecterror upstreamconnect",
-        "connectionerror connectionreset connectionrefused connectionclosed connectionlost",
+        "timeout timedout tooktoolong deadlineexceeded internal servererror systemerror serviceerror backenderror",
+        "badgateway temporar disconnect nohealthyupstream networkerror streamerror readerror connecterror",
+        "upstreamconnect connectionerror connectionreset connectionrefused connectionclosed connectionlost",
         "^apierror$ ^apiconnection ^server$",
     ),
 )  # fmt: skip
 """In order: of one word the first meaning counts, so that throttling beats the quota in `Throttling.RateQuota`."""
 
 _TOO_LARGE = re.compile(
-    r"context (?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx|max_model_len"
-    r"|(?:maximum|max) (?:input|prompt|model|sequence|number of (?:input )?tokens)|number of input tokens"
+    r"context (?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx"
+    r"|max_model_len|(?:maximum|max) (?:input|prompt|model|sequence|number of (?:input )?tokens)|number of input tokens"
     r"|reduce (?:the |your )?(?:length|prompt|input|size)|(?<!took )(?<!takes )(?<!taking )(?<!taken )(?<!waited )"
     r"(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)",
     re.IGNORECASE,
@@ -148,7 +154,7 @@ def judge_error(body: object, http_status: int | None = None) -> ErrorVerdict:
 
     What says more beats what says less:
 
-    1. A message that the request is too large: no retry, whatever stands beside it. A gateway reports it as its own 500.
+    1. A message that the request is too large: no retry, whatever stands beside it. Gateways report it as a 500.
     2. A lasting word, in a code or a type: a spent quota comes as 429, `content_policy_violation` as `server_error`.
     3. A word for a rate limit.
     4. A passing status besides 500: a gateway reports its own timeout as 408 with `invalid_request_error`.
