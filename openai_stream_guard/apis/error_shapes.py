@@ -98,8 +98,8 @@ def find_error(payload: Payload) -> ReportedError | None:
     value = payload.value
     if payload.is_plain_text or (payload.event == "error" and not isinstance(value, dict)):
         return _reported(payload, value)
-    if isinstance(value, list) and value and isinstance(value[0], dict) and value[0].get("error"):  # Gemini
-        return _reported(payload, value[0]["error"])
+    if isinstance(value, list) and has_error(payload):  # Gemini
+        value = value[0]
     if not isinstance(value, dict):
         return None
     if value.get("error"):  # the SDK raises it too
@@ -110,6 +110,20 @@ def find_error(payload: Payload) -> ReportedError | None:
     if codes and all(map(says_success, codes)) and value.get("success") is not False:
         return None
     return _reported(payload, value) if any(applies(value) for applies in _SHAPES) else None
+
+
+def reported_failure(payload: Payload) -> ReportedError | None:
+    """Return why a response failed, from the event that says so; None where it says nothing."""
+    value = payload.value
+    response = value.get("response") if isinstance(value, dict) else None
+    error = response.get("error") if isinstance(response, dict) else None
+    return _reported(payload, error)._replace(payload=error) if error else None
+
+
+def has_error(payload: Payload) -> bool:
+    """Return whether a payload has a member `error`, as errors of the API do that stand outside any event."""
+    value = payload.value[0] if isinstance(payload.value, list) and payload.value else payload.value
+    return isinstance(value, dict) and bool(value.get("error"))
 
 
 def _reported(payload: Payload, body: object) -> ReportedError:
@@ -150,6 +164,7 @@ class ItemShape(NamedTuple):
         return any(isinstance(kind, str) and self.types.match(kind) for kind in kinds)
 
 
+WHOLE_ANSWER = "the body is a whole answer where a stream was asked for"
 COMPLETION_ITEMS = ItemShape("choices", re.compile(r"(?!)"))
 RESPONSE_ITEMS = ItemShape(None, re.compile(r"response\."))
 OTHER_ITEMS = ItemShape(None, re.compile(r"thread\b|(?:image_generation|image_edit|transcript|speech)\w*\.|\w+\.\w+"))

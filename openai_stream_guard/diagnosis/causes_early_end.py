@@ -105,7 +105,7 @@ EARLY_END: tuple[Cause, ...] = (
     # Cut together with others.
     Cause(
         "cut_together", _CUT_SHORT, lambda e: e.ending in _NOT_BY_US and e.cut_together >= TOGETHER,
-        "{e.cut_together} streams of this host broke in the same second, so something between was likely restarted",
+        "At the same moment {e.cut_together} streams of this host broke, so something between was likely restarted",
         "check for a restart or a deployment of the server, a gateway or a proxy at that time, and let it finish the "
         "streams that are open before it stops",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..diagnosis.evidence import Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
+from ..diagnosis.evidence import Complaint, Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
 from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport
 from .retry_rules import judge_error
 
@@ -33,7 +33,8 @@ def evidence_from(
     fault: FaultKind | None,
     ending: Ending,
     error: Exception | None,
-    body: object,
+    body: object = None,
+    complaint: Complaint | None = None,
     reads: int,
     read_timeout: float,
     marks: Marks = "finish_reason",
@@ -45,7 +46,7 @@ def evidence_from(
         reader: the one that decoded the attempt's body.
         ending: how the body ended on the wire.
         error: the exception of the transport or of the decoding, if there was one.
-        body: what the API reported, if an error ended the attempt.
+        body: what the API reported, if an error ended the attempt; or its `complaint`, where that is known.
         reads: how many reads of the transport brought bytes.
         marks: how the API marks the end of an answer.
         at: when the attempt ended, on a clock that all attempts at a host share.
@@ -62,7 +63,7 @@ def evidence_from(
         unterminated="unterminated_event" in reader.repairs,
         done=reader.done,
         not_utf8=isinstance(error, UnicodeDecodeError),
-        complaint=judge_error(body).complaint,
+        complaint=complaint or judge_error(body).complaint,
         marks=marks,
         read_timeout=read_timeout,
         at=at,
@@ -158,7 +159,9 @@ class AttemptLog:
             self._consumer_busy_seconds = max(self._consumer_busy_seconds, now - self.read_at)
         self._waiting_since = now
 
-    def evidence(self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float, marks: Marks) -> Evidence:
+    def evidence(
+        self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float, marks: Marks = "finish_reason"
+    ) -> Evidence:
         """Return the evidence for a fault of the open attempt; `marks` are those by which the API ends an answer."""
         first = not self.attempts  # a later attempt's waits may be waits for its recovery
         times = AttemptTimes(
@@ -176,7 +179,7 @@ class AttemptLog:
             fault=fault.kind,
             ending=fault.ending,
             error=fault.error,
-            body=fault.body if fault.reported is None else fault.reported.payload,
+            complaint=fault.verdict.complaint,
             reads=self.reads,
             read_timeout=clocks.read,
             marks=marks,

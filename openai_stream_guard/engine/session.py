@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
+from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent, api_error
 from ..apis.registry import adapter_for
 from ..apis.request import Resume, StreamRequest
 from ..apis.second_answer import Diverged
 from ..apis.sequence import Gap
 from ..apis.transcript import Transcript
 from ..config.policy import Policy
-from ..decoding.payload import Payload
+from ..decoding.payload import DecodeFault, Payload
 from ..decoding.reader import Reader
 from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
@@ -204,8 +204,7 @@ class Session:
         elif done is not None:
             self._judge_done(done, now)
         elif over and (decode_fault := self._reader.fault) is not None:
-            reason = f"{decode_fault.reason}, at byte {decode_fault.offset}"
-            self._break(StreamFault(decode_fault.kind, reason, decode_fault.error), now)
+            self._break(self._damage(decode_fault), now)
 
     def _take(self, payloads: list[Payload]) -> StreamFault | None:
         """Take payloads up to one that ends the attempt; return its fault."""
@@ -228,7 +227,7 @@ class Session:
         """Take one payload; return its fault if it ends the attempt."""
         reading = self.adapter.read(payload)
         if isinstance(reading, FaultEvent):
-            return StreamFault(reading.fault, reading.reason, body=reading.body)
+            return self._fault_from(reading)
         if not isinstance(reading, DataEvent):
             self._log.note("a keep-alive came as an event")
             return None
@@ -241,6 +240,23 @@ class Session:
             return StreamFault("oversized", str(excess))
         self._answer_complete = self.adapter.answer_complete
         return None
+
+    def _fault_from(self, event: FaultEvent) -> StreamFault | None:
+        """Return the fault of an event that is none of the answer's. A page damages the answer, and is dropped after it."""
+        if event.fault == "not_a_stream" and self._items and event.reported is not None:
+            event = api_error(event.reported)
+        elif event.fault == "not_a_stream" and self._items and self._answer_complete:
+            self._log.note("a JSON text that is no event of this API came after the answer")
+            return None
+        elif event.fault == "not_a_stream" and self._items:
+            event = replace(event, fault="malformed", reason=f"{event.reason}, in the middle of the answer")
+        return StreamFault(event.fault, event.reason, body=event.body, reported=event.reported)
+
+    def _damage(self, fault: DecodeFault) -> StreamFault:
+        """Return the fault of a body that cannot be decoded, unless the API wrote an error, or a page, in its place."""
+        event = None if fault.payload is None else self.adapter.fault_in(fault.payload)
+        found = None if event is None else self._fault_from(event)
+        return found or StreamFault(fault.kind, f"{fault.reason}, at byte {fault.offset}", fault.error)
 
     def _judge_done(self, done: Payload, now: float) -> None:
         if self.adapter.missing:
@@ -286,7 +302,7 @@ class Session:
             self._log.note(f"{fault.kind} after the answer was complete")
             self._complete(now)
             return
-        found = self._log.evidence(fault, self._reader, self._clocks, now)
+        found = self._log.evidence(fault, self._reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault.kind, now)
         attempt = self._log.attempts[-1]
