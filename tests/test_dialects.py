@@ -6,7 +6,7 @@ import pytest
 
 from openai_stream_guard.apis.adapter import DataEvent
 from openai_stream_guard.apis.chat import ChatAdapter
-from openai_stream_guard.apis.detect_only import DetectOnlyAdapter, EndMarkAdapter
+from openai_stream_guard.apis.detect_only import DetectOnlyAdapter, MediaAdapter, RunAdapter
 from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.second_answer import ReplayChecker
@@ -26,8 +26,8 @@ def asked(host: str = "host:1", **body: object) -> StreamRequest:
         ("post", "/completions", ChatAdapter),
         ("get", "/chat/completions", DetectOnlyAdapter),
         ("get", "/chat/completions/chatcmpl-1", DetectOnlyAdapter),
-        ("post", "/threads/t/runs", EndMarkAdapter),
-        ("post", "/images/generations", EndMarkAdapter),
+        ("post", "/threads/t/runs", RunAdapter),
+        ("post", "/images/generations", MediaAdapter),
     ],
 )
 def test_the_path_names_the_dialect(method: str, path: str, adapter: type) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_stream_guard.apis.adapter import DataEvent, FaultEvent, KeepAlive
-from openai_stream_guard.apis.detect_only import EndMarkAdapter
+from openai_stream_guard.apis.detect_only import RunAdapter
 from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.second_answer import ReplayChecker
@@ -33,10 +33,10 @@ RECORDED: dict[str, Any] = {
 PATHS = ("/threads/runs", RUN, "/threads/t/runs/r/submit_tool_outputs", IMAGE, "/images/edits", TRANSCRIPT, SPEECH)
 
 
-def marked(path: str = RUN, *, values: bool = False) -> EndMarkAdapter:
+def marked(path: str = RUN, *, values: bool = False) -> RunAdapter:
     """The dialect of a request to this path."""
     adapter = adapter_for(StreamRequest("post", path, "host", errors_are_values=values))
-    assert isinstance(adapter, EndMarkAdapter)
+    assert isinstance(adapter, RunAdapter)
     return adapter
 
 

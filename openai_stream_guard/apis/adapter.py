@@ -89,19 +89,31 @@ class ApiAdapter:
     """Whether a mark stands by which nothing of the answer is missing. What comes after it can take it back."""
     end_note: str | None = None
     """What is odd about the end that `is_complete` accepted."""
-    went_on: bool = False
-    """Whether the answer went on after a mark by which it was complete."""
-    finishes: bool | None = None
-    """Whether every choice ended with a `finish_reason`, which is learnt; None where the API has none that counts."""
     tool_call_open: bool = False
     """Whether a tool call has begun and may still grow: with `delivery="tool_calls"` events are held while it may."""
-    missing: bool = False
-    """Whether events are held back, since one before them has not come."""
-    resume_after: int | None = None
-    """The `sequence_number` up to which nothing is missing, where the API can send the rest of the same answer."""
 
     def __init__(self, request: StreamRequest) -> None:
         self._request = request
+
+    @property
+    def went_on(self) -> bool:
+        """Whether the answer went on after a mark by which it was complete."""
+        return False
+
+    @property
+    def finishes(self) -> bool | None:
+        """Whether every choice ended with a `finish_reason`, which is learnt; None where the API has none that counts."""
+        return None
+
+    @property
+    def missing(self) -> bool:
+        """Whether events are held back, since one before them has not come."""
+        return False
+
+    @property
+    def resume_after(self) -> int | None:
+        """The `sequence_number` up to which nothing is missing, where the API can send the rest of the same answer."""
+        return None
 
     def in_sequence(self, payload: Payload) -> Sequence[Payload]:
         """Return the payloads that are due, in the order of the API's own numbers. Raises `Gap`."""
@@ -137,7 +149,7 @@ class ApiAdapter:
         """
         return True
 
-    def repeatable_oddity(self, *, done: bool) -> Oddity | None:
+    def oddity(self, rule: EndRule, *, done: bool) -> Oddity | None:
         """Return what keeps the answer from being complete, if a server may do it each time.
 
         It is a habit of the server where a second answer shows the same, see `engine.server_habits`. None for an end

@@ -209,9 +209,10 @@ class ChatAdapter(ApiAdapter):
         """The end rule of the README's API table."""
         return self._choices.complete_at_end(rule, done=done)
 
-    def repeatable_oddity(self, *, done: bool) -> Oddity | None:
+    def oddity(self, rule: EndRule, *, done: bool) -> Oddity | None:
         """`[DONE]` without a finish_reason, though the server is known to send one; nothing inside a tool call."""
-        return Oddity(NO_FINISH) if done and self._choices.complete_at_end("auto", done=True) else None
+        is_odd = done and rule == "learnt" and self._choices.complete_at_end("auto", done=True)
+        return Oddity(NO_FINISH, int(self.tool_call_open)) if is_odd else None
 
     def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Cut what was delivered out of a repeated chunk, and give the rest the first answer's ids."""

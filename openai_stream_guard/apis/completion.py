@@ -58,7 +58,7 @@ class Oddity(NamedTuple):
     habit: str
     """What the server does if it is a habit, in words: `HOLES`, `NO_TERMINAL` or `NO_FINISH`."""
     number: int | None = None
-    """The first number that is missing."""
+    """`HOLES`: the first number that is missing. `NO_FINISH`: 1 in an answer with a tool call, else 0."""
 
 
 @dataclass

@@ -68,7 +68,7 @@ class ResponsesAdapter(ApiAdapter):
         after = request.starting_after if resume is None else resume.after
         self._sequence = Sequence(after, trusted=HOLES not in habits)
         self._needs_terminal = NO_TERMINAL not in habits
-        self._lifecycles = Lifecycles() if broken is None else broken._lifecycles
+        self._lifecycles: Lifecycles = Lifecycles() if broken is None else broken._lifecycles
         self._open_calls: set[object] = set() if broken is None else broken._open_calls
         self.tool_call_open = bool(self._open_calls)
         self._latest: int | None = None if broken is None else broken._latest
@@ -77,17 +77,17 @@ class ResponsesAdapter(ApiAdapter):
         self.response_id = request.stored_id if resume is None else resume.response_id
 
     @property
-    def missing(self) -> bool:  # type: ignore[override]
+    def missing(self) -> bool:
         """Whether events are held back, since one before them has not come."""
         return self._sequence.missing is not None
 
     @property
-    def resume_after(self) -> int | None:  # type: ignore[override]
+    def resume_after(self) -> int | None:
         """The number up to which this attempt has everything."""
         return self._sequence.last
 
     @property
-    def went_on(self) -> bool:  # type: ignore[override]
+    def went_on(self) -> bool:
         """Whether output, or another lifecycle, came behind a terminal event."""
         return self._lifecycles.revoked
 
@@ -256,13 +256,13 @@ class ResponsesAdapter(ApiAdapter):
             return True
         return done and not self._needs_terminal and self._lifecycles.only_terminal_missing
 
-    def repeatable_oddity(self, *, done: bool) -> Oddity | None:
+    def oddity(self, rule: EndRule, *, done: bool) -> Oddity | None:
         """A hole in the numbers, or no terminal event after all items; nothing inside an open tool call."""
         if self.tool_call_open:
             return None
         if (number := self._sequence.missing) is not None:
             return Oddity(HOLES, number)
-        return Oddity(NO_TERMINAL) if done and self._lifecycles.only_terminal_missing else None
+        return Oddity(NO_TERMINAL) if done and rule != "strict" and self._lifecycles.only_terminal_missing else None
 
     def accept_oddity(self, oddity: Oddity) -> list[Payload]:
         """Take the oddity for a habit; return the events that were held back for it."""

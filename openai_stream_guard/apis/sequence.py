@@ -110,7 +110,7 @@ class Sequence:
         return due
 
     def keep_alive(self, number: int) -> list[Payload]:
-        """Note the number of a keep-alive, which the next event may have as well; return the events that are due now."""
+        """Note the number of a keep-alive, which the next event may have too; return the events that are due now."""
         if not self._trusted or self._next is None:
             return []
         used = self._used_by_keep_alives

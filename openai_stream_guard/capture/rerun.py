@@ -20,6 +20,7 @@ from ..decoding.payload import Payload
 from ..decoding.reader import Reader, RepairMode
 from ..engine.decisions import Reissue, StreamFault
 from ..engine.host_memory import HostMemory
+from ..engine.server_habits import Server
 from .recorder import RecordedSession
 from .recording import Capture, Judgement, Read, Recording
 
@@ -112,7 +113,7 @@ class _Stage:
         for number, recording in enumerate(self._capture.attempts):
             rule = self._end_rule or recording.rule
             if rule == "learnt":
-                self._hosts.record_finish(self._asked.host, self._asked.path, self._asked.model)
+                self._hosts.habits.expect_finish(Server(self._asked.host, self._asked.path, self._asked.model))
             verdict = None if session is None else session.decision
             goes_on = isinstance(verdict, Reissue) and verdict.way == recording.way and not recording.lost_bytes
             if number and goes_on and session is not None and isinstance(verdict, Reissue):

@@ -100,9 +100,15 @@ Decision: TypeAlias = Reissue | Finish | Fail
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds without an event after which a stream is stalled; infinite means never."""
+    """Seconds after which a stream is stalled; infinite means never."""
 
     first_event: float = math.inf
+    """Until the first event, whatever comes."""
     idle: float = math.inf
+    """Without an event, after the first one."""
+    first_byte: float = math.inf
+    """Without a byte, before the first event."""
+    linger: float = math.inf
+    """Without a byte, once the answer is complete. Infinite: a complete stream is never ended for silence."""
     read: float = math.inf
     """The read timeout of the request: seconds without a byte."""

@@ -1,7 +1,7 @@
 """What this process has learnt about the servers it talks to, and the budget of re-issues that each of them gets.
 
-Only positive evidence is kept: a server has sent a `finish_reason`, a model did not repeat itself, connections were
-cut. All of it is bounded, shared between threads, and forgotten by a forked child.
+Only positive evidence is kept: a model did not repeat itself, connections were cut. How a server ends its answers is in
+`server_habits`. All of it is bounded, shared between threads, and forgotten by a forked child.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
 from ..diagnosis.evidence import SAME_MOMENT, Cut, Evidence
+from .server_habits import ServerHabits
 
 _MAX_KEYS = 1024
 """How many servers are remembered; the one least recently recorded is forgotten first."""
@@ -38,18 +39,10 @@ class HostMemory:
     def forget(self) -> None:
         """Start anew, as in a new process."""
         self._lock = threading.Lock()
-        self._finishing: OrderedDict[Hashable, float] = OrderedDict()
         self._diverging: OrderedDict[Hashable, float] = OrderedDict()
         self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
         self.budget = Budget()
-
-    def record_finish(self, host: str, path: str, model: str | None) -> None:
-        """Remember that this server ended an answer with a `finish_reason`."""
-        self._record(self._finishing, (host, path, model), 0.0)
-
-    def sends_finish(self, host: str, path: str, model: str | None) -> bool:
-        """Return whether this server has ended an answer with a `finish_reason`."""
-        return (host, path, model) in self._finishing
+        self.habits = ServerHabits()
 
     def record_divergence(self, host: str, model: str | None, now: float) -> None:
         """Remember that this model gave another answer to the same request."""

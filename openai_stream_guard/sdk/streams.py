@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -129,6 +130,7 @@ def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Sess
         raw: its bytes are handed on as they are, so that nothing can be asked for again.
     """
     call, policy = binding.call, binding.call.guarding.policy
+    linger = math.inf if raw else policy.linger_timeout  # a reader of bytes gets all of them
     if raw:
         policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
 
@@ -149,7 +151,7 @@ def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Sess
         HOSTS,
         now=timing.current.clock(),
         max_retries=call.options.get_max_retries(call.client.max_retries) if retries is None else retries,
-        clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout),
+        clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
         requests=1 + binding.retries_taken,
         head=response_head(response, known),
         jitter=timing.current.jitter,

@@ -21,6 +21,8 @@ from ..engine.decisions import Timeouts
 
 MIN_DEFAULT_IDLE = 300.0
 """Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
+MAX_DEFAULT_FIRST_EVENT = 1800.0
+"""Seconds that comments may put the first event off. DeepSeek queues requests for that long."""
 
 
 def request_timeouts(request: Any) -> dict[str, float | None]:
@@ -28,14 +30,19 @@ def request_timeouts(request: Any) -> dict[str, float | None]:
     return request.extensions.get("timeout") or {}
 
 
-def stream_timeouts(response: Any, first_event: float | None, idle: float | None) -> Timeouts:
+def stream_timeouts(response: Any, first_event: float | None, idle: float | None, linger: float = math.inf) -> Timeouts:
     """The clocks a stream runs by: those of its policy, or derived from the request's read timeout."""
     read = request_timeouts(response.request).get("read")
     if idle is None:
         idle = math.inf if read is None else max(float(read), MIN_DEFAULT_IDLE)
+    first_byte = math.inf
+    if first_event is None:
+        first_event, first_byte = (math.inf, math.inf) if read is None else (MAX_DEFAULT_FIRST_EVENT, float(read))
     return Timeouts(
-        first_event=idle if first_event is None else first_event,
+        first_event=first_event,
         idle=idle,
+        first_byte=first_byte,
+        linger=linger,
         read=math.inf if read is None else float(read),
     )
 
