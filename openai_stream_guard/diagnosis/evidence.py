@@ -134,7 +134,7 @@ def opening_from(first: bytes) -> Opening:
 
 
 SAME_MOMENT = 1.0
-"""Seconds within which connections that are cut were cut together."""
+"""Seconds after a cut within which another stream that was open then was cut together with it."""
 
 
 class Cut(NamedTuple):
@@ -145,9 +145,13 @@ class Cut(NamedTuple):
     silence: float
     """From the last byte to the cut."""
     at: float = 0.0
-    """When it was cut, on the session's clock."""
+    """When it was cut, or the first of those that were cut together with it, on the session's clock."""
     together: int = 1
-    """How many connections to this host were cut within `SAME_MOMENT`, this one included."""
+    """How many connections to this host were cut at that moment, this one included."""
+
+    def includes(self, at: float, seconds: float) -> bool:
+        """Return whether a stream that was cut at that time, that many seconds after it began, was cut together."""
+        return 0 <= at - self.at <= min(SAME_MOMENT, seconds)
 
 
 COLLECTING = 0.5
@@ -239,4 +243,4 @@ class Evidence:
         return [cut for cut in self.cuts if not self._at_my_moment(cut)]
 
     def _at_my_moment(self, cut: Cut) -> bool:
-        return abs(cut.at - self.at) <= SAME_MOMENT
+        return cut.includes(self.at, self.seconds)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
-from ..diagnosis.evidence import SAME_MOMENT, Cut, Evidence
+from ..diagnosis.evidence import Cut, Evidence
 from .server_habits import ServerHabits
 
 _MAX_KEYS = 1024
@@ -60,7 +60,7 @@ class HostMemory:
         """
         if evidence.fault in ("disconnected", "truncated"):
             earlier, cut = self._cuts.get(host, ()), Cut(evidence.seconds, evidence.silence, evidence.at)
-            if earlier and 0 <= cut.at - earlier[-1].at <= SAME_MOMENT:
+            if earlier and earlier[-1].includes(cut.at, cut.seconds):
                 cut = cut._replace(at=earlier[-1].at, together=earlier[-1].together + 1)
                 earlier = earlier[:-1]
             self._record(self._cuts, host, (*earlier, cut)[-_MAX_CUTS:])
