@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from ..apis.error_shapes import ReportedError
 from ..apis.request import Resume
+from ..decoding.payload import Payload
 from ..diagnosis.evidence import Ending, Evidence
 from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy
 from .retry_rules import ErrorVerdict, judge_error
@@ -29,6 +30,8 @@ class StreamFault:
     """All that the API said about the error, if it sent one."""
     ending: Ending = "open"
     """How the body ended on the wire."""
+    last_event: Payload | None = None
+    """The event by which the answer ended as failed. It is delivered where nothing is left to try, as the SDK does."""
 
     @property
     def verdict(self) -> ErrorVerdict:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..apis.adapter import FaultEvent, api_error
-from ..decoding.payload import DecodeFault
+from ..apis.error_shapes import ReportedError
+from ..decoding.payload import DecodeFault, Payload
 from .decisions import StreamFault
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def fault_from(event: FaultEvent, *, begun: bool, complete: bool) -> StreamFault
         else:
             event = replace(event, fault="malformed", reason=f"{event.reason}, in the middle of the answer")
     return StreamFault(event.fault, event.reason, body=event.body, reported=event.reported)
+
+
+def failure_from(payload: Payload, failure: ReportedError) -> StreamFault | None:
+    """Return the fault of an answer that ended as failed, if its error may pass: nothing of it is visible yet."""
+    reason = "the answer ended as failed"
+    fault = StreamFault("upstream_error", reason, body=failure.body, reported=failure, last_event=payload)
+    return fault if fault.verdict.retryable else None
 
 
 def damage_from(fault: DecodeFault, adapter: ApiAdapter, *, begun: bool, complete: bool) -> StreamFault:

@@ -41,7 +41,7 @@ from .attempt_log import AttemptLog
 from .deadlines import Deadline, next_deadline
 from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts
 from .delivery import Delivery, Oversized
-from .faults import damage_from, fault_from
+from .faults import damage_from, failure_from, fault_from
 from .host_memory import HostMemory
 from .recovery import Recovery, deserves_retry
 from .server_habits import HabitTracker
@@ -164,11 +164,12 @@ class Session:
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
 
-    def refused(self, decision: Reissue, refusal: Refusal, now: float) -> None:
-        """Take a re-issue that got no stream. It has cost one retry."""
+    def refused(self, decision: Reissue, refusal: Refusal, now: float) -> list[Payload]:
+        """Take a re-issue that got no stream; return what may be delivered. It has cost one retry."""
+        self._out = []
         if decision.resume is not None and refusal.unfinished:
             self._recover(self._recovery.poll(decision.resume, now))
-            return
+            return self._out
         self._log.refused(decision.way, refusal.status, refusal.request_id)
         request, number, refused_id = self.request, len(self._log.attempts), refusal.request_id
         self._notify(Refused(refusal.status, number, refused_id, request.host, request.model))
@@ -178,6 +179,7 @@ class Session:
             self._recover(self._recovery.plan(self.adapter, self.transcript, now, refusal.retry_after))
         else:
             self._give_up("not_retryable")
+        return self._out
 
     def abandon(self, now: float) -> None:
         """End a stream that the consumer has left. That is no fault, and nothing is sent again."""
@@ -277,6 +279,8 @@ class Session:
         if not isinstance(reading, DataEvent):
             self._log.note("a keep-alive came as an event")
             return None
+        if reading.failure is not None and self._may_ask_again() and (fault := failure_from(payload, reading.failure)):
+            return fault
         self._items += reading.is_progress
         try:
             self._out += self._delivery.accept(payload, reading, self.adapter)
@@ -288,6 +292,13 @@ class Session:
         if self.adapter.went_on:
             self._habits.went_on()
         return None
+
+    def _may_ask_again(self) -> bool:
+        """Whether an answer that failed can be asked for anew, and still be handed on as it was if that fails."""
+        first, request = self._first, self.request
+        kept = request.background or request.stored_id is not None
+        untouched = self._policy.delivery == "live" and not self.transcript.visible and not kept
+        return untouched and bool(self._policy.recovery) and (first is None or first.fault.last_event is not None)
 
     def _accept_habit(self, *, done: bool) -> list[Payload] | None:
         """Return the payloads held back for an oddity that is a habit of the server; None where it is a fault."""
@@ -397,6 +408,13 @@ class Session:
         assert self._first is not None
         self._first = replace(self._first, evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
         self._habits.failed()
+        if (last_event := self._first.fault.last_event) is not None and not self.transcript.visible:
+            self._out.append(last_event)
+            self._log.delivered += 1
+            self._log.note("the answer ended as failed, and asking again did not help")
+            self.decision = Finish()
+            self._end("complete", None)
+            return
         self.decision = Fail(self._first, stopped_by)
         self._end("failed", stopped_by)
 

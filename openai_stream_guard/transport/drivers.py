@@ -116,11 +116,15 @@ def drive(session: Session, exchange: Exchange) -> Iterator[Payload]:
                 try:
                     exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(session, decision)
@@ -166,11 +170,15 @@ async def adrive(session: Session, exchange: AsyncExchange) -> AsyncIterator[Pay
                 try:
                     await exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(session, decision)
