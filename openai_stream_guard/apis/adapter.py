@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..decoding.payload import Payload
 from ..notices import FaultKind
 from ..redaction import redact
 from .completion import Oddity
+from .error_shapes import OTHER_ITEMS, ItemShape, ReportedError, find_error, has_error
 from .request import EndRule, StreamRequest
 from .second_answer import SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
@@ -36,6 +37,8 @@ class DataEvent(NamedTuple):
     """Its `sequence_number`, where the API numbers its events."""
     is_progress: bool = True
     """False for a keep-alive that the SDK hands on as an event."""
+    failure: ReportedError | None = None
+    """Of an event by which an answer ends as failed: why."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class FaultEvent:
     fault: FaultKind
     reason: str
     body: object = None
-    """The API's error object."""
+    """The API's error object, or what stands in place of a stream."""
+    reported: ReportedError | None = None
+    """The error that the API reports, if it does."""
 
 
 ApiEvent: TypeAlias = DataEvent | KeepAlive | FaultEvent
@@ -60,14 +65,23 @@ UNKNOWN_EVENT = DataEvent()
 KEEP_ALIVE = KeepAlive()
 
 
-def api_error(body: object) -> FaultEvent:
+def api_error(reported: ReportedError) -> FaultEvent:
     """Return the event for an error that the API reports inside the stream."""
-    return FaultEvent("upstream_error", "the API reported an error inside the stream", body)
+    return FaultEvent("upstream_error", "the API reported an error inside the stream", reported.body, reported)
+
+
+def page(payload: Payload, reported: ReportedError | None = None) -> FaultEvent:
+    """Return the event for a JSON text where the events of a stream should be."""
+    return FaultEvent("not_a_stream", "a JSON text that is no event of this API stands there", payload.value, reported)
 
 
 class ApiAdapter:
     """Reads the payloads of one attempt."""
 
+    items: ItemShape = OTHER_ITEMS
+    """What its events look like."""
+    end_marks: Literal["finish_reason", "terminal_event", "unknown"] = "unknown"
+    """How the API marks the end of an answer."""
     reissuable: bool = False
     """Whether a request to this API may be sent a second time at all. Not where it may create something."""
     response_id: str | None = None
@@ -114,11 +128,19 @@ class ApiAdapter:
 
     def fault_in(self, payload: Payload) -> FaultEvent | None:
         """Return the fault of a payload that is an error of the API, or no event of it; None for an event."""
-        return None
+        if payload.outside_field and not self.items.fits(payload) and not says_keep_alive(payload):
+            reported = find_error(payload)
+            return api_error(reported) if reported and has_error(payload) else page(payload, reported)
+        reported = find_error(payload) if self.may_report_error(payload) else None
+        return None if reported is None else api_error(reported)
+
+    def may_report_error(self, payload: Payload) -> bool:
+        """Whether a payload may be an error of the API, in any shape. Errors of unknown APIs are left to the SDK."""
+        return payload.is_plain_text
 
     def read(self, payload: Payload) -> ApiEvent:
         """Say what a payload is. Called once for every payload but `[DONE]` and those appended."""
-        return UNKNOWN_EVENT
+        return self.fault_in(payload) or UNKNOWN_EVENT
 
     def is_complete(self, rule: EndRule, *, done: bool) -> bool:
         """Whether the answer is complete where the stream ends, with `[DONE]` (`done`) or by the end of the body.
@@ -167,6 +189,12 @@ class ApiAdapter:
 def is_keep_alive(name: str) -> bool:
     """Whether an event of this name or type only says that the connection lives."""
     return _KEEP_ALIVE.fullmatch(name) is not None
+
+
+def says_keep_alive(payload: Payload) -> bool:
+    """Whether a payload is a keep-alive, by the name of its event or by its type."""
+    kind = payload.event or (payload.value.get("type") if isinstance(payload.value, dict) else None)
+    return isinstance(kind, str) and is_keep_alive(kind)
 
 
 def plain_id(given: object) -> str | None:

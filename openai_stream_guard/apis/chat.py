@@ -21,12 +21,12 @@ from .adapter import (
     ApiEvent,
     DataEvent,
     FaultEvent,
-    api_error,
     is_keep_alive,
     plain_id,
 )
 from .chat_deltas import NO_REASON, choice_index, text_member, trim_choice, walk
 from .completion import NO_FINISH, Choices, Oddity
+from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
 from .request import EndRule, StreamRequest
 from .second_answer import Diverged, SecondAnswer
@@ -41,6 +41,8 @@ _REMARKS = ("annotations", "citations")
 class ChatAdapter(ApiAdapter):
     """One attempt at `/chat/completions` or `/completions`."""
 
+    items = COMPLETION_ITEMS
+    end_marks = "finish_reason"
     reissuable = True
 
     def __init__(self, request: StreamRequest) -> None:
@@ -95,19 +97,17 @@ class ChatAdapter(ApiAdapter):
         return end
 
     def fault_in(self, payload: Payload) -> FaultEvent | None:
-        """Return the fault of a payload that is an error of the API, or a whole answer in place of a stream."""
+        """Return the fault of a payload that is an error of the API, a page, or a whole answer in place of a stream."""
+        choices = payload.value.get("choices") if isinstance(payload.value, dict) else None
+        if payload.outside_field and isinstance(choices, list) and any(map(_has_message, choices)):
+            return FaultEvent("not_a_stream", WHOLE_ANSWER, payload.value)
+        return super().fault_in(payload)
+
+    def may_report_error(self, payload: Payload) -> bool:
+        """A chunk with choices is one, unless it has an `error`, which the SDK raises too."""
         value = payload.value
-        if not isinstance(value, dict):
-            return api_error(value) if payload.event == "error" else None
-        if value.get("error"):
-            return api_error(value["error"])
-        choices = value.get("choices")
-        if not isinstance(choices, list) or not choices:
-            says_error = "error" in (value.get("type"), value.get("object")) and value.get("message")
-            return api_error(value) if says_error or payload.event == "error" else None
-        if payload.outside_field and any(isinstance(choice, dict) and choice.get("message") for choice in choices):
-            return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
-        return None
+        choices = value.get("choices") if isinstance(value, dict) else None
+        return not (isinstance(choices, list) and choices) or has_error(payload)
 
     def read(self, payload: Payload) -> ApiEvent:
         """Sort a payload and name the channels of its text."""
@@ -293,6 +293,10 @@ def _more_arguments(index: int, name: str, calls: list[dict[str, Any]]) -> tuple
     if text.__class__ is not str or not text:
         raise ValueError
     return (index, name, place, "function", member), text
+
+
+def _has_message(choice: object) -> bool:
+    return isinstance(choice, dict) and bool(choice.get("message"))
 
 
 def _is_keep_alive(name: object) -> bool:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 
 from ..decoding.payload import Payload
-from .adapter import KEEP_ALIVE, UNKNOWN_EVENT, ApiAdapter, ApiEvent, FaultEvent, api_error, is_keep_alive
+from .adapter import KEEP_ALIVE, UNKNOWN_EVENT, ApiAdapter, ApiEvent, is_keep_alive
 from .completion import EndMarks
+from .error_shapes import has_error
 from .request import EndRule, StreamRequest
 
 _RUN_ENDS = re.compile(r"thread\.run\.(completed|failed|cancelled|expired|incomplete|requires_action)|done")
@@ -30,18 +31,17 @@ class DetectOnlyAdapter(ApiAdapter):
 class RunAdapter(ApiAdapter):
     """One attempt at a run of an assistant."""
 
+    end_marks = "terminal_event"
+
     def __init__(self, request: StreamRequest) -> None:
         super().__init__(request)
         self._marks = EndMarks()
 
-    def fault_in(self, payload: Payload) -> FaultEvent | None:
-        """Return the fault of an error of the API, unless the API hands errors on as values."""
-        value = payload.value
-        if not isinstance(value, dict) or self._request.errors_are_values:
-            return None
-        if value.get("error") or payload.event == "error":
-            return api_error(value.get("error") or value)
-        return None
+    def may_report_error(self, payload: Payload) -> bool:
+        """One that looks like an event of the API is no error, unless it has an `error`; nor is a value."""
+        if self._request.errors_are_values:
+            return payload.is_plain_text
+        return has_error(payload) or not self.items.fits(payload)
 
     def read(self, payload: Payload) -> ApiEvent:
         """Look for errors, keep-alives and end marks; everything else is an event to deliver."""

@@ -20,12 +20,12 @@ from .adapter import (
     ApiEvent,
     DataEvent,
     FaultEvent,
-    api_error,
     is_keep_alive,
     plain_id,
 )
 from .chat_deltas import tokens_in
 from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity, Place
+from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_failure
 from .partial_answer import outputs_from
 from .request import EndRule, Resume, StreamRequest
 from .second_answer import Diverged, SecondAnswer
@@ -53,6 +53,8 @@ class ResponsesAdapter(ApiAdapter):
         habits: what this server is known to do, see `HOLES` and `NO_TERMINAL`.
     """
 
+    items = RESPONSE_ITEMS
+    end_marks = "terminal_event"
     reissuable = True
 
     def __init__(
@@ -130,16 +132,18 @@ class ResponsesAdapter(ApiAdapter):
         return end
 
     def fault_in(self, payload: Payload) -> FaultEvent | None:
-        """Return the fault of a payload that is an error of the API, or a whole answer in place of a stream."""
+        """Return the fault of a payload that is an error of the API, a page, or a whole answer in place of a stream."""
+        value = payload.value
+        if isinstance(value, dict) and value.get("object") == "response" and not has_error(payload):
+            return FaultEvent("not_a_stream", WHOLE_ANSWER, value)
+        return super().fault_in(payload)
+
+    def may_report_error(self, payload: Payload) -> bool:
+        """An event `response.…` is no error, unless it has one of its own; the error of a failed response is inside."""
         value = payload.value
         if not isinstance(value, dict):
-            return api_error(value) if payload.event == "error" else None
-        nested = None if "response" in value else value.get("error")
-        if nested or (value.get("type") or payload.event) == "error":
-            return api_error(nested or value)
-        if value.get("object") == "response":
-            return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
-        return None
+            return True
+        return "response" not in value and (has_error(payload) or not self.items.fits(payload))
 
     def read(self, payload: Payload) -> ApiEvent:
         """Sort an event and name the channel of its text."""
@@ -156,6 +160,8 @@ class ResponsesAdapter(ApiAdapter):
         if is_keep_alive(kind):
             return _KEEP_ALIVE_EVENT
         event = self._read_event(kind, value)
+        if kind == "response.failed":
+            event = event._replace(failure=reported_failure(payload))
         self.answer_complete = self._lifecycles.settled
         return event
 

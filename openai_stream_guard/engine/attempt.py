@@ -17,6 +17,7 @@ from ..decoding.payload import Payload
 from ..decoding.reader import Reader
 from .decisions import StreamFault
 from .delivery import Delivery, Oversized
+from .faults import damage_from, failure_from, fault_from
 from .server_habits import HabitTracker
 
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
@@ -28,6 +29,7 @@ class AttemptReader:
 
     Args:
         delivered: how many events of the stream have been delivered before this attempt's `out`.
+        may_ask_again: whether an answer that failed may be asked for anew.
         is_straight: whether every event is delivered as it comes: nothing is held, and no attempt went before.
     """
 
@@ -41,6 +43,7 @@ class AttemptReader:
         *,
         note: Callable[[str], None],
         delivered: Callable[[], int],
+        may_ask_again: Callable[[], bool],
         is_straight: bool,
     ) -> None:
         self.adapter = adapter
@@ -58,6 +61,7 @@ class AttemptReader:
         self._habits = habits
         self._note = note
         self._delivered = delivered
+        self._may_ask_again = may_ask_again
         self.rule = self._end_rule()
         """What the end was judged by; before that, what it would be judged by."""
 
@@ -86,10 +90,15 @@ class AttemptReader:
         adapter = self.adapter
         reading = adapter.read(payload)
         if isinstance(reading, FaultEvent):
-            return StreamFault(reading.fault, reading.reason, body=reading.body)
+            fault = fault_from(reading, begun=self.items > 0, complete=self.answer_complete)
+            if fault is None:
+                self._note("a JSON text that is no event of this API came after the answer")
+            return fault
         if not isinstance(reading, DataEvent):
             self._note("a keep-alive came as an event")
             return None
+        if reading.failure is not None and self._may_ask_again() and (fault := failure_from(payload, reading.failure)):
+            return fault
         self.items += reading.is_progress
         try:
             self.out += self._delivery.accept(payload, reading, adapter)
@@ -101,6 +110,13 @@ class AttemptReader:
         if adapter.went_on:
             self._habits.went_on()
         return None
+
+    @property
+    def damage(self) -> StreamFault | None:
+        """Why nothing more of the body can be read, if that is so."""
+        if self.reader.fault is None:
+            return None
+        return damage_from(self.reader.fault, self.adapter, begun=self.items > 0, complete=self.answer_complete)
 
     def end_of_body(self) -> StreamFault | None:
         """Return the fault of a clean end of the body; None where the answer is complete."""

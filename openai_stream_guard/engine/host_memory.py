@@ -20,7 +20,7 @@ from .server_habits import ServerHabits
 _MAX_KEYS = 1024
 """How many servers are remembered; the one least recently recorded is forgotten first."""
 _MAX_CUTS = 8
-"""How many cuts are remembered of one host."""
+"""How many moments at which connections were cut are remembered of one host."""
 DIVERGENCE_SECONDS = 600.0
 """How long no replay is tried for a model that did not repeat itself."""
 
@@ -56,11 +56,14 @@ class HostMemory:
     def record_fault(self, host: str, evidence: Evidence) -> Evidence:
         """Remember when a connection was cut, and return the evidence `with_cuts`.
 
-        Cuts at equal times point to a timeout, and not to an accident.
+        Cuts after equal times, at different moments, point to a timeout. Those at one moment point to a restart.
         """
         if evidence.fault in ("disconnected", "truncated"):
-            cut = Cut(evidence.seconds, evidence.silence)
-            self._record(self._cuts, host, (*self._cuts.get(host, ()), cut)[-_MAX_CUTS:])
+            earlier, cut = self._cuts.get(host, ()), Cut(evidence.seconds, evidence.silence, evidence.at)
+            if earlier and earlier[-1].includes(cut.at, cut.seconds):
+                cut = cut._replace(at=earlier[-1].at, together=earlier[-1].together + 1)
+                earlier = earlier[:-1]
+            self._record(self._cuts, host, (*earlier, cut)[-_MAX_CUTS:])
         return self.with_cuts(host, evidence)
 
     def with_cuts(self, host: str, evidence: Evidence) -> Evidence:

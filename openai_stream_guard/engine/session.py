@@ -81,6 +81,7 @@ class Session:
             self._habits,
             note=self._log.note,
             delivered=lambda: self._log.delivered,
+            may_ask_again=self._may_ask_again,
             is_straight=is_straight,
         )
         self._brought_progress = False
@@ -156,11 +157,12 @@ class Session:
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
 
-    def refused(self, decision: Reissue, refusal: Refusal, now: float) -> None:
-        """Take a re-issue that got no stream. It has cost one retry."""
+    def refused(self, decision: Reissue, refusal: Refusal, now: float) -> list[Payload]:
+        """Take a re-issue that got no stream; return what may be delivered. It has cost one retry."""
+        self._attempt.out = []
         if decision.resume is not None and refusal.unfinished:
             self._recover(self._recovery.poll(decision.resume, now))
-            return
+            return self._attempt.out
         self._log.refused(decision.way, refusal.status, refusal.request_id)
         request, number, refused_id = self.request, len(self._log.attempts), refusal.request_id
         self._notify(Refused(refusal.status, number, refused_id, request.host, request.model))
@@ -170,6 +172,7 @@ class Session:
             self._recover(self._recovery.plan(self.adapter, self.transcript, now, refusal.retry_after))
         else:
             self._give_up("not_retryable")
+        return self._attempt.out
 
     def abandon(self, now: float) -> None:
         """End a stream that the consumer has left. That is no fault, and nothing is sent again."""
@@ -225,8 +228,8 @@ class Session:
         fault = attempt.take(payloads)
         if fault is None and done is not None:
             fault = attempt.end(done=True)
-        elif fault is None and reader.over and (broken := reader.fault) is not None:
-            fault = StreamFault(broken.kind, f"{broken.reason}, at byte {broken.offset}", broken.error)
+        elif fault is None:
+            fault = attempt.damage
         self._count_progress(before, now)
         if fault is not None or done is not None:
             self._judge(fault, now)
@@ -281,7 +284,7 @@ class Session:
         if fault.kind == "stalled":
             fault = replace(fault, reason=f"{fault.reason}; the limit is {limit}")
         waited = now - self._log.progress_at
-        found = self._log.evidence(fault, self._attempt.reader, self._clocks, now)
+        found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, now)
         attempt = self._log.attempts[-1]
@@ -309,10 +312,24 @@ class Session:
             number = len(self._log.attempts) + 1
             self._notify(Recovering(planned.way, planned.delay, number, self.request.host, self.request.model))
 
+    def _may_ask_again(self) -> bool:
+        """Whether an answer that failed can be asked for anew, and still be handed on as it was if that fails."""
+        first, request = self._first, self.request
+        kept = request.background or request.stored_id is not None
+        untouched = self._policy.delivery == "live" and not self.transcript.visible and not kept
+        return untouched and bool(self._policy.recovery) and (first is None or first.fault.last_event is not None)
+
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
         self._first = replace(self._first, evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
         self._habits.failed()
+        if (last_event := self._first.fault.last_event) is not None and not self.transcript.visible:
+            self._attempt.out.append(last_event)
+            self._log.delivered += 1
+            self._log.note("the answer ended as failed, and asking again did not help")
+            self.decision = Finish()
+            self._end("complete", None)
+            return
         self.decision = Fail(self._first, stopped_by)
         self._end("failed", stopped_by)
 

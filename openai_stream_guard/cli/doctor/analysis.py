@@ -14,7 +14,8 @@ from typing import Any
 from ...capture.recording import Capture, Ending, Read, Recording
 from ...capture.rerun import Look, Step, from_a_boundary
 from ...decoding.payload import Payload
-from ...diagnosis.evidence import Complaint, Evidence, clues_from, complaint_from, opening_from
+from ...diagnosis.evidence import Complaint, Evidence, clues_from, opening_from
+from ...engine.retry_rules import judge_error
 from ...redaction import identifier
 
 __all__ = ["Stream", "examined", "unanswered"]
@@ -217,7 +218,7 @@ class _Examiner:
 def _complaint(payloads: Sequence[Payload]) -> Complaint | None:
     """What the error object that ended an answer is about."""
     value = payloads[-1].value if payloads else None
-    return complaint_from(value.get("error") or value) if isinstance(value, dict) else None
+    return judge_error(value).complaint
 
 
 def _named(payloads: Sequence[Payload]) -> str:
