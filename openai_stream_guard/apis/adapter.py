@@ -102,7 +102,7 @@ class ApiAdapter:
 
     @property
     def finishes(self) -> bool | None:
-        """Whether every choice ended with a `finish_reason`, which is learnt; None where the API has none that counts."""
+        """Whether every choice ended with a `finish_reason`, which is learnt; None where none counts."""
         return None
 
     @property

@@ -300,8 +300,7 @@ class ResponsesAdapter(ApiAdapter):
             if replay.repeats(self._once(kind, value)):
                 return None
         self._rename(new, replay)
-        number = replay.number(_number(value))
-        if number is not None:
+        if self._sequence.trusted and (number := replay.number(_number(value))) is not None:
             new["sequence_number"] = number
         return new
 

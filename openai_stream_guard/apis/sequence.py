@@ -32,7 +32,8 @@ class Sequence:
         self._next = None if after is None else after + 1
         """The number that is due; None before the first."""
         self._is_proof = after is not None
-        self._trusted = trusted or self._is_proof
+        self.trusted = trusted or self._is_proof
+        """Whether the numbers have made sense so far."""
         self._waiting: dict[int, Payload] = {}
         self._hashes = [0] * _REMEMBERED
         """Of the payloads delivered last, each at its number modulo the length."""
@@ -67,7 +68,7 @@ class Sequence:
         Raises:
             Gap: if too many events wait for one that has not come.
         """
-        if not self._trusted:
+        if not self.trusted:
             return [payload]
         if number is None:
             if not self._is_proof:
@@ -99,7 +100,7 @@ class Sequence:
         Raises:
             Gap: if events of the count before wait for one that has not come.
         """
-        if not self._trusted or self._is_proof or number is None or self._next is None:
+        if not self.trusted or self._is_proof or number is None or self._next is None:
             return self.accept(payload, number)
         if self._waiting:
             raise Gap
@@ -111,7 +112,7 @@ class Sequence:
 
     def keep_alive(self, number: int) -> list[Payload]:
         """Note the number of a keep-alive, which the next event may have too; return the events that are due now."""
-        if not self._trusted or self._next is None:
+        if not self.trusted or self._next is None:
             return []
         used = self._used_by_keep_alives
         if number == (self._next if used is None else max(self._next, used + 1)):
@@ -127,7 +128,7 @@ class Sequence:
         """Believe no number any more; return the events that were held back, as they came."""
         waiting = list(self._waiting.values())
         self._waiting.clear()
-        self._trusted, self._next = False, None
+        self.trusted, self._next = False, None
         return waiting
 
     def _begin_count(self, number: int) -> None:

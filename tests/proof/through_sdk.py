@@ -112,8 +112,8 @@ async def _arun(
 
 
 def _begin(stream: Stream, fault: Fault, offset: int, seed: int, transport: Transport) -> Damaged:
-    sdk.HOSTS.forget()  # one run must not learn from another
-    sdk.HOSTS.habits.expect_finish(Server(HOST, stream.path, "m"))
+    sdk.RUNTIME.hosts.forget()  # one run must not learn from another
+    sdk.RUNTIME.hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
     first = damaged(stream.frames, fault, offset, seed)
     transport.begin(offset, first)
     return first
