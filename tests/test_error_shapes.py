@@ -1,4 +1,4 @@
-"""error_shapes and the words of retry_rules: real gateways' errors are found, judged by their words, and nothing else is.
+"""error_shapes and retry_rules: the errors of real gateways are found, judged by their words, and nothing else is.
 
 The shapes here are those of servers that `error_shapes.py` beside this file does not name: each as it was reported.
 """
