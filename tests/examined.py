@@ -49,7 +49,7 @@ def recorded(
     *,
     headers: Mapping[str, str] = CHUNKED,
     version: str = "HTTP/1.1",
-    asked: StreamRequest = CHAT,
+    request: StreamRequest = CHAT,
     end_at: float | None = None,
     busy: float = 0.0,
 ) -> Capture:
@@ -59,7 +59,7 @@ def recorded(
         busy: seconds that the program takes with what the last read brought.
     """
     session = RecordedSession(
-        asked,
+        request,
         Policy(recovery=(), retry_budget=None),
         HostMemory(),
         now=0.0,

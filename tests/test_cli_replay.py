@@ -107,8 +107,8 @@ def test_a_capture_that_says_otherwise_is_exit_1(replay: Run) -> None:
     """Also where somebody has changed the verdict."""
     capture = a_capture()
     (recording,) = capture.attempts
-    assert recording.judgement is not None
-    other = replace(recording, judgement=replace(recording.judgement, events=7))
+    assert recording.verdict is not None
+    other = replace(recording, verdict=replace(recording.verdict, events=7))
     code, shown = replay(replace(capture, attempts=(other,)))
     assert code == 1
     assert "NOT as recorded" in shown
@@ -150,9 +150,9 @@ def test_a_capture_cannot_steer_a_terminal(replay: Run) -> None:
 def test_what_is_no_capture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It names the file and what is wrong with it."""
     path = tmp_path / "x.ssecap"
-    cases: list[tuple[bytes, str]] = [(b"", "the file is empty"), (b"{}\n", "the file is no capture")]
+    cases: list[tuple[bytes, str]] = [(b"", "the file is empty"), (b"{}\n", "not a capture file")]
     cases.append((dump(a_capture()).replace(b'"version": 1', b'"version": 2'), "version 2 of the format"))
-    cases.append((dump(a_capture()).replace(b'"at": 0.125', b'"at": -1'), "line 3 has a 'at' out of range"))
+    cases.append((dump(a_capture()).replace(b'"at": 0.125', b'"at": -1'), "line 3: 'at' must be a number"))
     for data, said in cases:
         path.write_bytes(data)
         error = refused(str(path), capsys=capsys)

@@ -90,7 +90,7 @@ def test_a_healthy_stream_shows_nothing() -> None:
     assert names(seen(HEALTHY)) == set()
     assert names(seen(HEALTHY, headers_at=3.0)) == set()
     assert names(seen(HEALTHY, version="HTTP/2", headers=OPEN)) == set()
-    assert names(seen(paced(RESPONSE), asked=RESPONSES)) == {"too_little_to_tell"}
+    assert names(seen(paced(RESPONSE), request=RESPONSES)) == {"too_little_to_tell"}
     assert verdict(findings([seen(HEALTHY)])) == "healthy"
 
 
