@@ -51,7 +51,7 @@ MAY_IMPORT_INSIDE = {
     "decoding": "jiter",
     "activation": "errors sdk",
     "testing": f"activation observability redaction sdk transport {FACADE} anyio",
-    "cli": f"sdk transport {FACADE} openai rich",
+    "cli": f"sdk transport {FACADE} openai",
     FACADE: "errors openai sdk",
     "pytest_plugin": f"activation config testing {FACADE}",
 }

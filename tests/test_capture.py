@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_written_is_told_of_once(
     for _ in range(2):
         server.reset(fault="truncate_clean")
         assert consume(server).text == TEXT
-    told = [message for message in warned() if "captured" in message]
+    told = [message for message in warned() if "cannot write the capture" in message]
     assert len(told) == 1
     assert str(folder) in told[0]
 
@@ -333,7 +333,7 @@ def test_a_finished_stream_keeps_no_recording(server: Server, folder: Path) -> N
         list(stream)
         session = stream.response.extensions["openai_stream_guard"].session
     assert session.capture.attempts == ()
-    assert session._tape.reads == ()
+    assert session._buffer.reads == ()
 
 
 def test_the_readme_names_the_bounds() -> None:

@@ -100,7 +100,7 @@ def test_another_setting_is_another_verdict(replay: Run) -> None:
     assert "Attempt 1 did not break" in shown
     code, shown = replay(record([Response([BROKEN, LAST])]), "--repair", "lenient")
     assert code == 1
-    assert "verdict:  none: what was read is not enough for one" in shown
+    assert "verdict:  none: the reads are not enough for one" in shown
 
 
 def test_a_capture_that_says_otherwise_is_exit_1(replay: Run) -> None:
@@ -119,9 +119,9 @@ def test_what_is_lost_is_said(replay: Run, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("openai_stream_guard.capture.recording.MAX_BYTES", 200)
     code, shown = replay(a_capture([b'data: {"choices": []}\n\n'] * 20))
     assert code == 0
-    assert "The first 276 bytes are not kept" in shown
-    assert "Judged from the first whole event on, at byte 299." in shown
-    assert "the same as recorded, as far as it is kept" in shown
+    assert "The first 276 bytes were not kept" in shown
+    assert "Judged from the first complete event, at byte 299." in shown
+    assert "the same as recorded, as far as it was kept" in shown
 
 
 def test_a_cut_file_is_replayed_as_far_as_it_goes(replay: Run) -> None:
@@ -129,9 +129,9 @@ def test_a_cut_file_is_replayed_as_far_as_it_goes(replay: Run) -> None:
     lines = dump(a_capture()).splitlines(keepends=True)
     code, shown = replay(b"".join(lines[:3]) + lines[3][:10])
     assert code == 1
-    assert "the recording breaks off" in shown
-    assert "The file breaks off here" in shown
-    assert "whether that is as recorded cannot be known" in shown
+    assert "the recording is cut off" in shown
+    assert "The file is cut off here" in shown
+    assert "not known whether this is as recorded" in shown
     code, shown = replay(b"".join(lines[:1]))
     assert code == 1
     assert "attempt" not in shown

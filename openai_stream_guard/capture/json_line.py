@@ -65,7 +65,7 @@ class JsonLine:
         """Return a member that must have the type `hint`; a missing one counts as null."""
         return self._checked(name, self.members.get(name), hint)
 
-    def object(self, name: str) -> JsonLine:
+    def inner(self, name: str) -> JsonLine:
         """Return a member that must be an object."""
         return JsonLine(b"", self._number, self.get(name, dict[str, object]))
 
@@ -77,10 +77,12 @@ class JsonLine:
         Args:
             given: fields that are not read from the line.
         """
-        for field in fields(cls):  # type: ignore[arg-type] # every caller passes a dataclass
+        dataclass: Any = cls
+        hints = _hints(dataclass)
+        for field in fields(dataclass):
             optional = field.default is not MISSING or field.default_factory is not MISSING
             if field.name not in given and (field.name in self.members or not optional):
-                given[field.name] = self.get(field.name, _hints(cls)[field.name])
+                given[field.name] = self.get(field.name, hints[field.name])
         return cls(**given)
 
     def data(self) -> bytes:
@@ -116,5 +118,5 @@ class JsonLine:
 
 
 @cache
-def _hints(cls: type) -> Mapping[str, Any]:
+def _hints(cls: type[Any]) -> Mapping[str, Any]:
     return get_type_hints(cls)

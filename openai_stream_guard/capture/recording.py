@@ -130,6 +130,11 @@ class Capture:
     made_by: Mapping[str, str] = field(default_factory=dict)
     """Package name → version."""
 
+    @property
+    def makers(self) -> str:
+        """The packages that wrote the file, with their versions, in words."""
+        return ", ".join(f"{name} {version}" for name, version in sorted(self.made_by.items())) or "an unknown release"
+
 
 class ReadBuffer:
     """The last reads of one attempt, within `MAX_BYTES` and `MAX_READS`.

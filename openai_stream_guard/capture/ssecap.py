@@ -155,7 +155,7 @@ def _head(line: JsonLine) -> Capture:
     version = line.get("version", int)
     if version != VERSION:
         raise NotACapture(f"the file has version {version} of the format, and this release reads version {VERSION}")
-    policy, timeouts = line.object("policy"), line.object("clocks")
+    policy, timeouts = line.inner("policy"), line.inner("clocks")
     kept = {name: policy.members[name] for name in _POLICY_FIELDS if name in policy.members}
     continuation = stand_in_continuation if policy.get("continuation", bool) else None
     try:
@@ -165,7 +165,7 @@ def _head(line: JsonLine) -> Capture:
     limits = {name: timeouts.get(name, float | None) for name in ("first_event", "idle")}
     return line.build(
         Capture,
-        request=line.object("request").build(StreamRequest),
+        request=line.inner("request").build(StreamRequest),
         policy=kept_policy,
         timeouts=Timeouts(**{name: math.inf if seconds is None else seconds for name, seconds in limits.items()}),
         attempts=(),
