@@ -107,15 +107,16 @@ def test_what_was_learnt_of_a_host_is_known_again() -> None:
 
 def test_another_setting_shows_what_it_would_have_made_of_it() -> None:
     """With a repair that the stream did not have, the first attempt does not break, and no other is made."""
-    broken = b'data: {"choices": [{"index": 0, "delta": {"content": "a\x01b"}}]}\n\n'
-    capture = record([Response([*words(1), broken + LAST + b"data: [DONE]\n\n"])] * 2, NO_BUDGET)
+    glued = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n' * 2 + b"\n"
+    unrepaired = NO_BUDGET.replace(repair="off")
+    capture = record([Response([*words(1), glued + LAST + b"data: [DONE]\n\n"])] * 2, unrepaired)
     assert answers(capture) == ["same", "same"]
-    (one,) = rerun(capture, repair="lenient")
+    (one,) = rerun(capture, repair="safe")
     assert one.comparison == "different"
     assert one.verdict is not None
-    assert (one.verdict.fault, one.verdict.repairs) == (None, {"raw_control": 1})
-    capture = record([Response([*words(1), broken, LAST])] * 2, NO_BUDGET)
-    (one,) = rerun(capture, repair="lenient")  # what came behind the fault was not read, so that nobody knows it
+    assert (one.verdict.fault, one.verdict.repairs) == (None, {"missing_blank_line": 1})
+    capture = record([Response([*words(1), glued, LAST])] * 2, unrepaired)
+    (one,) = rerun(capture, repair="safe")  # what came behind the fault was not read, so that nobody knows it
     assert (one.verdict, one.comparison) == (None, "different")
 
 

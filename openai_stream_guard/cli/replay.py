@@ -26,7 +26,7 @@ _COMPARISONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `replay`."""
     parser.add_argument("file", help="a .ssecap file, as the setting `capture` writes them")
-    parser.add_argument("--repair", choices=("safe", "lenient", "off"), help="use this setting (default: as recorded)")
+    parser.add_argument("--repair", choices=("safe", "off"), help="use this setting (default: as recorded)")
     parser.add_argument(
         "--end-rule", choices=("auto", "strict", "lenient"), help="use this setting (default: as recorded)"
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from ...diagnosis.causes import explanations
+from ...diagnosis.causes import likely_causes
 from ...diagnosis.evidence import COLLECTING, Cut
 from .analysis import Stream
 from .proxy_settings import Product, Topic, lines_for
@@ -210,18 +210,19 @@ def _causes(s: Stream, number: int) -> list[Finding]:
     """Return the likeliest cause of a fault or a wait. Compression is reported beside buffering by nginx."""
     if not s.answered or s.recording.verdict is None:
         return []
-    rows = explanations(s.evidence)
-    chosen = [row for row in rows if row is rows[0] or (row.name == "compressed" and rows[0].name == "buffered_nginx")]
+    causes = likely_causes(s.evidence)
+    first = causes[0].name if causes else ""
+    chosen = [c for c in causes if c.name == first or (c.name == "compressed" and first == "buffered_nginx")]
     return [
         Finding(
-            name=row.name,
-            severity="warning" if row.name == "compressed" else "problem",
-            what=row.cause.format(e=s.evidence),
-            remedy=row.remedy.format(e=s.evidence),
-            lines=_cause_lines(row.name, s),
+            name=cause.name,
+            severity="warning" if cause.name == "compressed" else "problem",
+            what=cause.claim_about(s.evidence),
+            remedy=cause.remedy_for(s.evidence),
+            lines=_cause_lines(cause.name, s),
             streams=(number,),
         )
-        for row in chosen
+        for cause in chosen
     ]
 
 
