@@ -39,7 +39,7 @@ DOORS = {
     "activation": "config wrapt",
     "autostart": "activation",
     "testing": "capture config notices",
-    "cli": "activation apis capture config decoding diagnosis redaction testing",
+    "cli": "activation apis capture config decoding diagnosis engine redaction testing",
     FACADE: "activation config notices",
     "pytest_plugin": "pytest",
     "__main__": "cli",

@@ -45,8 +45,9 @@ def test_without(stream_guard, server):
 def test_everything_is_restored(suite: Run) -> None:
     """After the test, a failed one too, the guard is off again, its policy untouched, and nothing is left to strike."""
     suite("""
-from openai_stream_guard import logs, timing
-from openai_stream_guard.sdk import staging
+    from openai_stream_guard.observability import publish as logs
+    from openai_stream_guard.sdk import test_hooks as staging
+    from openai_stream_guard.transport import clock as timing
 
 def test_first(stream_guard, server):
     assert openai_stream_guard.is_enabled()
@@ -154,9 +155,9 @@ def test_marked():
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("max_retries=-1", "stream_guard max_retries is '-1'; allowed is a whole number, 0 or more, or none."),
+        ("max_retries=-1", "stream_guard max_retries is '-1'; must be a whole number, 0 or more, or none."),
         ("max_retry=1", "Unknown setting 'max_retry'; did you mean 'max_retries'?"),
-        ("atomic", "stream_guard is 'atomic'; allowed is FIELD=VALUE."),
+        ("atomic", "stream_guard is 'atomic'; must be FIELD=VALUE."),
     ],
 )
 def test_bad_options(suite: Run, bad: str, said: str) -> None:

@@ -92,7 +92,7 @@ def test_what_the_program_took_for_itself_is_known_again() -> None:
 def test_what_was_learnt_of_a_host_is_known_again() -> None:
     """A `[DONE]` is no end where the server was seen to send a finish_reason, also on another machine."""
     hosts = HostMemory()
-    hosts.saw_finish(CHAT.host, CHAT.path, CHAT.model)
+    hosts.record_finish(CHAT.host, CHAT.path, CHAT.model)
     reads = [*words(3), b"data: [DONE]\n\n"]
     learnt = record([Response(reads)], NO_BUDGET, hosts=hosts)
     assert learnt.attempts[0].rule == "learnt"

@@ -117,7 +117,7 @@ class _CaptureRun:
         for number, recording in enumerate(self._capture.attempts):
             rule = self._end_rule or recording.rule
             if rule == "learnt":
-                self._hosts.saw_finish(self._request.host, self._request.path, self._request.model)
+                self._hosts.record_finish(self._request.host, self._request.path, self._request.model)
             opened = self._opened_at(recording)
             decision = None if session is None else session.decision
             if recording.lost_bytes:

@@ -6,14 +6,14 @@ hold no text of an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ...capture.recording import Capture, Ending, Read, Recording
 from ...capture.rerun import Step, StepReader, from_first_event
-from ...decoding.payload import Payload
-from ...diagnosis.evidence import Complaint, Evidence, clues_from, complaint_from, opening_from
+from ...diagnosis.evidence import Evidence, clues_from
+from ...engine.attempt_log import AttemptTimes, evidence_from
 from ...redaction import identifier
 
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -147,7 +147,7 @@ def _analyzed_attempt(capture: Capture, recording: Recording, title: str, header
         comments=sum(line.startswith(b":") for line in body.splitlines()),
         finished=any(_is_last(payload.value) for payload in payloads),
         has_finish_reason=capture.request.steps[-1] == "completions",
-        error=_error_name(payloads) if evidence.fault == "upstream_error" else "",
+        error=_error_name(_last_payload(reader.steps)) if evidence.fault == "upstream_error" else "",
     )
 
 
@@ -170,44 +170,41 @@ def _consumer_busy_seconds(recording: Recording) -> float:
 
 def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, headers_at: float) -> Evidence:
     reader, verdict, reads, ending = step_reader.reader, recording.verdict, recording.reads, recording.ending
-    payloads = [payload for step in step_reader.steps for payload in step.payloads]
     event_times = [step.at for step in step_reader.steps if step.payloads]
     end = ending.at if ending is not None else (reads[-1].at if reads else 0.0)
-    decode_fault = reader.fault
-    return Evidence(
-        fault=None if verdict is None else verdict.fault,
-        ending="open" if ending is None or ending.by == "guard" else "clean" if ending.by == "body" else ending.how,
-        clues=clues_from(recording.head.headers),
-        opening=opening_from(reader.head),
-        bytes=sum(len(read.data) for read in reads) + recording.lost_bytes,
-        events=reader.events,
-        reads=len(reads) + recording.lost_reads,
-        inside_event=reader.unfinished,
-        unterminated="unterminated_event" in reader.repairs,
-        done=reader.done,
-        not_utf8=decode_fault is not None and isinstance(decode_fault.error, UnicodeDecodeError),
-        complaint=_complaint(payloads) if verdict is not None and verdict.fault == "upstream_error" else None,
+    times = AttemptTimes(
         seconds=headers_at + end,
         first_event_seconds=headers_at + (event_times[0] if event_times else end),
         worst_gap=max((after - before for before, after in pairwise(event_times)), default=0.0),
         silence=end - reads[-1].at if reads else headers_at + end,
         waited=end - event_times[-1] if event_times else headers_at + end,
         consumer_busy_seconds=_consumer_busy_seconds(recording),
+    )
+    fault, last = None if verdict is None else verdict.fault, _last_payload(step_reader.steps)
+    evidence = evidence_from(
+        reader,
+        recording.head.headers,
+        times,
+        fault=fault,
+        ending="open" if ending is None or ending.by == "guard" else "clean" if ending.by == "body" else ending.how,
+        error=None if reader.fault is None else reader.fault.error,
+        body=(last.get("error") or last) if fault == "upstream_error" else None,
+        reads=len(reads) + recording.lost_reads,
         read_timeout=capture.timeouts.read,
     )
+    return replace(evidence, bytes=sum(len(read.data) for read in reads) + recording.lost_bytes)
 
 
-def _complaint(payloads: Sequence[Payload]) -> Complaint | None:
-    """Return what the error object that ended an answer is about."""
-    value = payloads[-1].value if payloads else None
-    return complaint_from(value.get("error") or value) if isinstance(value, dict) else None
+def _last_payload(steps: Sequence[Step]) -> Mapping[str, object]:
+    """Return the last payload; empty if it is not a JSON object."""
+    value = next((step.payloads[-1].value for step in reversed(steps) if step.payloads), None)
+    return value if isinstance(value, dict) else {}
 
 
-def _error_name(payloads: Sequence[Payload]) -> str:
-    """Return type and code of the API's error object."""
-    value = payloads[-1].value if payloads else None
-    error = value.get("error") if isinstance(value, dict) else None
-    members = error if isinstance(error, dict) else value if isinstance(value, dict) else {}
+def _error_name(payload: Mapping[str, object]) -> str:
+    """Return type and code of the API's error object, which the payload has or is."""
+    error = payload.get("error")
+    members = error if isinstance(error, dict) else payload
     parts = [(name, members.get(name)) for name in ("type", "code")]
     return ", ".join(f"{name} {identifier(str(part)[:80])}" for name, part in parts if isinstance(part, str | int))
 
