@@ -143,13 +143,13 @@ class _Request:
         """
         import openai
 
-        from ...sdk import streams
+        from ...sdk import RUNTIME
 
         self._sent_at = self._clock()
         self._progress(self._title, 0.0, 0, 0)
-        streams.session_for = self._open_session
         try:
-            self._read(self._create(dict(headers)))
+            with RUNTIME.sessions_from(self._open_session):
+                self._read(self._create(dict(headers)))
         except openai.APIStatusError as error:
             if self._session is None:
                 return (self._error_response(error),)
@@ -159,8 +159,6 @@ class _Request:
         except openai.APIError:
             if self._session is None:
                 raise
-        finally:
-            streams.session_for = None
         return self._analyzed()
 
     def failed(self, response: Any, reason: str) -> Stream:
