@@ -9,7 +9,7 @@ delivered events gives the helper's snapshot of the unbroken stream.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
@@ -24,13 +24,14 @@ from .adapter import (
     plain_id,
 )
 from .chat_deltas import tokens_in
-from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity, Place
+from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity
 from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_failure
+from .output_places import OutputPlaces, integer_in
 from .partial_answer import outputs_from
 from .request import EndRule, Resume, StreamRequest
 from .second_answer import Diverged, SecondAnswer
 from .sequence import Sequence
-from .transcript import Identity, Key, TextDelta, Transcript
+from .transcript import Identity, TextDelta, Transcript
 
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -41,7 +42,6 @@ _UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
 _KEEP_ALIVE_EVENT = DataEvent(is_progress=False)
 """In this API keep-alives are handed on, as the SDK does."""
 _COUNTS = {int, type(None)}
-_PARTS = ("content_index", "summary_index", "annotation_index")
 
 
 class ResponsesAdapter(ApiAdapter):
@@ -71,9 +71,7 @@ class ResponsesAdapter(ApiAdapter):
         self._lifecycles: Lifecycles = Lifecycles() if broken is None else broken._lifecycles
         self._open_calls: set[object] = set() if broken is None else broken._open_calls
         self.tool_call_open = bool(self._open_calls)
-        self._latest: int | None = None if broken is None else broken._latest
-        self._places: dict[object, int] = {} if broken is None else broken._places
-        """The places of items that came without an `output_index`, by id: llama.cpp counts nothing."""
+        self._places: OutputPlaces = OutputPlaces(self._lifecycles) if broken is None else broken._places
         self.response_id = request.stored_id if resume is None else resume.response_id
 
     @property
@@ -96,7 +94,7 @@ class ResponsesAdapter(ApiAdapter):
         value = payload.value
         if not isinstance(value, dict) or self.fault_in(payload) is not None:
             return [payload]
-        kind, number = value.get("type") or payload.event, _number(value)
+        kind, number = value.get("type") or payload.event, integer_in(value, "sequence_number")
         if isinstance(kind, str) and is_keep_alive(kind):
             return [payload] if number is None else [payload, *self._sequence.keep_alive(number)]
         if kind == "response.created":
@@ -149,7 +147,7 @@ class ResponsesAdapter(ApiAdapter):
         """Sort an event and name the channel of its text."""
         value = payload.value
         if (fault := self.fault_in(payload)) is not None:
-            if isinstance(value, dict) and (number := _number(value)) is not None:
+            if isinstance(value, dict) and (number := integer_in(value, "sequence_number")) is not None:
                 self._sequence.skip(number)
             return fault
         if not isinstance(value, dict):
@@ -172,9 +170,9 @@ class ResponsesAdapter(ApiAdapter):
         elif "output_index" in value or "item_id" in value or "item" in value or (delta and isinstance(delta, str)):
             lifecycles.add_output()
         if kind.endswith(".delta") and isinstance(delta, str):
-            text_deltas: list[TextDelta] = [(self._channel(kind, value), delta)] if delta else []
+            text_deltas: list[TextDelta] = [(self._places.channel(kind, value), delta)] if delta else []
             lifecycles.open_items.update(key for key, _ in text_deltas)
-            return DataEvent(text_deltas, sequence=_number(value))
+            return DataEvent(text_deltas, sequence=integer_in(value, "sequence_number"))
         text_deltas, identities = [], []
         if kind in _LIFECYCLE:
             identities = self._name(value)
@@ -182,52 +180,13 @@ class ResponsesAdapter(ApiAdapter):
             identities = self._name(value)
             lifecycles.settle()
         if kind == "response.output_item.added":
-            self._place_next(value)
-            text_deltas, identities = self._opened(value)
+            self._places.begin(value)
+            text_deltas, identities = self._places.opened(value)
         if kind.startswith("response.output_item."):
             self._note_item(kind, value)
         elif kind.endswith(".done"):
-            lifecycles.open_items.discard(self._channel(kind.removesuffix(".done"), value))
-        return DataEvent(text_deltas, identities, self._once(kind, value), _number(value))
-
-    def _place_next(self, value: Mapping[str, object]) -> None:
-        """An item begins: count it, where the server does not."""
-        if type(value.get("output_index")) is int:
-            return
-        name = _item_id(value)
-        if name is None or name not in self._places:
-            self._latest = 0 if self._latest is None else self._latest + 1
-            if name is not None:
-                self._places[name] = self._latest
-
-    def _place(self, value: Mapping[str, object]) -> Place:
-        """The output that an event is about."""
-        index = value.get("output_index")
-        return self._in_lifecycle(index if type(index) is int else self._places.get(_item_id(value), self._latest))
-
-    def _in_lifecycle(self, index: int | None) -> Place:
-        """Keep the outputs of a later lifecycle apart from those of the first."""
-        number = self._lifecycles.number
-        return (number, index) if number else index
-
-    def _channel(self, kind: str, value: Mapping[str, object]) -> Key:
-        return (self._place(value), *(_index(value, name) for name in _PARTS[:2]), kind.removesuffix(".delta"))
-
-    def _once(self, kind: str, value: Mapping[str, object]) -> Hashable:
-        """What an event that carries no text of its own would be repeated as."""
-        return (kind, self._place(value), *(_index(value, name) for name in _PARTS))
-
-    def _opened(self, value: Mapping[str, object]) -> tuple[list[TextDelta], list[Identity]]:
-        """An item begins. A message shows nothing yet; any other item is a deed, and visible."""
-        place, item = self._place(value), value.get("item")
-        if not isinstance(item, dict):
-            return [], []
-        said = {name: part for name, part in item.items() if isinstance(part, str) and part}
-        names = ("id", "call_id", "type")
-        identities: list[Identity] = [(("item", place, name), said[name]) for name in names if name in said]
-        if item.get("type") == "message":
-            return [], identities
-        return [((place, None, None, "item"), f"{said.get('type', '')} {said.get('name', '')}")], identities
+            lifecycles.open_items.discard(self._places.channel(kind.removesuffix(".done"), value))
+        return DataEvent(text_deltas, identities, self._places.once(kind, value), integer_in(value, "sequence_number"))
 
     def _name(self, value: Mapping[str, object]) -> list[Identity]:
         response = value.get("response")
@@ -238,7 +197,7 @@ class ResponsesAdapter(ApiAdapter):
 
     def _note_item(self, kind: str, value: Mapping[str, object]) -> None:
         """Keep which items are open, and which of them are tool calls."""
-        item, place, lifecycles = value.get("item"), self._place(value), self._lifecycles
+        item, place, lifecycles = value.get("item"), self._places.of(value), self._lifecycles
         kind_of_item = item.get("type") if isinstance(item, dict) else None
         is_call = isinstance(kind_of_item, str) and kind_of_item.endswith("_call")
         if kind.endswith(".added"):
@@ -290,22 +249,22 @@ class ResponsesAdapter(ApiAdapter):
         delta = value.get("delta")
         if kind.endswith(".delta") and isinstance(delta, str):
             live = replay.caught_up
-            new["delta"] = surplus = replay.take(self._channel(kind, value), delta) if delta else ""
+            new["delta"] = surplus = replay.take(self._places.channel(kind, value), delta) if delta else ""
             if not surplus and (delta or not live):
                 return None
             _trim_logprobs(new, delta.removesuffix(surplus))
         else:
             if kind == "response.output_item.added":
                 self._check_opened(value, replay)
-            if replay.repeats(self._once(kind, value)):
+            if replay.repeats(self._places.once(kind, value)):
                 return None
         self._rename(new, replay)
-        if self._sequence.trusted and (number := replay.number(_number(value))) is not None:
+        if self._sequence.trusted and (number := replay.number(integer_in(value, "sequence_number"))) is not None:
             new["sequence_number"] = number
         return new
 
     def _check_opened(self, value: Mapping[str, object], replay: SecondAnswer) -> None:
-        text_deltas, identities = self._opened(value)
+        text_deltas, identities = self._places.opened(value)
         for key, text in text_deltas:
             replay.take(key, text)
         for key, name in identities:
@@ -315,7 +274,7 @@ class ResponsesAdapter(ApiAdapter):
 
     def _rename(self, new: dict[str, object], replay: SecondAnswer) -> None:
         """The items' first ids; in the final response only where its real ones are of no use or not wanted."""
-        place = self._place(new)
+        place = self._places.of(new)
         if "item_id" in new and (known := replay.identify(("item", place, "id"), new["item_id"])) is not None:
             new["item_id"] = known
         item = new.get("item")
@@ -326,7 +285,7 @@ class ResponsesAdapter(ApiAdapter):
             output = response.get("output")
             items = output if isinstance(output, list) else []
             renamed = [
-                _renamed(part, self._in_lifecycle(index), replay) if isinstance(part, dict) else part
+                _renamed(part, self._places.in_lifecycle(index), replay) if isinstance(part, dict) else part
                 for index, part in enumerate(items)
             ]
             named = replay.known(("response",))
@@ -354,21 +313,6 @@ def _is_terminal(kind: str, value: Mapping[str, object]) -> bool:
     """Whether an event that is none of `_LIFECYCLE` ends a response."""
     response = value.get("response")
     return kind in _TERMINAL or (isinstance(response, dict) and response.get("status") in _FINAL)
-
-
-def _number(value: Mapping[str, object]) -> int | None:
-    return _index(value, "sequence_number")
-
-
-def _index(value: Mapping[str, object], name: str) -> int | None:
-    number = value.get(name)
-    return number if type(number) is int else None
-
-
-def _item_id(value: Mapping[str, object]) -> str | None:
-    item = value.get("item")
-    name = item.get("id") if isinstance(item, dict) else value.get("item_id")
-    return name if isinstance(name, str) else None
 
 
 def _renamed(item: Mapping[str, object], place: object, replay: SecondAnswer) -> dict[str, object]:

@@ -15,6 +15,7 @@ from ..apis.sequence import Gap
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Reader
+from .deadlines import Phase
 from .decisions import StreamFault
 from .delivery import Delivery, Oversized
 from .faults import damage_from, failure_from, fault_from
@@ -29,7 +30,7 @@ class AttemptReader:
 
     Args:
         delivered: how many events of the stream have been delivered before this attempt's `out`.
-        may_ask_again: whether an answer that failed may be asked for anew.
+        only_failed: whether all attempts before it ended as failed by the API's own word, if there were any.
         is_straight: whether every event is delivered as it comes: nothing is held, and no attempt went before.
     """
 
@@ -43,7 +44,7 @@ class AttemptReader:
         *,
         note: Callable[[str], None],
         delivered: Callable[[], int],
-        may_ask_again: Callable[[], bool],
+        only_failed: bool,
         is_straight: bool,
     ) -> None:
         self.adapter = adapter
@@ -61,9 +62,14 @@ class AttemptReader:
         self._habits = habits
         self._note = note
         self._delivered = delivered
-        self._may_ask_again = may_ask_again
+        self._only_failed = only_failed
         self.rule = self._end_rule()
         """What the end was judged by; before that, what it would be judged by."""
+
+    @property
+    def phase(self) -> Phase:
+        """What the stream is waited for."""
+        return "complete" if self.answer_complete else "events" if self.items else "first_event"
 
     def take(self, payloads: Sequence[Payload]) -> StreamFault | None:
         """Take payloads up to one that ends the attempt; return its fault."""
@@ -117,6 +123,13 @@ class AttemptReader:
         if self.reader.fault is None:
             return None
         return damage_from(self.reader.fault, self.adapter, begun=self.items > 0, complete=self.answer_complete)
+
+    def _may_ask_again(self) -> bool:
+        """Whether an answer that failed can be asked for anew, and still be delivered as it was if that fails."""
+        request, policy = self._request, self._policy
+        kept = request.background or request.stored_id is not None
+        untouched = policy.delivery == "live" and not self._delivery.transcript.visible and not kept
+        return untouched and bool(policy.recovery) and self._only_failed
 
     def end_of_body(self) -> StreamFault | None:
         """Return the fault of a clean end of the body; None where the answer is complete."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from .decisions import Timeouts
+
+if TYPE_CHECKING:
+    from .attempt_log import AttemptLog
 
 Phase: TypeAlias = Literal["first_event", "events", "complete"]
 """What is waited for: the first event, the next one, or the end of a stream whose answer is complete."""
@@ -18,23 +21,22 @@ class Deadline(NamedTuple):
     limit: str
 
 
-def next_deadline(
-    phase: Phase, timeouts: Timeouts, *, opened: float, last_byte: float, last_event: float, goes_on: bool
-) -> Deadline:
+def next_deadline(phase: Phase, timeouts: Timeouts, log: AttemptLog, resumed_at: float, *, goes_on: bool) -> Deadline:
     """Return the first limit that a stream will reach if nothing more comes.
 
     Before the first event every byte is a sign of life, comments included: queues send them for minutes. After it only
     events are. A complete answer is waited for until the wire is silent, so that nothing behind a mark is lost.
 
     Args:
-        opened: when the attempt began.
+        resumed_at: when the program asked for more; its own time is no silence of the stream.
         goes_on: whether this host is known to go on after its end marks.
     """
-    idle = Deadline(last_event + timeouts.idle, "idle_timeout")
+    last_byte = max(log.read_at, resumed_at)
+    idle = Deadline(max(log.progress_at, resumed_at) + timeouts.idle, "idle_timeout")
     match phase:
         case "first_event":
             silence = Deadline(last_byte + timeouts.first_byte, "the request's read timeout")
-            return min(Deadline(opened + timeouts.first_event, "first_event_timeout"), silence)
+            return min(Deadline(log.progress_at + timeouts.first_event, "first_event_timeout"), silence)
         case "complete" if timeouts.linger == math.inf:
             return Deadline(math.inf, "")
         case "complete" if not goes_on:

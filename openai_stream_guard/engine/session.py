@@ -81,7 +81,7 @@ class Session:
             self._habits,
             note=self._log.note,
             delivered=lambda: self._log.delivered,
-            may_ask_again=self._may_ask_again,
+            only_failed=self._first is None or self._first.fault.last_event is not None,
             is_straight=is_straight,
         )
         self._brought_progress = False
@@ -191,15 +191,8 @@ class Session:
         if self.decision is not None:
             return math.inf  # a reader of raw bytes may go on reading
         if self._deadline is None:  # most reads of a few bytes do not move it
-            log, since = self._log, self.waiting_since
-            found = next_deadline(
-                "complete" if self._attempt.answer_complete else "events" if self._attempt.items else "first_event",
-                self._clocks,
-                opened=log.progress_at,
-                last_byte=max(log.read_at, since),
-                last_event=max(log.progress_at, since),
-                goes_on=self._habits.goes_on,
-            )
+            phase, goes_on = self._attempt.phase, self._habits.goes_on
+            found = next_deadline(phase, self._clocks, self._log, self.waiting_since, goes_on=goes_on)
             self._deadline, self._limit = min(found, Deadline(self._recovery.deadline, "max_elapsed"))
         return self._deadline
 
@@ -268,10 +261,7 @@ class Session:
         self._end("recovered" if len(self._log.attempts) > 1 else "complete", None)
 
     def _break(self, fault: StreamFault, now: float) -> None:
-        """End the attempt with a fault. Behind a complete answer it is noted, and the stream is finished.
-
-        Not so an error of the API, which is its own word on the answer: that is raised, and nothing is asked again.
-        """
+        """End the attempt with a fault. Behind a complete answer it is only noted, unless it is the API's own word."""
         complete = self._attempt.answer_complete and self._delivery.caught_up
         limit = self._limit if now >= self.deadline - _TOLERANCE else "the request's read timeout"
         if complete and fault.kind != "upstream_error":
@@ -287,12 +277,11 @@ class Session:
         found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, now)
-        attempt = self._log.attempts[-1]
+        attempts, attempt = self._log.attempts, self._log.attempts[-1]
         if self._first is None:
             self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
-        number = len(self._log.attempts)
-        self._notify(FaultSeen(fault.reason, number, attempt, request.host, request.model, advice(evidence)))
+        self._notify(FaultSeen(fault.reason, len(attempts), attempt, request.host, request.model, advice(evidence)))
         if fault.kind == "diverged":
             self._hosts.record_divergence(request.host, request.model, now)
             self._give_up("diverged")
@@ -311,13 +300,6 @@ class Session:
         if planned.resume is None or not planned.resume.poll:  # a poll costs nothing worth telling
             number = len(self._log.attempts) + 1
             self._notify(Recovering(planned.way, planned.delay, number, self.request.host, self.request.model))
-
-    def _may_ask_again(self) -> bool:
-        """Whether an answer that failed can be asked for anew, and still be handed on as it was if that fails."""
-        first, request = self._first, self.request
-        kept = request.background or request.stored_id is not None
-        untouched = self._policy.delivery == "live" and not self.transcript.visible and not kept
-        return untouched and bool(self._policy.recovery) and (first is None or first.fault.last_event is not None)
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
