@@ -187,9 +187,7 @@ class Session:
 
     @property
     def deadline(self) -> float:
-        """When the stream counts as stalled, or a complete one as ended, on the clock of `now`."""
-        if self.decision is not None:
-            return math.inf  # a reader of raw bytes may go on reading
+        """When the stream is stalled, or over because its answer is complete, on the clock of `now`."""
         if self._deadline is None:  # most reads of a few bytes do not move it
             phase, goes_on = self._attempt.phase, self._habits.goes_on
             found = next_deadline(phase, self._clocks, self._log, self.waiting_since, goes_on=goes_on)
@@ -251,13 +249,12 @@ class Session:
         if not self._delivery.caught_up:
             self._break(DIVERGED, now)
             return
-        held = self._delivery.release()
-        self._attempt.out += held
+        self._attempt.out += (held := self._delivery.release())
         self._log.progress(len(held), now)
         self._log.mark_recovered(now)
         self._close_attempt(None, now)
         self._habits.completed(self.adapter)
-        self.decision = Finish()
+        self._decide(Finish())
         self._end("recovered" if len(self._log.attempts) > 1 else "complete", None)
 
     def _break(self, fault: StreamFault, now: float) -> None:
@@ -274,7 +271,6 @@ class Session:
         if fault.kind == "stalled":
             late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
             fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
-        waited = now - self._log.progress_at
         found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, now)
@@ -288,7 +284,7 @@ class Session:
             self._give_up("diverged")
         elif complete or not deserves_retry(fault):
             self._give_up("not_retryable")
-        elif fault.kind == "stalled" and not self._attempt.items and waited > self._recovery.deadline - now:
+        elif fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
             self._give_up("time")  # it would queue anew, and not be answered in time
         else:
             self._recover(self._recovery.plan(self.adapter, self.transcript, now, None))
@@ -297,7 +293,7 @@ class Session:
         if not isinstance(planned, Reissue):
             self._give_up(planned)
             return
-        self.decision = planned
+        self._decide(planned)
         if planned.resume is None or not planned.resume.poll:  # a poll costs nothing worth telling
             number = len(self._log.attempts) + 1
             self._notify(Recovering(planned.way, planned.delay, number, self.request.host, self.request.model))
@@ -310,16 +306,20 @@ class Session:
             self._attempt.out.append(last_event)
             self._log.delivered += 1
             self._log.note("the answer ended as failed, and asking again did not help")
-            self.decision = Finish()
+            self._decide(Finish())
             self._end("complete", None)
             return
-        self.decision = Fail(self._first, stopped_by)
+        self._decide(Fail(self._first, stopped_by))
         self._end("failed", stopped_by)
 
     def _close_attempt(self, fault: StreamFault | None, now: float) -> None:
         read, name = self._attempt.reader, self.adapter.response_id
         kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes}
         self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name)
+
+    def _decide(self, decision: Decision) -> None:
+        self.decision = decision
+        self._deadline = math.inf  # a reader of raw bytes may go on reading
 
     def _report_server(self, text: str, is_warning: bool) -> None:
         self._log.note(text)
