@@ -114,9 +114,9 @@ class _Watch:
             if guard is not None and guard.requests and guard.explain() not in str(call.excinfo.value):
                 report.sections.append(("stream_guard", guard.explain()))
             chaos: Chaos | None = item.stash.get(_CHAOS, None)
-            if chaos is not None and chaos.told is not None:
+            if chaos is not None and chaos.description is not None:
                 seed = item.config.getoption("stream_guard_chaos")
-                words = f"seed {seed}: {chaos.told}\nsee it again: {_command(item, seed)}"
+                words = f"seed {seed}: {chaos.description}\nsee it again: {_command(item, seed)}"
                 report.sections.append(("stream_guard chaos", words))
         return report
 
@@ -132,7 +132,7 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     from . import Policy
     from . import activation as switch
     from .testing.clock import Clock
-    from .testing.harness import Harness, staged
+    from .testing.harness import Harness, installed
     from .testing.stream_guard import StreamGuard
 
     _watch(request.config)
@@ -142,11 +142,11 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     if mode not in _MODES:
         raise pytest.UsageError(f"the marker stream_guard was given mode={mode!r}; allowed are 'on', 'off', 'observe'")
     clock = Clock()
-    rehearsal = Harness(clock)
-    with switch.restored(), staged(rehearsal):
+    harness = Harness(clock)
+    with switch.restored(), installed(harness):
         policy: Policy = request.config.stash.get(_POLICY, Policy(retry_budget=None))
         switch.enable(policy.replace(**fields))
-        guard = StreamGuard(rehearsal, clock)
+        guard = StreamGuard(harness, clock)
         guard.switch(mode)
         request.node.stash[_GUARD] = guard
         try:
