@@ -127,7 +127,7 @@ def test_assertions_explain_themselves(server: Server) -> None:
 @pytest.mark.parametrize(
     ("mode", "left", "says"),
     [
-        ("off", False, "but the guard was off, and has judged none\nrequest 1: POST *, not guarded: status 200"),
+        ("off", False, "but the guard was off, and reported none\nrequest 1: POST *, not guarded: status 200"),
         ("observe", False, "but it came out whole in one attempt\nrequest 1: POST *, only observed: status 200\n*"),
         ("on", True, "but none has ended: read it to its end, or close it\nrequest 1: POST *: status 200"),
         ("on", False, "but it was left before its end\n*\n  attempt 1: no fault in 1 event and * bytes"),

@@ -37,6 +37,11 @@ class Injection:
                 name = type(self).__name__
                 raise ValueError(f"{name}() was given {argument.name}={value!r}; it must be {must_be}")
 
+    @property
+    def name(self) -> str:
+        """The same as `str()` of the fault."""
+        return str(self)
+
     def new_transforms(self) -> list[Transform]:
         """New transforms for the body of one response, in order."""
         return []
