@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .clock import Clock
 from .faults import INJECTIONS, Injection, injections
@@ -25,6 +25,7 @@ from .harness import Harness, installed
 if TYPE_CHECKING:
     from ..config.policy import Policy
     from ..sdk.test_hooks import Sending
+    from ..transport.http import HttpResponse
 
 MAX_EVENTS: Final = 6
 """A fault takes effect before one of so many events."""
@@ -43,15 +44,15 @@ class Chaos(Harness):
         self.description: str | None = None
         """Which fault was injected where, in words; None if there was none yet."""
 
-    def answer(self, sending: Sending) -> Any:
+    def answer(self, sending: Sending) -> HttpResponse | None:
         """Answer a re-issue as the first request was answered, if that answer came from memory."""
         if self._recorded is None or sending.way is None or sending.request.content != self._recorded[0]:
             return None
         headers = {"content-type": "text/event-stream"}
-        response = library_from(sending.request).Response
-        return response(200, headers=headers, content=self._recorded[1], request=sending.request)
+        create: Callable[..., HttpResponse] = library_from(sending.request).Response
+        return create(200, headers=headers, content=self._recorded[1], request=sending.request)
 
-    def faults_for(self, sending: Sending, response: Any) -> list[Injection]:
+    def faults_for(self, sending: Sending, response: HttpResponse) -> list[Injection]:
         """Choose one fault, once, while the guard is on."""
         from .. import activation
 
@@ -72,10 +73,9 @@ class Chaos(Harness):
 
 def _planned_elsewhere(chaos: Chaos) -> bool:
     """Whether the test plans faults of its own, and so expects no others."""
-    from ..sdk import test_hooks
+    from ..sdk import RUNTIME
 
-    others = (stage for stage in test_hooks.stages if stage is not chaos)
-    return any(isinstance(stage, Harness) and stage.faults.planned for stage in others)
+    return any(isinstance(hook, Harness) and hook.faults.planned for hook in RUNTIME.test_hooks if hook is not chaos)
 
 
 def _body_in_memory(response: Any) -> bytes | None:

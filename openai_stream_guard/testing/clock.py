@@ -11,13 +11,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .faults.response_patch import injected_faults
 
 if TYPE_CHECKING:
     import anyio
 
+    from ..transport.http import HttpResponse
     from ..transport.timeouts import SocketDeadline
 
 
@@ -85,7 +86,7 @@ class SkippedTime:
         await anyio.lowlevel.checkpoint()
         self._clock.slept(seconds)
 
-    def patience(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
+    def socket_deadline(self, response: HttpResponse, deadline: Callable[[float], float]) -> SocketDeadline:
         """Apply the deadline to real reads, and pass it to injected faults, whose silence is not real."""
         from ..transport.timeouts import SocketDeadline
 

@@ -7,9 +7,9 @@ It needs no server that misbehaves, and no guard: with the guard off, the SDK al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..notices import Ended
 from .clock import Clock, SkippedTime
@@ -23,6 +23,7 @@ from .sent_requests import SentRequest, sent_request
 if TYPE_CHECKING:
     from ..notices import Notice, StreamReport
     from ..sdk.test_hooks import Sending
+    from ..transport.http import HttpResponse
 
 
 class Harness:
@@ -49,7 +50,7 @@ class Harness:
         self._records[id(sending)] = record
         self.requests.append(record)
 
-    def answer(self, sending: Sending) -> Any:
+    def answer(self, sending: Sending) -> HttpResponse | None:
         """Refuse the request, if that is planned."""
         refusal = self.faults.for_request()
         if not isinstance(refusal, refuse):
@@ -57,10 +58,10 @@ class Harness:
         self._records[id(sending)].faults = (str(refusal),)
         headers = {} if refusal.retry_after is None else {"retry-after": f"{refusal.retry_after:g}"}
         body = {"error": {"message": f"refused by {refusal}", "type": "server_error", "param": None, "code": None}}
-        response = library_from(sending.request).Response
-        return response(refusal.status, headers=headers, json=body, request=sending.request)
+        create: Callable[..., HttpResponse] = library_from(sending.request).Response
+        return create(refusal.status, headers=headers, json=body, request=sending.request)
 
-    def arrived(self, sending: Sending, response: Any) -> None:
+    def arrived(self, sending: Sending, response: HttpResponse) -> None:
         """Inject the faults that are planned for the response."""
         record = self._records.pop(id(sending))
         record.status = response.status_code
@@ -68,11 +69,11 @@ class Harness:
         if response.status_code < 400 and (injections := self.faults_for(sending, response)):
             self._inject(record, response, injections)
 
-    def faults_for(self, sending: Sending, response: Any) -> list[Injection]:
+    def faults_for(self, sending: Sending, response: HttpResponse) -> list[Injection]:
         """Choose the faults for this response."""
         return self.faults.for_response()
 
-    def _inject(self, record: SentRequest, response: Any, injections: list[Injection]) -> None:
+    def _inject(self, record: SentRequest, response: HttpResponse, injections: list[Injection]) -> None:
         from ..transport import clock
 
         record.faults = tuple(map(str, injections))
@@ -105,16 +106,16 @@ class Harness:
 def installed(harness: Harness) -> Iterator[None]:
     """Install a harness for the `with` block, in addition to those around it."""
     from ..observability import publish
-    from ..sdk import test_hooks
+    from ..sdk import RUNTIME, test_hooks
     from ..transport import clock
 
-    test_hooks.build()
+    test_hooks.install()
     with ExitStack() as undo:
         if harness.clock is not None:
             undo.callback(setattr, clock, "current", clock.current)
             clock.current = SkippedTime(harness.clock)
-        test_hooks.stages.append(harness)
-        undo.callback(test_hooks.stages.remove, harness)
+        RUNTIME.test_hooks.append(harness)
+        undo.callback(RUNTIME.test_hooks.remove, harness)
         publish.attached.append(harness.hear)
         undo.callback(publish.attached.remove, harness.hear)
         yield

@@ -10,7 +10,10 @@ import sysconfig
 import weakref
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ..transport.http import HttpResponse
 
 _LIBRARIES: Final = frozenset(
     {
@@ -50,7 +53,7 @@ class TrackedResponse:
         return response is not None and not response.is_closed
 
 
-def track(response: Any) -> TrackedResponse:
+def track(response: HttpResponse) -> TrackedResponse:
     """Remember a response that has just arrived."""
     return TrackedResponse(weakref.ref(response), _requesting_line(sys._getframe(1)), _running_loop())
 

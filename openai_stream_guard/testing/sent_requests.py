@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from ..notices import RecoveryMethod
+    from ..transport.http import HttpRequest
     from .faults.transforms import TransformChain
 
 HEADERS: Final = frozenset(
@@ -67,7 +68,9 @@ class SentRequest:
         )
 
 
-def sent_request(request: Any, way: RecoveryMethod | None, mode: Literal["on", "off", "observe"] = "on") -> SentRequest:
+def sent_request(
+    request: HttpRequest, way: RecoveryMethod | None, mode: Literal["on", "off", "observe"] = "on"
+) -> SentRequest:
     """Return the record of a request of httpx or httpx2."""
     headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in HEADERS}
     retries = headers.get("x-stainless-retry-count", "0")
@@ -90,7 +93,7 @@ def _url(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, urlencode(query, safe="[]"), ""))
 
 
-def _body(request: Any) -> Any:
+def _body(request: HttpRequest) -> Any:
     try:
         return _redacted(json.loads(request.content))
     except (ValueError, RuntimeError):  # a form, or a body that is not in memory

@@ -18,6 +18,7 @@ from .transforms import BodyEnd, BodyPart, ConnectionLost, Pause, TransformChain
 
 if TYPE_CHECKING:
     from ...transport.clock import Timing
+    from ...transport.http import HttpResponse
 
 LOST: Final = "peer closed connection without sending complete message body (incomplete chunked read)"
 LOST_WITH_AIOHTTP: Final = (
@@ -43,7 +44,7 @@ class InjectedFaults:
         claimed, self._claimed = self._claimed, True
         return not claimed
 
-    def read_timeout(self, response: Any) -> float:
+    def read_timeout(self, response: HttpResponse) -> float:
         """For how many seconds the reader waits for a read: the timeout of the request, or less if the guard's ends."""
         from ...transport import timeouts
 
@@ -51,7 +52,7 @@ class InjectedFaults:
         now = self.timing.clock()
         return float(min(math.inf if read is None else read, max(self.deadline(now) - now, 0.0)))
 
-    def wait(self, response: Any, seconds: float) -> tuple[float, bool]:
+    def wait(self, response: HttpResponse, seconds: float) -> tuple[float, bool]:
         """
         Return for how many of these seconds the reader waits, and whether it times out then.
 
@@ -66,12 +67,12 @@ class InjectedFaults:
         return min(seconds, timeout), timeout <= seconds
 
 
-def injected_faults(response: Any) -> InjectedFaults | None:
+def injected_faults(response: HttpResponse) -> InjectedFaults | None:
     """Return the faults injected into this response."""
     return cast("InjectedFaults | None", response.extensions.get(_EXTENSION))
 
 
-def inject(response: Any, chain: TransformChain, timing: Timing) -> None:
+def inject(response: HttpResponse, chain: TransformChain, timing: Timing) -> None:
     """Make the readers of this response meet these faults, after those that it already has."""
     injected = injected_faults(response)
     if injected is not None:
@@ -109,21 +110,21 @@ def _with_faults(kind: Any) -> Any:
     return Faulty
 
 
-def _read(response: Any, body: Callable[[], Generator[bytes, None, None]]) -> Iterator[bytes]:
+def _read(response: HttpResponse, body: Callable[[], Generator[bytes, None, None]]) -> Iterator[bytes]:
     injected = injected_faults(response)
     if injected is None or not injected.claim():
         return body()
     return _apply(response, injected, body())
 
 
-def _aread(response: Any, body: Callable[[], AsyncGenerator[bytes, None]]) -> AsyncIterator[bytes]:
+def _aread(response: HttpResponse, body: Callable[[], AsyncGenerator[bytes, None]]) -> AsyncIterator[bytes]:
     injected = injected_faults(response)
     if injected is None or not injected.claim():
         return body()
     return _aapply(response, injected, body())
 
 
-def _apply(response: Any, injected: InjectedFaults, body: Generator[bytes, None, None]) -> Iterator[bytes]:
+def _apply(response: HttpResponse, injected: InjectedFaults, body: Generator[bytes, None, None]) -> Iterator[bytes]:
     with closing(body):
         chain, body_ended = injected.chain, False
         parts: Iterable[BodyPart] = chain.start()
@@ -148,7 +149,9 @@ def _apply(response: Any, injected: InjectedFaults, body: Generator[bytes, None,
             parts = chain.finish() if data is None else chain.feed(data)
 
 
-async def _aapply(response: Any, injected: InjectedFaults, body: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+async def _aapply(
+    response: HttpResponse, injected: InjectedFaults, body: AsyncGenerator[bytes, None]
+) -> AsyncIterator[bytes]:
     import anyio
 
     async with aclosing(body):
@@ -175,14 +178,14 @@ async def _aapply(response: Any, injected: InjectedFaults, body: AsyncGenerator[
             parts = chain.finish() if data is None else chain.feed(data)
 
 
-def _connection_lost(response: Any) -> Exception:
+def _connection_lost(response: HttpResponse) -> Exception:
     library = library_from(response)
     if _is_read_by_aiohttp(response):
         return cast("Exception", library.ReadError(LOST_WITH_AIOHTTP, request=response.request))
     return cast("Exception", library.RemoteProtocolError(LOST, request=response.request))
 
 
-def _is_read_by_aiohttp(response: Any) -> bool:
+def _is_read_by_aiohttp(response: HttpResponse) -> bool:
     """Whether the SDK's transport on aiohttp is behind it, be that a package of its own or part of the SDK."""
     body = getattr(response, "stream", None)
     while body is not None and "aiohttp" not in type(body).__module__:
@@ -190,7 +193,7 @@ def _is_read_by_aiohttp(response: Any) -> bool:
     return body is not None
 
 
-def _timed_out(response: Any) -> Exception:
+def _timed_out(response: HttpResponse) -> Exception:
     library = library_from(response)
     return cast("Exception", library.ReadTimeout("The read operation timed out", request=response.request))
 
