@@ -19,8 +19,8 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Wait,
+    build_answer,
     replying,
-    take_answer,
 )
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.testing.server.scripted_response import Step
@@ -38,7 +38,7 @@ MAX = 1.7 * CLOCKED
 """Less than a silence that is waited for twice."""
 INFINITE = float("inf")
 BEAT = Send(b": keep-alive\n\n")
-FRAMES = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
+FRAMES = [Send(frame) for frame in build_answer("chat", "text", AnswerVariant(1)).encode()]
 
 
 def first_attempt(server: Server, *steps: Step, client_kind: str = "sync", **options: Any) -> Any:
@@ -244,7 +244,7 @@ def test_a_complete_answer_ends_a_stream_that_its_server_does_not_end(
 def test_usage_that_comes_late_is_waited_for(server: Server, client_kind: str) -> None:
     """What follows the last finish_reason within the linger timeout is handed over; a comment puts it off."""
     configure(linger_timeout=0.4)
-    frames = [Send(frame) for frame in take_answer("chat", "usage", AnswerVariant(1)).encode()]
+    frames = [Send(frame) for frame in build_answer("chat", "usage", AnswerVariant(1)).encode()]
     late = (Wait(0.25), BEAT, Wait(0.25))
     server.script(ScriptedResponse((*frames[:-2], *late, *frames[-2:], End())))
     assert consume(server, client_kind).items[-1][1]["usage"]["total_tokens"] == 33
