@@ -79,7 +79,7 @@ _TOO_LARGE = re.compile(
     r"|max_model_len|(?:maximum|max) (?:input|prompt|model|sequence|length|number of (?:input )?tokens)"
     r"|number of input tokens|size limit|tokens.{0,40}must be <=|must have less than"
     r"|reduce (?:the |your )?(?:length|prompt|input|size)"
-    r"|(?<!took )(?<!takes )(?<!taking )(?<!taken )(?<!waited )(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)",
+    r"|(?<!took )(?<!takes )(?<!taking )(?<!waited )(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)",
     re.IGNORECASE,
 )
 """The only words of a message that are looked at. Rate limits speak of billing, quotas and plans there."""
