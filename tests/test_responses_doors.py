@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.sdk import RUNTIME
 from openai_stream_guard.apis.polled_response import events_from
+from openai_stream_guard.sdk import RUNTIME
 from openai_stream_guard.testing import (
     FAULTS,
     AnswerVariant,
