@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -9,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 NAME = "openai-stream-guard"
+PATCH_POINTS = 6
 IN_SDIST = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tests/test_architecture.py", ".ci/run")
 
 
@@ -40,7 +43,23 @@ def main(folder: Path) -> None:
                 entry.module.replace(".", "/") + ".py" in packed,
                 f"{entry.group}'s {entry.name} is in the wheel",
             )
+    check_status()
     print(f"{wheel.name}: {len(packed)} files, as they should be")
+
+
+def check_status() -> None:
+    """The command of the built wheel, in a process of its own, finds every patch point guarded."""
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_stream_guard", "status"],
+        env={**os.environ, "OPENAI_STREAM_GUARD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    states = [line.split()[0] for line in done.stdout.splitlines() if " openai._" in line]
+    check(done.returncode == 0, f"`status` exits with 0, not {done.returncode}: {done.stdout}{done.stderr}")
+    check(states == ["guarded"] * PATCH_POINTS, f"`status` lists {PATCH_POINTS} patch points as guarded: {done.stdout}")
 
 
 def check(holds: bool, law: str) -> None:

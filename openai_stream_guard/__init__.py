@@ -12,11 +12,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .fields import StreamGuardConfigError
+from .activation import configure, disable, enable, guarding, is_enabled, start
+from .config.environment import StreamGuardWarning
+from .config.fields import StreamGuardConfigError
+from .config.policy import Policy
 from .notices import Attempt, StreamReport
-from .policy import Policy
-from .settings import StreamGuardWarning
-from .switch import configure, disable, enable, guarding, is_enabled, start
 
 if TYPE_CHECKING:
     from .errors import OpenAIStreamParseError
@@ -51,9 +51,9 @@ def report(stream: object) -> StreamReport | None:
     """
     if "openai" not in sys.modules:  # importing it here would set off the patch from within what it patches with
         return None
-    from .sdk import report_of
+    from .sdk import report_from
 
-    return report_of(stream)
+    return report_from(stream)
 
 
 if not TYPE_CHECKING:  # to a type checker every misspelt name would be one of ours

@@ -5,7 +5,7 @@ Being loaded is what it does, and not being called: what the program then says i
 
 from __future__ import annotations
 
-from .switch import guard_by_default
+from .activation import guard_by_default
 
 guard_by_default()
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import time
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import openai
 
-from .hints import hint
-from .masking import identifier, masked, masked_in_place, masked_tail, masked_tree
-from .notices import Attempt, FaultKind, StoppedBy
-from .policy import refusal_is_retryable, retry_after
-from .polled import Unfinished
-from .transport import credentials_of, forget_quotes
-from .verdicts import Failure, Refusal
+from .diagnosis.causes import hint
+from .engine.decisions import FirstFailure
+from .notices import Attempt, FaultKind, StoppedBy, attempt_lines, counted
+from .redaction import redact, redact_in_place, redact_tail, redact_tree
+from .transport.http import forget_quotes
 
 if TYPE_CHECKING:
     from openai.types import Completion
@@ -108,7 +105,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def stream_error(
-    failure: Failure,
+    failure: FirstFailure,
     stopped_by: StoppedBy,
     *,
     attempts: tuple[Attempt, ...],
@@ -125,48 +122,40 @@ def stream_error(
         credentials: what it was authenticated with, which the API may have repeated.
         keep_cause: False where the SDK would unwrap `__cause__` and raise that instead; then it is `__context__`.
     """
-    trouble = failure.trouble
-    body = masked_tree(trouble.body, credentials)
-    forget_quotes(trouble.error)
-    error = _joined(_classes(trouble.fault, trouble.error))(
-        masked(_message(failure, attempts), credentials),
-        fault=trouble.fault,
+    fault = failure.fault
+    body = redact_tree(fault.body, credentials)
+    forget_quotes(fault.error)
+    error = _joined(_classes(fault.kind, fault.error))(
+        redact(_message(failure, attempts), credentials),
+        fault=fault.kind,
         attempts=attempts,
         stopped_by=stopped_by,
         partial_text=partial_text,
-        partial=answer_of(partial),
-        raw_tail=masked_tail(failure.raw_tail, credentials),
+        partial=answer_from(partial),
+        raw_tail=redact_tail(failure.raw_tail, credentials),
         request_id=failure.attempt.request_id,
         hint=hint(failure.evidence, stopped_by),
         body=body,
         _request=request,
-        _native=_native(trouble.error, credentials),
+        _native=_native(fault.error, credentials),
         **_details(body, request),
-        **_parser_fields(trouble.error, credentials),
+        **_parser_fields(fault.error, credentials),
     )
     if keep_cause:
-        error.__cause__ = trouble.error
+        error.__cause__ = fault.error
     else:
-        error.__context__ = trouble.error
-    explain(error, *(_told(number, attempt) for number, attempt in enumerate(attempts[1:], 2)), error.hint)
+        error.__context__ = fault.error
+    explain(error, *attempt_lines(attempts)[1:], error.hint)
     return error
 
 
-def _message(failure: Failure, attempts: tuple[Attempt, ...]) -> str:
-    trouble, attempt = failure.trouble, failure.attempt
-    if trouble.fault == "upstream_error":
-        said = trouble.body.get("message") if isinstance(trouble.body, Mapping) else trouble.body
+def _message(failure: FirstFailure, attempts: tuple[Attempt, ...]) -> str:
+    fault = failure.fault
+    if fault.kind == "upstream_error":
+        said = fault.body.get("message") if isinstance(fault.body, Mapping) else fault.body
         return said if isinstance(said, str) and said else "An error occurred during streaming"
-    start = "Incomplete chunk received while parsing SSE stream" if trouble.fault in _INCOMPLETE else "Stream broke"
-    tries = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
-    read = f"{attempt.events} events and {attempt.bytes} bytes"
-    return f"{start}: {trouble.reason} ({trouble.fault} after {read}, {tries})"
-
-
-def _told(number: int, attempt: Attempt) -> str:
-    if attempt.fault is None:
-        return f"attempt {number} ({attempt.way}): refused, status {attempt.status or 'none'}"
-    return f"attempt {number} ({attempt.way}): {attempt.fault} after {attempt.events} events"
+    start = "Incomplete chunk received while parsing SSE stream" if fault.kind in _INCOMPLETE else "Stream broke"
+    return f"{start}: {fault.reason} ({failure.attempt}, {counted(len(attempts), 'attempt')})"
 
 
 def _details(body: object, request: Any) -> dict[str, Any]:
@@ -201,7 +190,7 @@ def _native(error: Exception | None, credentials: Collection[str]) -> tuple[tupl
     """The constructors that fill fields which live in C, where no attribute can stand in for them."""
     if isinstance(error, UnicodeDecodeError):
         encoding, text, *where = error.args
-        return ((UnicodeDecodeError, (encoding, masked_in_place(text, credentials), *where)),)
+        return ((UnicodeDecodeError, (encoding, redact_in_place(text, credentials), *where)),)
     if isinstance(error, OSError):
         return ((OSError, error.args),)
     return ()
@@ -211,7 +200,7 @@ def _parser_fields(error: Exception | None, credentials: Collection[str]) -> dic
     if isinstance(error, json.JSONDecodeError):
         return {
             "msg": error.msg,
-            "doc": masked_in_place(error.doc, credentials),
+            "doc": redact_in_place(error.doc, credentials),
             "pos": error.pos,
             "lineno": error.lineno,
             "colno": error.colno,
@@ -243,21 +232,7 @@ def _restore(paths: list[tuple[str, str]], fields: dict[str, Any], notes: list[s
     return error
 
 
-def refusal_of(error: Exception) -> Refusal:
-    """What the failure of a re-issue means: any is the end of this try, some leave room for the next."""
-    if isinstance(error, openai.APIStatusError):
-        headers = error.response.headers
-        return Refusal(
-            retryable=refusal_is_retryable(error.status_code, headers, time.time()),
-            no_longer_streamed="no longer be streamed" in error.message,
-            status=error.status_code,
-            request_id=identifier(headers.get("x-request-id"), credentials_of(error.request)),
-            retry_after=retry_after(headers, time.time()),
-        )
-    return Refusal(retryable=isinstance(error, openai.APIConnectionError), unfinished=isinstance(error, Unfinished))
-
-
-def answer_of(partial: dict[str, object] | None) -> Any:
+def answer_from(partial: dict[str, object] | None) -> Any:
     """The SDK's own type for an answer as far as it came."""
     if partial is None:
         return None

@@ -6,8 +6,9 @@ logged, exported or kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 FaultKind: TypeAlias = Literal[
     "disconnected",
@@ -22,7 +23,7 @@ FaultKind: TypeAlias = Literal[
 ]
 """What went wrong with one attempt."""
 
-Way: TypeAlias = Literal["resume", "restart", "continue", "replay"]
+RecoveryMethod: TypeAlias = Literal["resume", "restart", "continue", "replay"]
 """How a broken stream is taken up again."""
 
 StoppedBy: TypeAlias = Literal["retries", "time", "budget", "policy", "unsafe", "diverged", "not_retryable"]
@@ -37,8 +38,8 @@ class Attempt:
     """One HTTP response of a logical stream, or one refused re-issue."""
 
     fault: FaultKind | None
-    """What ended it; None for the attempt that came out whole, and for a refused re-issue."""
-    way: Way | None
+    """What ended it; None where it came out whole or was left by the program, and for a refused re-issue."""
+    way: RecoveryMethod | None
     """The way of recovery that opened it; None for the first attempt."""
     requests: int
     """HTTP requests it took, the SDK's own retries before the headers included."""
@@ -54,6 +55,56 @@ class Attempt:
     """The `id` of the answer, as this attempt named it."""
     status: int | None
     """The HTTP status; None where a re-issue got no response at all."""
+    refused: bool = False
+    """A re-issue that got no stream: an HTTP error, or no response at all."""
+
+    def __str__(self) -> str:
+        if self.refused:
+            return "refused without a response" if self.status is None else f"refused with status {self.status}"
+        end = "no fault in" if self.fault is None else f"{self.fault} after"
+        return f"{end} {counted(self.events, 'event')} and {counted(self.bytes, 'byte')}"
+
+
+def attempt_lines(attempts: Sequence[Attempt]) -> list[str]:
+    """Return one line for each attempt: its number, its way and how it ended."""
+    return [
+        f"attempt {number}{'' if attempt.way is None else f' ({attempt.way})'}: {attempt}"
+        for number, attempt in enumerate(attempts, 1)
+    ]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 event`, `2,000 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+class _ImmutableList(tuple[RecoveryMethod, ...]):
+    """A tuple that equals a list of the same items, since `report.recoveries == ["replay"]` is documented."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other: object) -> bool:  # since tuple's own does not ask `__eq__`
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+class _ImmutableDict(dict[str, int]):
+    """A dict that refuses every change: `MappingProxyType` can neither be pickled, deep-copied nor written as JSON."""
+
+    __slots__ = ()
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError("a report cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[_ImmutableDict], tuple[dict[str, int]]]:
+        return _ImmutableDict, (dict(self),)
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,10 +113,10 @@ class StreamReport:
 
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
-    recoveries: list[Way] = field(default_factory=list)
-    """The ways that led on, in order."""
-    repairs: dict[str, int] = field(default_factory=dict)
-    """Kind of repair → how often."""
+    recoveries: Sequence[RecoveryMethod] = ()
+    """The ways that led on, in order. Immutable, and equal to a list of the same items."""
+    repairs: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Kind of repair → how often. Immutable, and equal to a dict of the same items."""
     notes: tuple[str, ...] = ()
     """What was odd but no fault."""
     events: int = 0
@@ -81,19 +132,15 @@ class StreamReport:
     hint: str | None = None
     """Likely cause of the first fault, and its remedy; None where there was no fault."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recoveries", _ImmutableList(self.recoveries))
+        object.__setattr__(self, "repairs", _ImmutableDict(self.repairs))
+
     def __repr__(self) -> str:
-        unbroken = "left" if self.outcome == "abandoned" else "read to its end"
-        attempts = ", ".join(_told(one, unbroken) for one in self.attempts) or "no attempt has ended"
+        attempts = ", ".join(map(str, self.attempts)) or "no attempt has ended"
         led = "by" if self.outcome == "recovered" else "after"
         by = f" {led} {', '.join(self.recoveries)}" if self.recoveries else ""
-        return f"<StreamReport {self.outcome}{by}: {attempts}; {self.events} events delivered>"
-
-
-def _told(attempt: Attempt, unbroken: str) -> str:
-    """How an attempt ended."""
-    refused = attempt.fault is None and attempt.status is not None and attempt.status >= 400
-    end = f"refused with {attempt.status}" if refused else attempt.fault or unbroken
-    return end if refused else f"{end} after {attempt.events} events"
+        return f"<StreamReport {self.outcome}{by}: {attempts}; {counted(self.events, 'event')} delivered>"
 
 
 @dataclass(frozen=True)
@@ -114,7 +161,7 @@ class FaultSeen:
 class Recovering:
     """A request is about to be sent again. It may be billed again."""
 
-    way: Way
+    way: RecoveryMethod
     delay: float
     """Seconds waited before it."""
     number: int

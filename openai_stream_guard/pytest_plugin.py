@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .policy import Policy
+    from .config.policy import Policy
     from .testing.chaos import Chaos
-    from .testing.fixture import StreamGuard
+    from .testing.stream_guard import StreamGuard
 
 _GUARD = pytest.StashKey[Any]()
 _NAME = pytest.StashKey[str]()
@@ -129,10 +129,11 @@ def _watch(config: pytest.Config) -> None:
 @pytest.fixture
 def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     """Guard the streams of this test: no waiting, no budget, no response left open, everything restored afterwards."""
-    from . import Policy, switch
+    from . import Policy
+    from . import activation as switch
     from .testing.clock import Clock
-    from .testing.fixture import StreamGuard
-    from .testing.rehearsal import Rehearsal, staged
+    from .testing.harness import Harness, staged
+    from .testing.stream_guard import StreamGuard
 
     _watch(request.config)
     fields = _marked(request.node)
@@ -141,7 +142,7 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     if mode not in _MODES:
         raise pytest.UsageError(f"the marker stream_guard was given mode={mode!r}; allowed are 'on', 'off', 'observe'")
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     with switch.restored(), staged(rehearsal):
         policy: Policy = request.config.stash.get(_POLICY, Policy(retry_budget=None))
         switch.enable(policy.replace(**fields))
@@ -167,8 +168,8 @@ def _marked(item: pytest.Item) -> dict[str, Any]:
 def _parsed(lines: list[str]) -> Policy:
     """The policy that these lines describe. Raises `UsageError`."""
     from . import Policy, StreamGuardConfigError
-    from .fields import checked
-    from .policy import KINDS
+    from .config.fields import checked
+    from .config.policy import KINDS
 
     policy = Policy(retry_budget=None)
     try:

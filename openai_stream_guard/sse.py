@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _INT_DIGITS = 4300  # CPython's int() refuses longer text, and so does printing a longer int
-_LONGEST_RETRY: int = 10**_INT_DIGITS - 1
+_MAX_RETRY: int = 10**_INT_DIGITS - 1
 
 
 class Line(NamedTuple):
@@ -106,11 +106,11 @@ def parse_retry(value: bytes) -> int | None:
         return None
     digits = value.lstrip(b"0") or b"0"
     if len(digits) > _INT_DIGITS:
-        return _LONGEST_RETRY
+        return _MAX_RETRY
     try:
         return int(digits)
     except ValueError:  # the interpreter was started with a lower limit still
-        return _LONGEST_RETRY
+        return _MAX_RETRY
 
 
 class Event(NamedTuple):

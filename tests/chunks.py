@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from openai_stream_guard.dialects import Asked, Item
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.transcript import Replay, Transcript
+from openai_stream_guard.apis.adapter import DataEvent
+from openai_stream_guard.apis.chat import ChatAdapter
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.apis.second_answer import ReplayChecker
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.decoding.payload import Payload
 
 
 def payload(value: object, event: str | None = None) -> Payload:
@@ -16,9 +18,9 @@ def payload(value: object, event: str | None = None) -> Payload:
     return Payload(event, json.dumps(value).encode(), value, None, None)
 
 
-def chat(**body: object) -> Chat:
+def chat(**body: object) -> ChatAdapter:
     """The dialect of a request with this body."""
-    return Chat(Asked("post", "/chat/completions", "host:1", body))
+    return ChatAdapter(StreamRequest("post", "/chat/completions", "host:1", body))
 
 
 def chunk(delta: object, finish: object = None, index: int = 0, **more: object) -> dict[str, Any]:
@@ -37,25 +39,25 @@ def called(arguments: str | None, *, name: str = "f", index: int = 0) -> dict[st
     return chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}, index=index)
 
 
-def read(dialect: Chat, *values: object) -> list[object]:
+def read(adapter: ChatAdapter, *values: object) -> list[object]:
     """What each value is."""
-    return [dialect.read(payload(value)) for value in values]
+    return [adapter.read(payload(value)) for value in values]
 
 
 def transcript_of(*values: object) -> Transcript:
     """What a consumer has who was handed these payloads."""
-    transcript, dialect = Transcript(), chat()
+    transcript, adapter = Transcript(), chat()
     for value in values:
-        item = dialect.read(payload(value))
-        assert isinstance(item, Item)
-        transcript.add(item.pieces, item.identities, item.kind)
+        item = adapter.read(payload(value))
+        assert isinstance(item, DataEvent)
+        transcript.add(item.text_deltas, item.identities, item.kind)
     return transcript
 
 
 def trim(transcript: Transcript, *values: object) -> list[Any]:
     """What is left of a second answer."""
-    dialect, replay = chat(), Replay(transcript)
-    left = [dialect.trim(payload(value), replay) for value in values]
+    adapter, replay = chat(), ReplayChecker(transcript)
+    left = [adapter.trim(payload(value), replay) for value in values]
     return [one.value for one in left if one is not None]
 
 

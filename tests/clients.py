@@ -14,7 +14,7 @@ import openai
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import switch
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 
 from .streams import KEY, VERSION, Seen, awaited, chat, run

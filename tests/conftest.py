@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from openai_stream_guard import Policy, recovery, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
+from openai_stream_guard.engine import recovery
 from openai_stream_guard.testing import Server
 from tests.suites import Run, runner
 
@@ -108,7 +110,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams are guarded: no waiting between attempts nor polls, no budget."""
-    monkeypatch.setattr(recovery, "LEAST_POLL", 0.0)
+    monkeypatch.setattr(recovery, "MIN_POLL", 0.0)
     switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None))
 
 

@@ -29,8 +29,9 @@ from typing import Any, Literal, NamedTuple
 import openai
 
 import openai_stream_guard
-from openai_stream_guard import Policy, switch
-from openai_stream_guard.testing import Answer, Take, take_answer
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
+from openai_stream_guard.testing import Answer, AnswerVariant, take_answer
 
 HTTP: Any = importlib.import_module("httpx2" if hasattr(openai._base_client, "httpx2") else "httpx")
 """The library that this release of the SDK speaks."""
@@ -39,7 +40,7 @@ End = Literal["clean", "error"]
 Door = Literal["create", "stream"]
 ANSWERS = ("text", "tool_calls", "n2", "reasoning", "refusal", "logprobs", "usage", "function_call", "completions")
 ENDS: tuple[End, ...] = ("clean", "error")
-COLOURS = ("sync", "async")
+CLIENT_KINDS = ("sync", "async")
 POLICY = Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None)
 
 
@@ -48,14 +49,14 @@ class Row(NamedTuple):
 
     answer: str
     end: End
-    colour: str
+    client_kind: str
     door: Door
 
 
 DOORS: tuple[Door, ...] = ("create", "stream")
 ROWS = [
-    Row(answer, end, colour, door)
-    for answer, end, colour, door in product(ANSWERS, ENDS, COLOURS, DOORS)
+    Row(answer, end, client_kind, door)
+    for answer, end, client_kind, door in product(ANSWERS, ENDS, CLIENT_KINDS, DOORS)
     if answer != "completions" or door == "create"  # legacy completions have no helper
 ]
 
@@ -64,8 +65,8 @@ ROWS = [
 def take(answer: str, serial: int) -> Answer:
     """A copy of a recorded answer, with ids of its own."""
     if answer == "completions":
-        return take_answer("completions", "text", Take(serial))
-    return take_answer("chat", answer, Take(serial))
+        return take_answer("completions", "text", AnswerVariant(serial))
+    return take_answer("chat", answer, AnswerVariant(serial))
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Wire:
         offset = self.offset if self.requests == 1 else None
         reads = frames if offset is None else cut(frames, offset)
         breaks = offset is not None and self.row.end == "error"
-        body = _body(reads, breaks) if self.row.colour == "sync" else _abody(reads, breaks)
+        body = _body(reads, breaks) if self.row.client_kind == "sync" else _abody(reads, breaks)
         return HTTP.Response(200, headers={"content-type": "text/event-stream"}, content=body)
 
     def cut_at(self, offset: int) -> Wire:
@@ -93,7 +94,7 @@ class Wire:
 
     def client(self) -> Any:
         """A client of the SDK on this transport."""
-        sync = self.row.colour == "sync"
+        sync = self.row.client_kind == "sync"
         http = (HTTP.Client if sync else HTTP.AsyncClient)(transport=HTTP.MockTransport(self.answering))
         kind = openai.OpenAI if sync else openai.AsyncOpenAI
         return kind(base_url="http://wire.test/v1", api_key="none", http_client=http)
@@ -249,7 +250,7 @@ def verdicts(row: Row, offsets: Sequence[int] | None = None) -> dict[int, str]:
     """What came of each cut of a row, by its offset; of every one where none are given."""
     offsets = range(len(b"".join(take(row.answer, 1).encode()))) if offsets is None else offsets
     wire = Wire(row)
-    if row.colour == "sync":
+    if row.client_kind == "sync":
         with switch.restored(), wire.client() as client:
             switch.disable()
             judge = Judge(row, see(client, row))
@@ -284,7 +285,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     jobs = [(row, options.every) for row in ROWS if row.answer in options.answer]
     print(f"openai {openai.__version__}")
-    print(f"{'answer':14}{'end':7}{'colour':7}{'door':7}{'cuts':>7}{'whole':>7}{'raised':>7}{'wrong':>7}{'seconds':>9}")
+    print(
+        f"{'answer':14}{'end':7}{'client_kind':7}{'door':7}{'cuts':>7}{'whole':>7}{'raised':>7}{'wrong':>7}{'seconds':>9}"
+    )
     total: list[float] = [0, 0, 0, 0, 0.0]
     with multiprocessing.Pool() as pool:
         for row, found, seconds in pool.imap(_measure, jobs):

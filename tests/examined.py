@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import Ending, ResponseHead
-from openai_stream_guard.examination import Stream, examined, unanswered
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Capture, Recording
-from openai_stream_guard.recording import Ending as Ended
-from openai_stream_guard.recording.recorder import RecordedSession
-from openai_stream_guard.verdicts import Clocks, Trouble
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.capture.recorder import RecordedSession
+from openai_stream_guard.capture.recording import Capture, Recording
+from openai_stream_guard.capture.recording import Ending as Ended
+from openai_stream_guard.cli.doctor.analysis import Stream, examined, unanswered
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import Ending, ResponseHead
+from openai_stream_guard.engine.decisions import StreamFault, Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
 
 from .simulated import CHAT
 
@@ -49,7 +49,7 @@ def recorded(
     *,
     headers: Mapping[str, str] = CHUNKED,
     version: str = "HTTP/1.1",
-    asked: Asked = CHAT,
+    asked: StreamRequest = CHAT,
     end_at: float | None = None,
     busy: float = 0.0,
 ) -> Capture:
@@ -61,24 +61,24 @@ def recorded(
     session = RecordedSession(
         asked,
         Policy(recovery=(), retry_budget=None),
-        Hosts(),
+        HostMemory(),
         now=0.0,
         max_retries=0,
-        clocks=Clocks(read=600.0),
+        clocks=Timeouts(read=600.0),
         head=ResponseHead(200, None, headers, version),
     )
     for at, data in reads:
-        if session.verdict is None:
+        if session.decision is None:
             session.receive(data, at)
     now = end_at if end_at is not None else (reads[-1][0] if reads else 0.0) + busy
     session.waiting_since = now if busy else 0.0
-    if session.verdict is None:
+    if session.decision is None:
         if end == "left":
             session.abandon(now)
         elif end == "body":
             session.end(now)
         else:
-            session.fail(Trouble("stalled" if end == "timeout" else "disconnected", "it broke", ending=end), now)
+            session.fail(StreamFault("stalled" if end == "timeout" else "disconnected", "it broke", ending=end), now)
     return session.capture
 
 

@@ -20,8 +20,17 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.connection import Connection, Gone, Incoming
-from openai_stream_guard.testing.performance import Close, End, Performance, Repeat, Reset, Send, Step, Wait
+from openai_stream_guard.testing.server.connection import Connection, Gone, Incoming
+from openai_stream_guard.testing.server.scripted_response import (
+    Close,
+    End,
+    Repeat,
+    Reset,
+    ScriptedResponse,
+    Send,
+    Step,
+    Wait,
+)
 
 
 class Http2Connection(Connection):
@@ -75,11 +84,13 @@ class Http2Connection(Connection):
             case StreamReset(stream_id=int(number)):
                 self._streams.discard(number)
 
-    def perform(self, performance: Performance, headers: Iterable[tuple[str, str]], *, chunks: bool = True) -> None:
+    def perform(
+        self, performance: ScriptedResponse, headers: Iterable[tuple[str, str]], *, chunks: bool = True
+    ) -> None:
         """Begin the performance, and come back for the next request."""
         threading.Thread(target=self._play, args=(self._now, performance, [*headers]), daemon=True).start()
 
-    def _play(self, number: int, performance: Performance, headers: list[tuple[str, str]]) -> None:
+    def _play(self, number: int, performance: ScriptedResponse, headers: list[tuple[str, str]]) -> None:
         try:
             with self._lock:
                 said = [(":status", str(performance.status)), *performance.headers, *headers]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 ROOT = Path(__file__).parent.parent
 NAME = "openai-stream-guard"

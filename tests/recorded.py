@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Capture
-from openai_stream_guard.recording.recorder import RecordedSession
-from openai_stream_guard.verdicts import Clocks, Reopen, Trouble
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.capture.recorder import RecordedSession
+from openai_stream_guard.capture.recording import Capture
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
 
 from .simulated import CHAT, Response
 
@@ -25,9 +25,9 @@ def record(
     responses: Iterable[Response],
     policy: Policy = NO_BUDGET,
     *,
-    asked: Asked = CHAT,
-    clocks: Clocks = Clocks(),  # noqa: B008 - frozen
-    hosts: Hosts | None = None,
+    asked: StreamRequest = CHAT,
+    clocks: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    hosts: HostMemory | None = None,
     started: float = 1000.0,
     busy: float = 0.0,
 ) -> Capture:
@@ -40,28 +40,28 @@ def record(
     session = RecordedSession(
         asked,
         policy,
-        hosts or Hosts(),
+        hosts or HostMemory(),
         now=now,
         max_retries=9,
         clocks=clocks,
         head=HEAD,
     )
     for response in responses:
-        if isinstance(session.verdict, Reopen):
+        if isinstance(session.decision, Reissue):
             now += 0.25
-            session.reopened(session.verdict, replace(HEAD, request_id="req"), now)
+            session.reopened(session.decision, replace(HEAD, request_id="req"), now)
         for data in response.reads:
-            if session.verdict is None:
+            if session.decision is None:
                 now += response.pause
-                if session.receive(data, now) and session.verdict is None:
+                if session.receive(data, now) and session.decision is None:
                     now += busy
                     session.waiting_since = now
-        if session.verdict is None:
+        if session.decision is None:
             now += response.pause
             if response.end == "clean":
                 session.end(now)
             else:
-                session.fail(Trouble("disconnected", "reset", ConnectionResetError()), now)
+                session.fail(StreamFault("disconnected", "reset", ConnectionResetError()), now)
     return session.capture
 
 
@@ -70,4 +70,4 @@ def a_capture(reads: Sequence[bytes] = (b'data: {"choices": []}\n\n', b"\xff"), 
     return record([Response(reads, pause=0.125)], NO_BUDGET.replace(recovery=()), **options)
 
 
-NEVER = Clocks(math.inf, math.inf)
+NEVER = Timeouts(math.inf, math.inf)

@@ -11,7 +11,18 @@ import pytest
 
 import openai_stream_guard
 from openai_stream_guard import StreamReport
-from openai_stream_guard.testing import Answer, Close, End, Fault, Performance, Send, Server, Take, Whole, take_answer
+from openai_stream_guard.testing import (
+    Answer,
+    AnswerVariant,
+    Close,
+    End,
+    Fault,
+    ScriptedResponse,
+    Send,
+    Server,
+    Whole,
+    take_answer,
+)
 
 from . import streams
 from .streams import VERSION, Ask, Seen, alone, client_for, run
@@ -34,19 +45,19 @@ def asking(**body: Any) -> Ask:
     return lambda client: create(client, **body)
 
 
-def consume(server: Server, colour: str = "sync", ask: Ask = create, **options: Any) -> Seen:
+def consume(server: Server, client_kind: str = "sync", ask: Ask = create, **options: Any) -> Seen:
     """One response to its end, by a client of its own."""
-    return streams.consume(server, colour, ask, **options)
+    return streams.consume(server, client_kind, ask, **options)
 
 
 def cut_at(offset: int, end: CutEnd = "clean") -> Fault:
     """A fault: the body breaks after so many bytes, an event a chunk."""
 
-    def play(answer: Answer, at: int) -> Performance:
+    def play(answer: Answer, at: int) -> ScriptedResponse:
         frames = answer.encode()
         starts = [0, *accumulate(map(len, frames))]
         reads = [frame[: offset - start] for frame, start in zip(frames, starts, strict=False) if start < offset]
-        return Performance((*map(Send, reads), End() if end == "clean" else Close()))
+        return ScriptedResponse((*map(Send, reads), End() if end == "clean" else Close()))
 
     return Fault(f"cut_at_{offset}_{end}", "The body breaks off.", Whole(2), play)
 
@@ -54,7 +65,7 @@ def cut_at(offset: int, end: CutEnd = "clean") -> Fault:
 @cache
 def offsets(name: str, *, background: bool = False) -> tuple[tuple[int, ...], int]:
     """Where the events of an answer end, and how long it is."""
-    answer = take_answer("responses", name, Take(1, background=background))
+    answer = take_answer("responses", name, AnswerVariant(1, background=background))
     ends = tuple(accumulate(map(len, answer.encode())))
     return ends[:-1], ends[-1]
 
@@ -74,10 +85,10 @@ class Helped:
         return [event["sequence_number"] for event in self.events]
 
 
-def help_along(server: Server, colour: str = "sync", **body: Any) -> Helped:
+def help_along(server: Server, client_kind: str = "sync", **body: Any) -> Helped:
     """One stream through the helper, to its final response."""
-    if colour != "sync":
-        return run(colour, _ahelp_along, server, body)
+    if client_kind != "sync":
+        return run(client_kind, _ahelp_along, server, body)
     seen = Helped()
     with client_for(server) as client:
         try:
@@ -137,7 +148,7 @@ def unbroken(name: str, *, background: bool = False) -> tuple[list[Any], int]:
 @cache
 def unbroken_help(name: str, *, background: bool = False) -> tuple[list[Any], Any]:
     """The same through the helper: its events and its final response."""
-    from openai_stream_guard import switch
+    from openai_stream_guard import activation as switch
 
     with Server(answer=name) as server, switch.restored():
         switch.disable()

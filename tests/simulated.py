@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.drivers import drive
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
 from openai_stream_guard.notices import Notice
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
-from openai_stream_guard.testing import Answer, Take, take_answer
-from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.testing import Answer, AnswerVariant, take_answer
+from openai_stream_guard.transport.drivers import drive
 
 End = Literal["clean", "reset", "refused"]
-CHAT = Asked("post", "/chat/completions", "host:1", {"model": "m"})
+CHAT = StreamRequest("post", "/chat/completions", "host:1", {"model": "m"})
 ANSWERS = ("text", "tool_calls", "n2", "reasoning", "refusal", "logprobs", "usage", "function_call")
 
 
@@ -35,8 +35,8 @@ class Response:
 class GaveUp(Exception):
     """What the simulated exchange raises for a verdict of that kind."""
 
-    def __init__(self, verdict: GiveUp) -> None:
-        self.verdict = verdict
+    def __init__(self, decision: Fail) -> None:
+        self.decision = decision
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Network:
     def clock(self) -> float:
         return self.now
 
-    def stopwatch(self) -> float:
+    def consumer_clock(self) -> float:
         return self.now
 
     def read(self) -> bytes:
@@ -90,17 +90,17 @@ class Network:
         self.slept.append(seconds)
         self.now += seconds
 
-    def reopen(self, verdict: Reopen) -> None:
+    def reopen(self, decision: Reissue) -> None:
         self._start()
 
-    def trouble(self, error: Exception) -> Trouble:
-        return Trouble("disconnected", "reset", error)
+    def fault(self, error: Exception) -> StreamFault:
+        return StreamFault("disconnected", "reset", error)
 
     def refusal(self, error: Exception) -> Refusal:
         return Refusal(retryable=True)
 
-    def error(self, session: Session, verdict: GiveUp) -> Exception:
-        return GaveUp(verdict)
+    def error(self, session: Session, decision: Fail) -> Exception:
+        return GaveUp(decision)
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Outcome:
     values: list[Any]
     session: Session
     network: Network
-    gave_up: GiveUp | None
+    gave_up: Fail | None
     notices: list[Notice]
 
 
@@ -118,9 +118,9 @@ def play(
     responses: Iterable[Response],
     policy: Policy = Policy(retry_budget=None),  # noqa: B008 - frozen
     *,
-    asked: Asked = CHAT,
-    hosts: Hosts | None = None,
-    clocks: Clocks = Clocks(),  # noqa: B008 - frozen
+    asked: StreamRequest = CHAT,
+    hosts: HostMemory | None = None,
+    clocks: Timeouts = Timeouts(),  # noqa: B008 - frozen
     requests: int = 1,
     busy: float = 0.0,
 ) -> Outcome:
@@ -135,7 +135,7 @@ def play(
     session = Session(
         asked,
         policy,
-        hosts or Hosts(),
+        hosts or HostMemory(),
         now=0.0,
         max_retries=retries,
         clocks=clocks,
@@ -149,14 +149,14 @@ def play(
             values += [event.json()] * (not event.is_done)
             network.now += busy
     except GaveUp as error:
-        gave_up = error.verdict
+        gave_up = error.decision
     assert network.open == 0
     return Outcome(values, session, network, gave_up, notices)
 
 
 def take(name: str, serial: int, *, sampled: bool = False, regroup: bool = False) -> Answer:
     """A copy of a recorded chat answer, with ids of its own."""
-    return take_answer("chat", name, Take(serial, sampled=sampled, regroup=regroup))
+    return take_answer("chat", name, AnswerVariant(serial, sampled=sampled, regroup=regroup))
 
 
 def body(answer: Answer) -> bytes:

@@ -13,13 +13,14 @@ import openai
 import trio
 
 import openai_stream_guard
-from openai_stream_guard import StreamReport, switch
-from openai_stream_guard.testing import FAULTS, Performance, Server, take_answer
-from openai_stream_guard.testing.answers.answer import Take
+from openai_stream_guard import StreamReport
+from openai_stream_guard import activation as switch
+from openai_stream_guard.testing import FAULTS, ScriptedResponse, Server, take_answer
+from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 
 VERSION = tuple(int(part) for part in openai.__version__.split(".")[:2])
 """Of the SDK, without its patch level."""
-COLOURS = ("sync", "asyncio", "trio")
+CLIENT_KINDS = ("sync", "asyncio", "trio")
 KEY = "sk-planted0123456789"
 PATHS = {"chat": "/chat/completions", "completions": "/completions", "responses": "/responses"}
 
@@ -75,10 +76,10 @@ def said_by(dumped: Any) -> str:
     return "".join((one.get("delta") or one).get("content") or one.get("text") or "" for one in dumped["choices"])
 
 
-def client_for(server: Server, colour: str = "sync", **options: Any) -> Any:
+def client_for(server: Server, client_kind: str = "sync", **options: Any) -> Any:
     """A client of this server; it reads neither proxies nor, which takes long, certificates."""
     quick = {"verify": False, "trust_env": False}
-    if colour == "sync":
+    if client_kind == "sync":
         kind, http_client = openai.OpenAI, openai.DefaultHttpxClient(**quick)
     else:
         kind, http_client = openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient(**quick)
@@ -86,13 +87,13 @@ def client_for(server: Server, colour: str = "sync", **options: Any) -> Any:
     return kind(**{**defaults, **options})
 
 
-def run(colour: str, body: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+def run(client_kind: str, body: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
     """Run a coroutine function under asyncio or trio."""
 
     async def main() -> Any:
         return await body(*arguments)
 
-    if colour != "trio":
+    if client_kind != "trio":
         return asyncio.run(main())
     with warnings.catch_warnings():
         # The SDK drops its generators half-read, even after a whole stream, and trio tells; see test_sdk_closing.py.
@@ -105,10 +106,10 @@ async def awaited(value: Any) -> Any:
     return await value if hasattr(value, "__await__") else value
 
 
-def consume(server: Server, colour: str = "sync", ask: Ask = chat, **options: Any) -> Seen:
+def consume(server: Server, client_kind: str = "sync", ask: Ask = chat, **options: Any) -> Seen:
     """One stream to its end, by a client of its own."""
-    if colour != "sync":
-        return run(colour, _aconsume, server, ask, options)
+    if client_kind != "sync":
+        return run(client_kind, _aconsume, server, ask, options)
     seen, stream = Seen(), None
     with client_for(server, **options) as client:
         try:
@@ -140,17 +141,17 @@ async def _aconsume(server: Server, ask: Ask, options: dict[str, Any]) -> Seen:
     return seen
 
 
-def alone(server: Server, colour: str = "sync", ask: Ask = chat, **options: Any) -> Seen:
+def alone(server: Server, client_kind: str = "sync", ask: Ask = chat, **options: Any) -> Seen:
     """The same by the SDK alone."""
     with switch.restored():
         switch.disable()
-        return consume(server, colour, ask, **options)
+        return consume(server, client_kind, ask, **options)
 
 
-def performance(fault: str, api: Any = "chat", answer: str = "text", after: int | None = None) -> Performance:
+def performance(fault: str, api: Any = "chat", answer: str = "text", after: int | None = None) -> ScriptedResponse:
     """The bytes of one catalogue fault, the same every time: ids and all."""
     found = FAULTS[fault]
-    return found.perform(take_answer(api, found.answer or answer, Take(1)), after)
+    return found.perform(take_answer(api, found.answer or answer, AnswerVariant(1)), after)
 
 
 def idle(client: Any) -> bool:

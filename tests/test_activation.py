@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MOST_MILLISECONDS = 40.0
+MAX_MILLISECONDS = 40.0
 """What the import may cost over wrapt's own."""
 PATCHED = """
 from openai._streaming import Stream, AsyncStream
@@ -134,14 +135,14 @@ def test_a_bad_value_is_no_matter_while_the_guard_is_off() -> None:
     assert said("import openai_stream_guard; print('ok')", OPENAI_STREAM_GUARD_MAX_RETRIES="many") == "ok"
 
 
-SEAMS = [
+PATCH_POINTS = [
     "_base_client.SyncAPIClient.request", "_base_client.AsyncAPIClient.request",
     "_base_client.SyncAPIClient._process_response", "_base_client.AsyncAPIClient._process_response",
     "_streaming.Stream._iter_events", "_streaming.AsyncStream._iter_events",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seam", SEAMS)
+@pytest.mark.parametrize("seam", PATCH_POINTS)
 def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
     """One warning names the SDK's version and what is missing, and `import openai` works."""
     module, owner, method = seam.split(".")
@@ -167,18 +168,104 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
     assert lines.splitlines() == ["StreamGuardWarning True True", "False", "k", "[False, False]"]
 
 
-def test_status_tells_of_a_removed_seam() -> None:
+@pytest.mark.parametrize("removal", ["del openai._streaming.Stream._iter_events", "del openai._streaming.Stream"])
+def test_status_tells_of_a_removed_seam(removal: str) -> None:
     """`openai-stream-guard status` names what is missing, and fails."""
-    program = """
-        import openai._streaming
-        del openai._streaming.Stream._iter_events
-        from openai_stream_guard.cli import main
-        raise SystemExit(main(["status"]))
+    code, states = status(f"import openai._streaming; {removal}", "-W", "ignore", OPENAI_STREAM_GUARD="1")
+    assert (code, states) == (
+        1,
+        {**dict.fromkeys(PATCH_POINTS, "not guarded"), "_streaming.Stream._iter_events": "missing"},
+    )
+
+
+def test_status_tells_of_a_removed_module() -> None:
+    """Not even the module of the patch point has to be there for the command to say so."""
+    gone = 'import openai, sys; sys.modules["openai._streaming"] = None'
+    code, states = status(gone, "-W", "ignore", OPENAI_STREAM_GUARD="1")
+    assert (code, list(states.values())) == (1, ["not guarded"] * 4 + ["missing"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "state"), [("1", "guarded"), ("observe", "observed"), ("0", "not guarded"), ("", "not guarded")]
+)
+def test_status_of_a_healthy_install(value: str, state: str) -> None:
+    """The command as a user types it: every patch point is in the state that the variable asks for, and all is well."""
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_stream_guard", "status"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_STREAM_GUARD": value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert states_in(done.stdout) == dict.fromkeys(PATCH_POINTS, state)
+
+
+def test_status_sees_the_guard_under_other_wrappers() -> None:
+    """Those of `wrapt` and of `functools.wraps`, and both on one method."""
+    others = """
+        import functools, openai_stream_guard, openai, wrapt
+        def pass_on(wrapped, instance, args, kwargs):
+            return wrapped(*args, **kwargs)
+        for owner, name in ((openai.Stream, "_iter_events"), (openai._base_client.SyncAPIClient, "request")):
+            wrapt.wrap_function_wrapper(owner, name, pass_on)
+        for owner, name in ((openai.Stream, "_iter_events"), (openai.AsyncStream, "_iter_events")):
+            def other(*args, inner=vars(owner)[name]):
+                return inner(*args)
+            setattr(owner, name, functools.wraps(vars(owner)[name])(other))
     """
-    done = python(program, "-W", "ignore", OPENAI_STREAM_GUARD="1")
-    assert done.returncode == 1, done.stderr
-    assert "missing      openai._streaming.Stream._iter_events" in done.stdout
-    assert "NOT guarded" in done.stdout
+    assert status(others, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(PATCH_POINTS, "guarded"))
+
+
+@pytest.mark.parametrize(
+    "other", ["lambda stream: iter(())", "functools.wraps(original)(lambda stream: original(stream))"]
+)
+def test_status_tells_where_other_code_replaced_the_guard(other: str) -> None:
+    """Whether or not it calls the SDK's own method, and looks like a wrapper around it."""
+    program = f"""
+        import functools, openai
+        original = openai.Stream._iter_events
+        import openai_stream_guard
+        openai.Stream._iter_events = {other}
+    """
+    expected = {**dict.fromkeys(PATCH_POINTS, "guarded"), "_streaming.Stream._iter_events": "replaced"}
+    assert status(program, OPENAI_STREAM_GUARD="1") == (1, expected)
+
+
+def test_status_says_what_the_process_does_and_not_what_its_environment_asks_for() -> None:
+    """What has been patched and switched off is not guarded."""
+    program = "import openai_stream_guard, openai; openai_stream_guard.disable()"
+    assert status(program, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(PATCH_POINTS, "not guarded"))
+
+
+@pytest.mark.parametrize("module", ["openai", "openai_stream_guard.sdk"])
+@pytest.mark.parametrize(("value", "code"), [("1", 1), ("0", 0)])
+def test_status_where_nothing_can_be_guarded(module: str, value: str, code: int) -> None:
+    """One line says so, and no traceback: openai is not installed, or lacks what the guard imports from it."""
+    program = f'import sys, warnings\nwarnings.simplefilter("ignore")\nsys.modules["{module}"] = None\n{STATUS}'
+    done = python(program, OPENAI_STREAM_GUARD=value)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.startswith("openai cannot be guarded (")
+    assert states_in(done.stdout) == {}
+    assert ("NOT guarded" in done.stdout) is bool(code)
+
+
+STATUS = "from openai_stream_guard.cli import main\nraise SystemExit(main(['status']))"
+
+
+def status(before: str, *options: str, **environment: str) -> tuple[int, dict[str, str]]:
+    """The exit code of the command and the states it tells, in a process that has run other code before."""
+    done = python(f"{textwrap.dedent(before)}\n{STATUS}", *options, **environment)
+    assert done.stderr == ""
+    assert ("NOT guarded" in done.stdout) is (done.returncode == 1)
+    return done.returncode, states_in(done.stdout)
+
+
+def states_in(printed: str) -> dict[str, str]:
+    """Patch point → state."""
+    lines = printed.partition("patch points\n")[2].partition("policy\n")[0].splitlines()
+    return {name.removeprefix("openai."): state for state, name in (re.split(r"  +", line.strip()) for line in lines)}
 
 
 def test_a_hook_that_fails_does_not_stop_the_import() -> None:
@@ -211,4 +298,4 @@ def test_the_import_is_cheap() -> None:
         print((time.process_time() - between) * 1000)
     """
     costs = [float(said(program, OPENAI_STREAM_GUARD="1")) for _ in range(7)]
-    assert statistics.median(costs) < MOST_MILLISECONDS, costs
+    assert statistics.median(costs) < MAX_MILLISECONDS, costs

@@ -17,53 +17,30 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "openai_stream_guard"
 FACADE = "openai_stream_guard"
 
-# Each module, or package, and what of ours and of third parties it may import. The standard library is free.
+# Each room, a folder or a module at the root, and what it may import. The standard library is free.
 THINKING = {
-    "masking": "",
+    "redaction": "",
     "notices": "",
-    "payload": "",
     "sse": "",
-    "transcript": "",
-    "budget": "",
-    "fields": "masking",
-    "policy": "fields",
-    "evidence": "notices",
-    "hints": "evidence notices",
-    "ledger": "evidence notices",
-    "verdicts": "evidence notices",
-    "hosts": "budget evidence",
-    "repair": "evidence payload sse",
-    "continuation": "transcript",
-    "dialects": "masking notices payload transcript verdicts",
-    "delivery": "dialects payload policy transcript",
-    "recovery": "continuation dialects hosts notices policy transcript verdicts",
-    "session": "delivery dialects evidence hints hosts ledger notices payload policy recovery repair transcript "
-    "verdicts",
-    "polled": "dialects",
-    "recording": "dialects evidence hosts masking notices payload policy repair session verdicts",
-    "examination": "evidence hints masking payload recording",
+    "config": "redaction",
+    "diagnosis": "notices",
+    "decoding": "diagnosis sse",
+    "apis": "decoding notices redaction",
+    "engine": "apis config decoding diagnosis notices",
 }
 DOING = {
-    "drivers": "evidence payload session verdicts",
-    "transport": "evidence masking verdicts",
-    "telemetry": "notices opentelemetry",
-    "logs": "masking notices",
-    "errors": "hints masking notices policy polled transport verdicts openai",
-    "timing": "transport anyio",
-    "watchdog": "anyio",
-    "exchange": "errors hints logs session timing transport verdicts watchdog anyio",
-    "capture": "notices recording",
-    "raw": "drivers exchange session verdicts",
-    "sdk": "capture dialects drivers exchange hosts logs masking notices policy polled raw session timing transport "
-    "verdicts openai wrapt",
+    "observability": "notices redaction opentelemetry",
+    "capture": "apis config decoding diagnosis engine notices redaction",
+    "transport": "decoding diagnosis engine redaction anyio",
+    "errors": "diagnosis engine notices redaction transport openai",
+    "sdk": "apis capture config engine errors notices observability redaction transport openai wrapt",
 }
 DOORS = {
-    "settings": "fields policy",
-    "switch": "fields policy settings wrapt",
-    "autostart": "switch",
-    "testing": "fields notices recording",
-    "cli": "capture dialects evidence examination masking payload policy recording settings switch testing",
-    FACADE: "fields notices policy settings switch",
+    "activation": "config wrapt",
+    "autostart": "activation",
+    "testing": "capture config notices",
+    "cli": "activation apis capture config decoding diagnosis redaction testing",
+    FACADE: "activation config notices",
     "pytest_plugin": "pytest",
     "__main__": "cli",
 }
@@ -71,14 +48,12 @@ MAY_IMPORT = {**THINKING, **DOING, **DOORS}
 
 # What they may import in a function, or for the type checker alone: not before it is needed.
 MAY_IMPORT_INSIDE = {
-    "repair": "jiter",
-    "ledger": "repair verdicts",
-    "switch": "errors sdk",
-    "logs": "telemetry",
-    "testing": f"logs masking policy sdk switch timing transport {FACADE} anyio",
-    "cli": f"sdk timing transport {FACADE} openai rich",
+    "decoding": "jiter",
+    "activation": "errors sdk",
+    "testing": f"activation observability redaction sdk transport {FACADE} anyio",
+    "cli": f"sdk transport {FACADE} openai rich",
     FACADE: "errors openai sdk",
-    "pytest_plugin": f"fields policy switch testing {FACADE}",
+    "pytest_plugin": f"activation config testing {FACADE}",
 }
 
 # The thinking is told the time and handed its dice, and touches no file, socket or log.
@@ -96,15 +71,14 @@ EFFECTS = {
 }
 EFFECTS |= {"subprocess", "sys", "tempfile", "time", "urllib", "http", "warnings", "os", "threading"}
 EXCUSED = {
-    ("fields", "os"),  # `os.PathLike`
-    ("policy", "os"),  # `os.environ` as a default, which the caller may replace
-    ("budget", "threading"),  # process memory is shared
-    ("hosts", "os"),
-    ("hosts", "threading"),
+    ("config", "os"),  # the environment that is read, and `os.PathLike`
+    ("config", "warnings"),  # of a variable that sets nothing
+    ("engine", "os"),  # a forked child forgets what was learnt about hosts
+    ("engine", "threading"),  # what is learnt about hosts is shared by threads
 }
 
 NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "core", "common", "base", "patch", "compat", "misc"}
-MOST_LINES = 330
+MAX_LINES = 330
 
 
 class Import(NamedTuple):
@@ -244,7 +218,7 @@ def test_modules_are_named_for_what_they_do() -> None:
 
 def test_files_stay_readable() -> None:
     """No file grows past what can be read in one sitting."""
-    long = {path.name: length for path in _sources() if (length := len(path.read_text().splitlines())) > MOST_LINES}
+    long = {path.name: length for path in _sources() if (length := len(path.read_text().splitlines())) > MAX_LINES}
     assert long == {}
 
 

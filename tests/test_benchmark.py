@@ -23,8 +23,8 @@ def test_a_stream_is_read_to_its_end(shape: str, read: str, guarded: bool) -> No
     """Every cell of the table gives a figure, guarded and unguarded."""
     if guarded:
         enable(Policy(retry_budget=None))
-    for colour in ("sync", "async"):
-        assert worker.stream(shape, colour, READS[read], 5) > 0
+    for client_kind in ("sync", "async"):
+        assert worker.stream(shape, client_kind, READS[read], 5) > 0
 
 
 def test_what_grows_gives_figures() -> None:

@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.budget import CAPACITY, Budget
+from openai_stream_guard.engine.host_memory import CAPACITY, Budget
 
 
 def test_full_bucket_pays_for_ten_re_issues() -> None:

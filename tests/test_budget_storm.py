@@ -8,8 +8,9 @@ from typing import Any
 
 import openai
 
-from openai_stream_guard import Policy, switch
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .cuts import HTTP, take
 

@@ -14,18 +14,20 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, configure, recording, switch
-from openai_stream_guard import capture as module
-from openai_stream_guard.capture import CaptureFile
-from openai_stream_guard.recording.rerun import rerun
-from openai_stream_guard.recording.ssecap import load
-from openai_stream_guard.session import Session
-from openai_stream_guard.testing import FAULTS, Habits, Performance, Send, Server, captured, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard import activation as switch
+from openai_stream_guard.capture import folder as module
+from openai_stream_guard.capture import recording
+from openai_stream_guard.capture.folder import CaptureFile
+from openai_stream_guard.capture.rerun import rerun
+from openai_stream_guard.capture.ssecap import load
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.testing import FAULTS, ScriptedResponse, Send, Server, ServerBehaviour, captured, replying
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .recorded import a_capture
 from .streams import (
-    COLOURS,
+    CLIENT_KINDS,
     KEY,
     VERSION,
     chat,
@@ -58,10 +60,10 @@ def the_file(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("colour", ["sync", "asyncio"])
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: fault.name)
 def test_every_fault_is_captured_and_judged_again_as_it_was(
-    server: Server, folder: Path, fault: Any, colour: str
+    server: Server, folder: Path, fault: Any, client_kind: str
 ) -> None:
     """Whatever breaks a stream, each attempt's recording gives the same fault, reason, events, bytes and repairs."""
     api = fault.api or "chat"
@@ -71,7 +73,7 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
     configure(idle_timeout=wait)
     play = performance(fault.name, api, after=None if fault.answer else 3)
     server.script(play, play)
-    seen = consume(server, colour, {"chat": chat, "responses": responses}[api], timeout=wait)
+    seen = consume(server, client_kind, {"chat": chat, "responses": responses}[api], timeout=wait)
     assert seen.report is not None
     faults = [attempt for attempt in seen.report.attempts if attempt.fault is not None]
     capture = load(the_file(folder).read_bytes())
@@ -129,7 +131,7 @@ def test_a_resumed_answer_is_judged_as_the_rest_of_the_first(server: Server, fol
 def test_a_continued_answer_is_judged_again(server: Server, folder: Path) -> None:
     """Also where the second answer was asked for as more of the first."""
     configure(recovery=("continue",), continuation=lambda body, text: {**body, "messages": [{"role": "user"}]})
-    server.habits = Habits(prefill="continued")
+    server.habits = ServerBehaviour(prefill="continued")
     server.reset(fault="truncate_clean", after=6, times=2)
     consume(server)
     capture = load(the_file(folder).read_bytes())
@@ -155,12 +157,12 @@ def test_the_modes_keep_others_out(server: Server, folder: Path) -> None:
     assert stat.S_IMODE(the_file(folder).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_an_observed_stream_is_captured(server: Server, folder: Path, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_an_observed_stream_is_captured(server: Server, folder: Path, client_kind: str) -> None:
     """Under observation a fault is captured, and nothing else changes."""
     switch._set("observe", switch.current_policy())
     server.script(performance("truncate_clean", after=4))
-    assert consume(server, colour).error is None
+    assert consume(server, client_kind).error is None
     (one,) = rerun(load(the_file(folder).read_bytes()))
     assert one.judgement is not None
     assert (one.judgement.fault, one.answer) == ("truncated", "same")
@@ -226,7 +228,7 @@ def test_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
 
 def test_only_the_newest_are_kept_and_nothing_else_is_touched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bounds the oldest captures go: not what others keep there, and not what was just written."""
-    monkeypatch.setattr(module, "MOST_FILES", 5)
+    monkeypatch.setattr(module, "MAX_FILES", 5)
     folder.mkdir()
     foreign = [folder / name for name in ("notes.txt", "mine.ssecap", NAME.format(1) + ".bak", "..ssecap")]
     old = [folder / NAME.format(number).replace("2026", "2999") for number in range(8)]  # by a clock that was ahead
@@ -248,7 +250,7 @@ def test_only_the_newest_are_kept_and_nothing_else_is_touched(folder: Path, monk
 
 def test_the_bytes_of_a_folder_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a few files may be too much."""
-    monkeypatch.setattr(module, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(module, "MAX_BYTES", 10_000)
     folder.mkdir()
     for number in range(4):
         (folder / NAME.format(number)).write_bytes(b"x" * 4000)
@@ -267,7 +269,7 @@ def test_many_writers_do_not_disturb_each_other(
     folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch, warned: Callable[[], list[str]]
 ) -> None:
     """Each stream has a file of its own, every file is whole, and the bound holds, whoever else writes."""
-    monkeypatch.setattr(module, "MOST_FILES", 30)
+    monkeypatch.setattr(module, "MAX_FILES", 30)
     workers: list[Any]
     if kind == "thread":
         workers = [threading.Thread(target=_write, args=(str(folder), 10)) for _ in range(4)]
@@ -303,7 +305,7 @@ def test_what_was_captured_breaks_a_test_in_the_same_way(server: Server, folder:
     """A capture is served as it was read, and comes to the same end."""
     for name in ("garbage_event", "rst", "missing_blank"):
         play = performance(name, after=5)
-        server.script(*[play if name != "missing_blank" else Performance((*play.steps[:-3],))] * 3)
+        server.script(*[play if name != "missing_blank" else ScriptedResponse((*play.steps[:-3],))] * 3)
         first = consume(server)
         path = max(folder.iterdir())
         server.script(*captured(path))
@@ -338,7 +340,7 @@ def test_the_readme_names_the_bounds() -> None:
     """What the section on captures says is kept is what is kept."""
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     said = text.partition("\n## Captures\n")[2].partition("\n## ")[0]
-    assert f"newest {module.MOST_FILES} files and at most {module.MOST_BYTES >> 20} MiB" in said
-    kept = f"the last {recording.MOST_BYTES >> 10} KiB (and {recording.MOST_READS:,} reads)"
+    assert f"newest {module.MAX_FILES} files and at most {module.MAX_BYTES >> 20} MiB" in said
+    kept = f"the last {recording.MAX_BYTES >> 10} KiB (and {recording.MAX_READS:,} reads)"
     assert kept in said
-    assert f"of one stream {recording.MOST_ATTEMPTS} attempts" in said
+    assert f"of one stream {recording.MAX_ATTEMPTS} attempts" in said

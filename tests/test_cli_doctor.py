@@ -16,21 +16,23 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import doctor, main
-from openai_stream_guard.cli.doctor import asking, plain, pretty
+from openai_stream_guard.cli.doctor import pretty
+from openai_stream_guard.cli.doctor import probe as asking
+from openai_stream_guard.cli.doctor import text_view as plain
 from openai_stream_guard.cli.doctor.report import Report
-from openai_stream_guard.cli.doctor.target import target_of
-from openai_stream_guard.recording.ssecap import dump
+from openai_stream_guard.cli.doctor.target import target_from
 from openai_stream_guard.testing import (
+    AnswerVariant,
     Close,
     End,
-    Performance,
     Repeat,
     Reset,
+    ScriptedResponse,
     Send,
     Server,
-    Take,
     Wait,
     replying,
     take_answer,
@@ -45,13 +47,13 @@ EVENTS = [*WORDS, STOP, DONE]
 Run = Callable[..., tuple[int, Any]]
 
 
-def playing(*steps: Any, headers: tuple[tuple[str, str], ...] = (), **options: Any) -> Performance:
+def playing(*steps: Any, headers: tuple[tuple[str, str], ...] = (), **options: Any) -> ScriptedResponse:
     """A response of these steps; bytes are sent as they are."""
     sent = tuple(Send(step) if isinstance(step, bytes) else step for step in steps)
-    return Performance(sent, headers=(STREAM, *headers), **options)
+    return ScriptedResponse(sent, headers=(STREAM, *headers), **options)
 
 
-def one_by_one(pause: float = 0.002, **options: Any) -> Performance:
+def one_by_one(pause: float = 0.002, **options: Any) -> ScriptedResponse:
     """Each event by itself."""
     return playing(*(step for event in EVENTS for step in (Wait(pause), event)), End(), **options)
 
@@ -103,7 +105,7 @@ def test_a_healthy_server_is_healthy(examine: Run, server: Server) -> None:
     code, told = examine(one_by_one(), one_by_one())
     assert (code, told["verdict"], found(told), told["requests"]) == (0, "healthy", {}, 2)
     assert [request.body["stream"] for request in server.requests] == [True, True]
-    assert server.requests[0].body["max_tokens"] == asking.MOST_TOKENS
+    assert server.requests[0].body["max_tokens"] == asking.MAX_TOKENS
     assert server.requests[1].headers["accept-encoding"] == "identity"
     assert server.requests[0].headers["accept-encoding"] != "identity"
     for stream in told["streams"]:
@@ -188,11 +190,11 @@ def test_a_silent_server_is_given_up(examine: Run) -> None:
 def test_a_stream_without_end_is_left(examine: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many bytes, or so many seconds, and its connection is closed."""
     endless = playing(Repeat((Send(WORDS[0]), Wait(0.001))))
-    monkeypatch.setattr(asking, "MOST_BYTES", 4000)
+    monkeypatch.setattr(asking, "MAX_BYTES", 4000)
     code, told = examine(endless, endless)
     assert (code, found(told)) == (1, {"not_ended": "problem"})
     assert told["streams"][0]["figures"]["bytes"] < 3 * 4000
-    monkeypatch.setattr(asking, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(asking, "MAX_BYTES", 1 << 20)
     code, told = examine(endless, endless, options=("--timeout", "0.6"))
     assert (code, found(told)) == (1, {"not_ended": "problem"})
 
@@ -335,7 +337,7 @@ def test_the_key_goes_to_nobody_else(
         said = refused("--base-url", url, "--model", "m", "--api-key-env", "MINE", capsys=capsys)
     assert keys == ["none", "sk-mine0123456789ab"]
     assert "look at the variable MINE" in said
-    target = target_of("http://user:pw@example.com/v1?key=x", "chat", None, None, 1.0)
+    target = target_from("http://user:pw@example.com/v1?key=x", "chat", None, None, 1.0)
     assert (target.key, target.shown) == (KEY, "http://example.com/v1")
     assert KEY not in repr(target)
 
@@ -470,13 +472,14 @@ def test_help_says_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["doctor", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert f"{len(asking.REQUESTS)} short answers (at most {asking.MOST_TOKENS} tokens each" in said
+    assert f"{len(asking.REQUESTS)} short answers (at most {asking.MAX_TOKENS} tokens each" in said
 
 
 def test_chat_is_one_answer(examine: Run) -> None:
     """The loopback server's own recorded answer is healthy too, though too short to tell of buffering."""
     part = playing(
-        *(step for event in take_answer("chat", "text", Take(1)).encode() for step in (Wait(0.01), event)), End()
+        *(step for event in take_answer("chat", "text", AnswerVariant(1)).encode() for step in (Wait(0.01), event)),
+        End(),
     )
     assert examine(part, part)[1]["verdict"] == "healthy"
 

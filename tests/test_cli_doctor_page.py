@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import main
-from openai_stream_guard.cli.doctor.page import page
+from openai_stream_guard.cli.doctor.html_view import page
 from openai_stream_guard.cli.doctor.report import Report
-from openai_stream_guard.recording.ssecap import dump
 
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 
@@ -145,14 +145,14 @@ def test_the_page_is_whole_in_a_browser(look: tuple[str, list[dict[str, Any]], l
         assert one["strangers"] == 0
     assert len(console) == 1, console
     assert "harness ran" in console[0]
-    for name, colour in widths[0]["ink"].items():
-        assert contrast(colour, widths[0]["card"]) >= 4.5, name
+    for name, client_kind in widths[0]["ink"].items():
+        assert contrast(client_kind, widths[0]["card"]) >= 4.5, name
     assert (luminance(widths[0]["card"]) < 0.2) is (scheme == "dark")
 
 
-def luminance(colour: str) -> float:
+def luminance(client_kind: str) -> float:
     """Of a CSS `rgb(…)`, as WCAG defines it."""
-    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    parts = [int(part) / 255 for part in re.findall(r"\d+", client_kind)[:3]]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -218,7 +218,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("openai_stream_guard.capture.os.replace", full)
+    monkeypatch.setattr("openai_stream_guard.capture.folder.os.replace", full)
     with pytest.raises(SystemExit) as caught:
         main(["doctor", "--from-capture", str(capture), "--html", str(report)])
     assert caught.value.code == 2

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from openai_stream_guard.capture.recording import Capture
+from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import main
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.recording import Capture
-from openai_stream_guard.recording.ssecap import dump
+from openai_stream_guard.diagnosis.evidence import ResponseHead
 
 from .recorded import NO_BUDGET, a_capture, record
 from .simulated import Response, body, take
@@ -116,7 +116,7 @@ def test_a_capture_that_says_otherwise_is_exit_1(replay: Run) -> None:
 
 def test_what_is_lost_is_said(replay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A capture that lost its beginning says how much, and from where it is judged."""
-    monkeypatch.setattr("openai_stream_guard.recording.MOST_BYTES", 200)
+    monkeypatch.setattr("openai_stream_guard.capture.recording.MAX_BYTES", 200)
     code, shown = replay(a_capture([b'data: {"choices": []}\n\n'] * 20))
     assert code == 0
     assert "The first 276 bytes are not kept" in shown

@@ -14,9 +14,10 @@ import openai
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import OpenAIStreamParseError, configure, switch
-from openai_stream_guard.testing import End, Performance, Repeat, Send, Server, Take, Wait, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard import activation as switch
+from openai_stream_guard.testing import AnswerVariant, End, Repeat, ScriptedResponse, Send, Server, Wait, take_answer
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .clients import OWN, VARIANTS, Variant, consume_by, leave_the_module_as_it_is
 from .streams import KEY, chat, said_by, settles
@@ -25,7 +26,7 @@ IDLE = 0.3
 DRAINS = hasattr(openai._streaming, "drain_response_async")
 """Whether the SDK itself reads on after `[DONE]`; earlier releases close at once, and aiohttp may not have the end."""
 BEAT = Send(b": keep-alive\n\n")
-FRAMES = [Send(frame) for frame in take_answer("chat", "text", Take(1)).encode()]
+FRAMES = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -105,7 +106,7 @@ def test_a_stalled_stream_is_given_up_by_its_clock(variant: Variant, server: Ser
     But for HTTP/2 without a loop, where silence lasts as long as the request's own read timeout.
     """
     configure(idle_timeout=IDLE)
-    server.script(Performance((*FRAMES[:6], *steps)))
+    server.script(ScriptedResponse((*FRAMES[:6], *steps)))
     timeout = {"timeout": IDLE} if variant.http2 and variant.loop == "sync" else {}
     seen = consume_by(variant, server, **timeout)
     attempt = seen.reports[0].attempts[0]
@@ -117,14 +118,14 @@ def test_a_slow_stream_runs_by_no_clock(variant: Variant, server: Server) -> Non
     """Only the time since the last event counts."""
     configure(idle_timeout=IDLE)
     slowly = [step for frame in FRAMES for step in (Wait(0.1 * IDLE), frame)]
-    server.script(Performance((*slowly, End())))
+    server.script(ScriptedResponse((*slowly, End())))
     seen = consume_by(variant, server)
     assert (seen.text, seen.reports[0].outcome, len(server.requests)) == (TEXT, "complete", 1)
 
 
 def test_a_consumer_that_leaves_closes_the_stream(variant: Variant, server: Server) -> None:
     """It is abandoned: nothing is asked for again, and a server that would go on is hung up on or told so."""
-    server.script(Performance((*FRAMES[:6], Repeat((BEAT, Wait(0.02))))))
+    server.script(ScriptedResponse((*FRAMES[:6], Repeat((BEAT, Wait(0.02))))))
     started = time.monotonic()
     seen = consume_by(variant, server, only=3)
     assert len(seen.items) == 3
@@ -153,7 +154,7 @@ def test_a_stalled_stream_leaves_the_others_of_its_connection_alone() -> None:
 
     configure(idle_timeout=IDLE)
     with variant.server() as server:
-        server.script(Performance((*FRAMES[:6], Wait())), Performance((*slowly, End())))
+        server.script(ScriptedResponse((*FRAMES[:6], Wait())), ScriptedResponse((*slowly, End())))
         stalled, neighbour = asyncio.run(main())
         assert (stalled[0], neighbour[0]) == (TEXT, TEXT)
         assert sorted([stalled[1].outcome, neighbour[1].outcome]) == ["complete", "recovered"]
@@ -168,7 +169,7 @@ def test_what_is_only_observed_has_no_clock(monkeypatch: pytest.MonkeyPatch) -> 
     switch.start()
     configure(idle_timeout=0.05)
     with variant.server() as server:
-        server.script(Performance((*FRAMES[:6], Wait(0.15), *FRAMES[6:], End())))
+        server.script(ScriptedResponse((*FRAMES[:6], Wait(0.15), *FRAMES[6:], End())))
         seen = consume_by(variant, server)
     assert (seen.text, seen.error, len(server.requests)) == (TEXT, None, 1)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.continuation import Continuation, Continuing, continued_body
-from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.apis.continuation import Continuation, Continuing, continued_body
+from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import FINISH, chat, chunk, payload
 
@@ -129,15 +129,15 @@ def test_a_repeated_prefix_is_dropped_and_nothing_else(said: str, rest: str, siz
         answer = answer[size:]
     assert taken + taking.flush(KEY) == rest
     assert taking.flush(KEY) == ""
-    assert "".join(text for _, text in taking.news().pieces) == rest
+    assert "".join(text for _, text in taking.news().text_deltas) == rest
 
 
 def test_what_only_began_like_the_prefix_is_there_at_the_end() -> None:
     """A short rest that could have been the prefix repeated comes with the finish_reason."""
     taking, _ = continuation("aaa")
-    dialect = chat()
-    assert dialect.trim(payload(chunk({"content": "aa"})), taking) is None
-    last = dialect.trim(payload(FINISH), taking)
+    adapter = chat()
+    assert adapter.trim(payload(chunk({"content": "aa"})), taking) is None
+    last = adapter.trim(payload(FINISH), taking)
     assert last is not None
     assert last.value["choices"][0]["delta"] == {"content": "aa"}
     assert last.value["choices"][0]["finish_reason"] == "stop"
@@ -146,13 +146,13 @@ def test_what_only_began_like_the_prefix_is_there_at_the_end() -> None:
 def test_the_first_answers_names_stay_and_its_tokens_count() -> None:
     """The chunk id is the first one's, the role is not said twice, the usage is that of both generations."""
     taking, _ = continuation(spent=3)
-    dialect = chat()
-    assert dialect.trim(payload({**chunk({"role": "assistant", "content": ""}), "id": "chatcmpl-2"}), taking) is None
-    said = dialect.trim(payload({**chunk({"content": "air."}), "id": "chatcmpl-2"}), taking)
+    adapter = chat()
+    assert adapter.trim(payload({**chunk({"role": "assistant", "content": ""}), "id": "chatcmpl-2"}), taking) is None
+    said = adapter.trim(payload({**chunk({"content": "air."}), "id": "chatcmpl-2"}), taking)
     assert said is not None
     assert said.value["id"] == "chatcmpl-1"
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "completion_tokens_details": None}
-    counted = dialect.trim(payload({"id": "chatcmpl-2", "choices": [], "usage": usage}), taking)
+    counted = adapter.trim(payload({"id": "chatcmpl-2", "choices": [], "usage": usage}), taking)
     assert counted is not None
     assert counted.value["usage"] == {**usage, "completion_tokens": 7, "total_tokens": 16}
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.testing import Habits, Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing import Server, ServerBehaviour
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
-from .streams import COLOURS, VERSION, chat, client_for, consume, run, said_by
+from .streams import CLIENT_KINDS, VERSION, chat, client_for, consume, run, said_by
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -41,16 +41,16 @@ def allow(how: Any, *ways: str) -> None:
     configure(recovery=("continue", *ways), continuation=how)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("prefill", ["continued", "echoed"])
 @pytest.mark.parametrize("how", ["vllm", "prefill", by_hand], ids=["vllm", "prefill", "by_hand"])
-def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any, colour: str) -> None:
+def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any, client_kind: str) -> None:
     """Every character once, the seam's white space too, under one chunk id, also where the prefix is repeated."""
     allow(how)
-    server.habits = Habits(prefill=prefill)
+    server.habits = ServerBehaviour(prefill=prefill)
     for after in (2, 3, 7, 12):
         server.reset(fault="rst" if after == 3 else "truncate_clean", after=after)
-        seen = consume(server, colour, ask)
+        seen = consume(server, client_kind, ask)
         assert (seen.text, seen.error) == (TEXT, None)
         assert len({dumped["id"] for _, dumped in seen.items}) == 1
         assert [dumped["choices"][0]["finish_reason"] for _, dumped in seen.items].count("stop") == 1
@@ -69,19 +69,19 @@ def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any,
 def test_a_server_that_strips_white_space_cannot_be_told(server: Server) -> None:
     """What comes is taken as it comes: nothing is put in between."""
     allow("vllm")
-    server.habits = Habits(prefill="stripped")
+    server.habits = ServerBehaviour(prefill="stripped")
     server.script("truncate_clean", after=5)
     seen = consume(server, "sync", ask)
     assert seen.error is None
     assert seen.text.replace(" ", "") == TEXT.replace(" ", "")
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_an_answer_is_continued_as_often_as_it_breaks(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_an_answer_is_continued_as_often_as_it_breaks(server: Server, client_kind: str) -> None:
     """Each time behind all that was said, within the retries."""
     allow("vllm")
     server.script("truncate_clean", "truncate_clean", "rst", after=4)
-    seen = consume(server, colour, ask, max_retries=3)
+    seen = consume(server, client_kind, ask, max_retries=3)
     assert (seen.text, seen.error) == (TEXT, None)
     beginnings = [request.body["messages"][-1]["content"] for request in server.requests[1:]]
     assert all(later.startswith(earlier) and len(later) > len(earlier) for earlier, later in pairwise(beginnings))
@@ -157,13 +157,13 @@ def test_a_restart_goes_first(server: Server) -> None:
     assert server.requests[1].body == server.requests[0].body
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_refusal_does_not_hide_the_first_error(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_refusal_does_not_hide_the_first_error(server: Server, client_kind: str) -> None:
     """The provider says 400: what is raised is the cut, and the refusal stands among the attempts."""
     allow("prefill")
-    server.habits = Habits(prefill="refused")
+    server.habits = ServerBehaviour(prefill="refused")
     server.script("rst", after=6)
-    seen = consume(server, colour, ask)
+    seen = consume(server, client_kind, ask)
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert (seen.error.fault, seen.error.stopped_by) == ("disconnected", "not_retryable")
     assert TEXT.startswith(seen.error.partial_text)
@@ -186,12 +186,12 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("how", MISTAKES)
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_users_mistake_does_not_hide_the_first_error(server: Server, how: Any, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_users_mistake_does_not_hide_the_first_error(server: Server, how: Any, client_kind: str) -> None:
     """Nothing is sent, the cut is raised, the report says why, and the answer's text is in no note."""
     allow(how)
     server.script("truncate_clean", after=6)
-    seen = consume(server, colour, ask)
+    seen = consume(server, client_kind, ask)
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "policy", 1)
     assert seen.error.partial_text == seen.text
@@ -248,10 +248,10 @@ def helpers_of(client: Any) -> Any:
     return client.chat.completions if VERSION >= (1, 109) else client.beta.chat.completions
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 @pytest.mark.parametrize("answer", ["text", "tool_calls"])
 @pytest.mark.parametrize("after", [0, 1, 5])
-def test_the_helper_returns_no_truncated_answer(server: Server, answer: str, after: int, colour: str) -> None:
+def test_the_helper_returns_no_truncated_answer(server: Server, answer: str, after: int, client_kind: str) -> None:
     """`get_final_completion()` is the whole answer, or the typed error."""
 
     async def main() -> Any:
@@ -259,8 +259,8 @@ def test_the_helper_returns_no_truncated_answer(server: Server, answer: str, aft
             return await stream.get_final_completion()
 
     def final() -> Any:
-        if colour != "sync":
-            return run(colour, main)
+        if client_kind != "sync":
+            return run(client_kind, main)
         with client_for(server) as client, helpers_of(client).stream(model="m", messages=[]) as stream:
             return stream.get_final_completion()
 

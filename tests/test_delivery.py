@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.delivery import HELD_COST, Delivery, Oversized
-from openai_stream_guard.dialects import Item
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.transcript import Diverged, Transcript
+from openai_stream_guard.apis.adapter import DataEvent
+from openai_stream_guard.apis.chat import ChatAdapter
+from openai_stream_guard.apis.second_answer import Diverged
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.decoding.payload import Payload
+from openai_stream_guard.engine.delivery import HELD_COST, Delivery, Oversized
 
 from .simulated import ANSWERS, CHAT, said, take
 
@@ -34,22 +35,22 @@ def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0) -> P
     return Payload(None, json.dumps(value).encode(), value, None, None)
 
 
-def accept(delivery: Delivery, dialect: Chat, payload: Payload) -> list[Payload]:
+def accept(delivery: Delivery, adapter: ChatAdapter, payload: Payload) -> list[Payload]:
     """One payload, read and delivered as a session does it."""
-    item = dialect.read(payload)
-    assert isinstance(item, Item)
-    return list(delivery.accept(payload, item, dialect))
+    item = adapter.read(payload)
+    assert isinstance(item, DataEvent)
+    return list(delivery.accept(payload, item, adapter))
 
 
 def deliver(delivery: Delivery, given: Iterable[Payload]) -> list[Payload]:
     """The payloads of one attempt."""
-    dialect = Chat(CHAT)
-    return [out for payload in given for out in accept(delivery, dialect, payload)]
+    adapter = ChatAdapter(CHAT)
+    return [out for payload in given for out in accept(delivery, adapter, payload)]
 
 
 def texts(transcript: Transcript) -> dict[tuple[object, ...], str]:
     """What a transcript holds, by where it stands."""
-    return {key: transcript.text(key) for key in transcript.channels}
+    return {key: transcript.text(key) for key in transcript.text_channels}
 
 
 def told(handed: Iterable[Payload]) -> dict[tuple[object, ...], str]:
@@ -62,9 +63,9 @@ def told(handed: Iterable[Payload]) -> dict[tuple[object, ...], str]:
 
 def test_a_healthy_live_stream_passes_through() -> None:
     """Each payload is handed over at once, and is the very object that came."""
-    delivery, dialect = Delivery(Policy()), Chat(CHAT)
+    delivery, adapter = Delivery(Policy()), ChatAdapter(CHAT)
     for payload in payloads("text", 0):
-        (out,) = accept(delivery, dialect, payload)
+        (out,) = accept(delivery, adapter, payload)
         assert out is payload
     assert delivery.caught_up
     assert delivery.release() == []
@@ -77,10 +78,10 @@ def test_the_transcript_holds_what_was_handed_over(data: st.DataObject, name: st
     delivery = Delivery(Policy(delivery=mode))
     handed: list[Payload] = []
     for serial in range(3):
-        dialect = Chat(CHAT)
+        adapter = ChatAdapter(CHAT)
         attempt = payloads(name, serial, regroup=name != "logprobs")
         for payload in attempt[: data.draw(st.integers(0, len(attempt)))]:
-            handed += accept(delivery, dialect, payload)
+            handed += accept(delivery, adapter, payload)
             assert texts(delivery.transcript) == told(handed)
         delivery.begin_again()
     attempt = payloads(name, 3, regroup=name != "logprobs")
@@ -105,17 +106,17 @@ def test_atomic_holds_all_until_release() -> None:
 
 def test_tool_calls_lets_text_flow_and_holds_a_call_until_its_choice_has_finished() -> None:
     """What comes while a call is open waits with it, so that the order stays."""
-    delivery, dialect = Delivery(Policy(delivery="tool_calls")), Chat(CHAT)
+    delivery, adapter = Delivery(Policy(delivery="tool_calls")), ChatAdapter(CHAT)
     text = chunk({"role": "assistant", "content": "Let me look."})
     call = chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": ""}}]})
     more = chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]})
     other = chunk({"content": "Second choice."}, index=1)
     finish = chunk({}, "tool_calls")
     after = chunk({"content": " Goes on."}, index=1)
-    assert accept(delivery, dialect, text) == [text]
-    assert [accept(delivery, dialect, held) for held in (call, more, other)] == [[], [], []]
-    assert accept(delivery, dialect, finish) == [call, more, other, finish]
-    assert accept(delivery, dialect, after) == [after]
+    assert accept(delivery, adapter, text) == [text]
+    assert [accept(delivery, adapter, held) for held in (call, more, other)] == [[], [], []]
+    assert accept(delivery, adapter, finish) == [call, more, other, finish]
+    assert accept(delivery, adapter, after) == [after]
 
 
 @pytest.mark.parametrize("mode", ["atomic", "tool_calls"])
@@ -123,7 +124,7 @@ def test_what_is_held_is_dropped_without_trace(mode: str) -> None:
     """A new attempt starts from what was handed over, not from what came."""
     delivery = Delivery(Policy(delivery=mode))
     deliver(delivery, payloads("tool_calls", 0)[:6])
-    assert not any("arguments" in key for key in delivery.transcript.channels)
+    assert not any("arguments" in key for key in delivery.transcript.text_channels)
     delivery.begin_again()
     assert delivery.caught_up
     other = payloads("tool_calls", 1, sampled=True)
@@ -138,14 +139,14 @@ def test_a_repeated_answer_waits_until_every_channel_has_caught_up() -> None:
     deliver(delivery, [chunk({"content": "Blue"}), chunk({"content": "Red"}, index=1)])
     delivery.begin_again()
     assert not delivery.caught_up
-    dialect = Chat(CHAT)
-    assert accept(delivery, dialect, chunk({"content": "Blue trams"})) == []
-    assert accept(delivery, dialect, chunk({"content": " climb"})) == []
-    handed = accept(delivery, dialect, chunk({"content": "Red"}, index=1))
+    adapter = ChatAdapter(CHAT)
+    assert accept(delivery, adapter, chunk({"content": "Blue trams"})) == []
+    assert accept(delivery, adapter, chunk({"content": " climb"})) == []
+    handed = accept(delivery, adapter, chunk({"content": "Red"}, index=1))
     assert delivery.caught_up
     assert [payload.value["choices"][0]["delta"]["content"] for payload in handed] == [" trams", " climb"]
     live = chunk({"content": " cafés"})
-    assert accept(delivery, dialect, live) == [live]
+    assert accept(delivery, adapter, live) == [live]
 
 
 def test_another_answer_is_refused() -> None:

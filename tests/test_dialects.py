@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.dialects import Asked, Item, dialect_for
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.dialects.marked import Marked
-from openai_stream_guard.dialects.other import Other
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.transcript import Replay, Transcript
+from openai_stream_guard.apis.adapter import DataEvent
+from openai_stream_guard.apis.chat import ChatAdapter
+from openai_stream_guard.apis.detect_only import DetectOnlyAdapter, EndMarkAdapter
+from openai_stream_guard.apis.registry import adapter_for
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.apis.second_answer import ReplayChecker
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.decoding.payload import Payload
 
 
-def asked(host: str = "host:1", **body: object) -> Asked:
+def asked(host: str = "host:1", **body: object) -> StreamRequest:
     """A chat request."""
-    return Asked("post", "/chat/completions", host, body)
+    return StreamRequest("post", "/chat/completions", host, body)
 
 
 @pytest.mark.parametrize(
     ("method", "path", "dialect"),
     [
-        ("post", "/chat/completions", Chat),
-        ("post", "/completions", Chat),
-        ("get", "/chat/completions", Other),
-        ("get", "/chat/completions/chatcmpl-1", Other),
-        ("post", "/threads/t/runs", Marked),
-        ("post", "/images/generations", Marked),
+        ("post", "/chat/completions", ChatAdapter),
+        ("post", "/completions", ChatAdapter),
+        ("get", "/chat/completions", DetectOnlyAdapter),
+        ("get", "/chat/completions/chatcmpl-1", DetectOnlyAdapter),
+        ("post", "/threads/t/runs", EndMarkAdapter),
+        ("post", "/images/generations", EndMarkAdapter),
     ],
 )
-def test_the_path_names_the_dialect(method: str, path: str, dialect: type) -> None:
+def test_the_path_names_the_dialect(method: str, path: str, adapter: type) -> None:
     """Only a request that makes a completion is read as one."""
-    assert type(dialect_for(Asked(method, path, "host"))) is dialect
+    assert type(adapter_for(StreamRequest(method, path, "host"))) is adapter
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,16 @@ def test_the_number_of_answers_asked_for(body: dict[str, object], choices: int) 
 
 def test_an_api_without_a_row_is_passed_on_and_never_repeated() -> None:
     """Its payloads are items without a text, its end is whole, and its effects are unknown."""
-    other = Other(Asked("post", "/threads/t/runs", "host"))
+    other = DetectOnlyAdapter(StreamRequest("post", "/threads/t/runs", "host"))
     payload = Payload("error", b"{}", {}, None, None)
-    assert other.read(payload) == Item()
+    assert other.read(payload) == DataEvent()
     assert other.whole("strict", done=False)
-    assert other.trim(payload, Replay(Transcript())) is payload
+    assert other.trim(payload, ReplayChecker(Transcript())) is payload
     assert not other.may_replay(Transcript())
-    assert (other.reissuable, other.has_finished, other.holding, other.settled) == (False, False, False, False)
+    assert (other.reissuable, other.has_finished, other.tool_call_open, other.answer_complete) == (
+        False,
+        False,
+        False,
+        False,
+    )
     assert (other.partial_text(Transcript()), other.partial(Transcript())) == ("", None)

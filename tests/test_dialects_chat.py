@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.transcript import Diverged, Transcript
+from openai_stream_guard.apis.adapter import DataEvent, FaultEvent, KeepAlive
+from openai_stream_guard.apis.chat import ChatAdapter
+from openai_stream_guard.apis.request import EndRule, StreamRequest
+from openai_stream_guard.apis.second_answer import Diverged
+from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read, transcript_of, trim
 
@@ -60,19 +62,19 @@ ENDS: dict[str, tuple[Sequence[object], int, str, str]] = {
 def test_the_end_rules(name: str, done: bool) -> None:
     """Every rule, on every kind of end, with and without `[DONE]`."""
     values, n, with_done, without = ENDS[name]
-    dialect = chat(n=n)
-    read(dialect, *values)
-    assert [rule for rule in RULES if dialect.whole(rule, done=done)] == (with_done if done else without).split()
+    adapter = chat(n=n)
+    read(adapter, *values)
+    assert [rule for rule in RULES if adapter.whole(rule, done=done)] == (with_done if done else without).split()
 
 
 def test_several_prompts_are_several_answers() -> None:
     """`/completions` answers each prompt n times, and one of them is not all."""
-    dialect = Chat(Asked("post", "/completions", "host", {"prompt": ["a", "b"]}))
-    read(dialect, {"choices": [{"index": 0, "text": "a", "finish_reason": "stop"}]})
-    assert not dialect.settled
-    assert not dialect.whole("strict", done=True)
-    read(dialect, {"choices": [{"index": 1, "text": "b", "finish_reason": "stop"}]})
-    assert dialect.settled
+    adapter = ChatAdapter(StreamRequest("post", "/completions", "host", {"prompt": ["a", "b"]}))
+    read(adapter, {"choices": [{"index": 0, "text": "a", "finish_reason": "stop"}]})
+    assert not adapter.answer_complete
+    assert not adapter.whole("strict", done=True)
+    read(adapter, {"choices": [{"index": 1, "text": "b", "finish_reason": "stop"}]})
+    assert adapter.answer_complete
 
 
 chunks = st.lists(
@@ -88,38 +90,38 @@ chunks = st.lists(
 @given(chunks, st.integers(1, 3), st.booleans())
 def test_a_stricter_rule_accepts_nothing_that_a_laxer_one_refuses(values: list[object], n: int, done: bool) -> None:
     """strict ⊂ learnt ⊂ auto ⊂ lenient; what is settled is whole by all; a `[DONE]` never makes an end worse."""
-    dialect = chat(n=n)
-    read(dialect, *values)
-    verdicts = [dialect.whole(rule, done=done) for rule in RULES]
+    adapter = chat(n=n)
+    read(adapter, *values)
+    verdicts = [adapter.whole(rule, done=done) for rule in RULES]
     assert verdicts == sorted(verdicts)
-    assert not dialect.settled or all(verdicts)
-    assert all(dialect.whole(rule, done=True) for rule in RULES if dialect.whole(rule, done=False))
+    assert not adapter.answer_complete or all(verdicts)
+    assert all(adapter.whole(rule, done=True) for rule in RULES if adapter.whole(rule, done=False))
 
 
 def test_settled_is_taken_back_when_another_choice_begins() -> None:
     """A server may send more choices than were asked for."""
-    dialect = chat()
-    read(dialect, FINISH)
-    assert dialect.settled
-    assert dialect.has_finished
-    read(dialect, SECOND)
-    assert not dialect.settled
-    read(dialect, SECOND_FINISH)
-    assert dialect.settled
+    adapter = chat()
+    read(adapter, FINISH)
+    assert adapter.answer_complete
+    assert adapter.has_finished
+    read(adapter, SECOND)
+    assert not adapter.answer_complete
+    read(adapter, SECOND_FINISH)
+    assert adapter.answer_complete
 
 
 def test_a_tool_call_is_held_from_its_first_delta_to_its_choices_finish() -> None:
     """Text is not, nor a call of a choice that has finished."""
-    dialect = chat(n=2)
+    adapter = chat(n=2)
     held = []
     for value in (TEXT, called(""), SECOND, SECOND_FINISH, FINISH, LEGACY):
-        read(dialect, value)
-        held.append(dialect.holding)
+        read(adapter, value)
+        held.append(adapter.tool_call_open)
     assert held == [False, True, True, True, False, False]
-    assert chat().holding is False
+    assert chat().tool_call_open is False
     legacy = chat()
     read(legacy, LEGACY)
-    assert legacy.holding
+    assert legacy.tool_call_open
 
 
 MESSAGE = {"message": "The server had an error", "type": "server_error", "code": 500}
@@ -147,15 +149,17 @@ ERRORS: list[tuple[object, str | None, object]] = [
 def test_errors_in_all_shapes(value: object, event: str | None, body: object) -> None:
     """Nested, flat, named by the event or the object, of any JSON type: the body is handed on as it is."""
     reading = chat().read(payload(value, event))
-    assert isinstance(reading, Broken)
+    assert isinstance(reading, FaultEvent)
     assert (reading.fault, reading.body) == ("upstream_error", body)
 
 
 @pytest.mark.parametrize("error", [None, "", {}, [], 0, False])
 def test_an_empty_error_is_none(error: object) -> None:
     """Servers that write every field of their model send `"error": null` with each chunk."""
-    assert isinstance(chat().read(payload({"error": error} | TEXT)), Item)
-    assert isinstance(chat().read(payload({"type": "error"})), Item), "an error without a word is not taken for one"
+    assert isinstance(chat().read(payload({"error": error} | TEXT)), DataEvent)
+    assert isinstance(chat().read(payload({"type": "error"})), DataEvent), (
+        "an error without a word is not taken for one"
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,9 +179,9 @@ def test_an_empty_error_is_none(error: object) -> None:
 )
 def test_pings_are_no_items(value: object, event: str | None) -> None:
     """A keep-alive dressed as an event is told from a payload, and is no progress."""
-    dialect = chat()
-    assert isinstance(dialect.read(payload(value, event)), Ping)
-    assert not dialect.whole("lenient", done=True)
+    adapter = chat()
+    assert isinstance(adapter.read(payload(value, event)), KeepAlive)
+    assert not adapter.whole("lenient", done=True)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,7 @@ def test_pings_are_no_items(value: object, event: str | None) -> None:
 def test_what_is_unknown_is_passed_on(value: object, event: str | None) -> None:
     """A foreign event is the consumer's to judge: it is an item, with nothing to repeat."""
     reading = chat().read(payload(value, event))
-    assert isinstance(reading, Item)
+    assert isinstance(reading, DataEvent)
 
 
 @pytest.mark.parametrize("delta", [{}, {"delta": None}])
@@ -209,24 +213,24 @@ def test_a_whole_answer_is_no_stream(delta: dict[str, object]) -> None:
         "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"} | delta],
     }
     reading = chat().read(payload(body))
-    assert isinstance(reading, Broken)
+    assert isinstance(reading, FaultEvent)
     assert reading.fault == "not_a_stream"
 
 
 def test_a_message_after_deltas_is_an_item() -> None:
     """Some servers end with the whole message once more."""
     last = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}
-    dialect = chat()
-    assert all(isinstance(reading, Item) for reading in read(dialect, TEXT, last))
-    assert dialect.settled
+    adapter = chat()
+    assert all(isinstance(reading, DataEvent) for reading in read(adapter, TEXT, last))
+    assert adapter.answer_complete
 
 
 def deltas(*given: object) -> list[tuple[object, str]]:
     """The pieces of chunks with these deltas."""
-    dialect = chat()
-    items = read(dialect, *(chunk(delta) for delta in given))
-    assert all(isinstance(item, Item) for item in items)
-    return [piece for item in items if isinstance(item, Item) for piece in item.pieces]
+    adapter = chat()
+    items = read(adapter, *(chunk(delta) for delta in given))
+    assert all(isinstance(item, DataEvent) for item in items)
+    return [piece for item in items if isinstance(item, DataEvent) for piece in item.text_deltas]
 
 
 @pytest.mark.parametrize("name", ["content", "refusal", "reasoning_content", "reasoning", "thinking", "whatever_comes"])
@@ -245,15 +249,15 @@ def test_audio_is_text_too() -> None:
 
 def test_tool_calls_are_told_apart_by_index() -> None:
     """Names and arguments of each call are channels; ids and types name it."""
-    dialect = chat()
+    adapter = chat()
     calls = [
         {"index": i, "id": f"call_{i}", "type": "function", "function": {"name": f"f{i}", "arguments": "{"}}
         for i in (0, 1)
     ]
-    (item,) = read(dialect, chunk({"role": "assistant", "tool_calls": calls}))
-    assert isinstance(item, Item)
+    (item,) = read(adapter, chunk({"role": "assistant", "tool_calls": calls}))
+    assert isinstance(item, DataEvent)
     place = (0, "tool_calls")
-    assert item.pieces == [
+    assert item.text_deltas == [
         ((*place, 0, "function", "name"), "f0"),
         ((*place, 0, "function", "arguments"), "{"),
         ((*place, 1, "function", "name"), "f1"),
@@ -275,24 +279,24 @@ def test_odd_choices_are_read_as_far_as_they_go() -> None:
     odd = [None, 5, [], "x", {"delta": {"content": "a"}}, {"index": "1", "delta": {"content": "b"}}]
     odd += [{"index": True, "text": "c"}, {"index": 1, "text": ["d"]}, {"delta": []}, {"delta": {"content": ["e"]}}]
     (item,) = read(chat(), {"id": 7, "choices": odd})
-    assert isinstance(item, Item)
-    assert [text for _, text in item.pieces] == ["a", "b", "c", '"e"\n']
-    assert {key[0] for key, _ in item.pieces} == {0}
+    assert isinstance(item, DataEvent)
+    assert [text for _, text in item.text_deltas] == ["a", "b", "c", '"e"\n']
+    assert {key[0] for key, _ in item.text_deltas} == {0}
     assert item.identities == []
 
 
 def test_the_first_id_that_says_anything_is_the_answers() -> None:
     """Azure's first chunk carries an empty one; one on a chunk without choices was seen by the consumer too."""
-    dialect = chat()
-    first, second = read(dialect, FILTER, TEXT)
-    assert isinstance(first, Item)
-    assert isinstance(second, Item)
-    assert (first.identities, dialect.response_id) == ([], "chatcmpl-1")
-    read(dialect, TEXT | {"id": "chatcmpl-2"}, FILTER | {"id": "chatcmpl-3"})
-    assert dialect.response_id == "chatcmpl-1"
+    adapter = chat()
+    first, second = read(adapter, FILTER, TEXT)
+    assert isinstance(first, DataEvent)
+    assert isinstance(second, DataEvent)
+    assert (first.identities, adapter.response_id) == ([], "chatcmpl-1")
+    read(adapter, TEXT | {"id": "chatcmpl-2"}, FILTER | {"id": "chatcmpl-3"})
+    assert adapter.response_id == "chatcmpl-1"
     early = chat()
     (item,) = read(early, FILTER | {"id": "chatcmpl-0"})
-    assert isinstance(item, Item)
+    assert isinstance(item, DataEvent)
     assert item.identities == [(("id",), "chatcmpl-0"), (("created",), None)]
 
 
@@ -324,7 +328,7 @@ class OneByOne(list[Any]):
 
 def test_the_short_way_does_not_copy_what_is_left() -> None:
     """It is tried again after each event that does not fit, of thousands in one read."""
-    dialect, transcript = chat(), transcript_of(TEXT)
-    read(dialect, TEXT)
+    adapter, transcript = chat(), transcript_of(TEXT)
+    read(adapter, TEXT)
     payloads = OneByOne(payload(value) for value in (TEXT, FINISH, TEXT))
-    assert [dialect.append(payloads, start, transcript) for start in (0, 1, 2)] == [1, 1, 3]
+    assert [adapter.append(payloads, start, transcript) for start in (0, 1, 2)] == [1, 1, 3]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.transcript import Diverged
+from openai_stream_guard.apis.second_answer import Diverged
 
 from .chunks import FILTER, FINISH, TEXT, called, chunk, transcript_of, trim
 from .simulated import ANSWERS, ids, said, take
@@ -45,10 +45,10 @@ def test_what_was_delivered_and_what_is_left_are_the_answer(
     assert all(len(names) == 1 for names in call_ids.values())
 
 
-pieces = st.lists(st.text(st.sampled_from("ab é東🚋"), max_size=4), max_size=6)
+text_deltas = st.lists(st.text(st.sampled_from("ab é東🚋"), max_size=4), max_size=6)
 
 
-@given(st.data(), pieces, st.sampled_from(["content", "reasoning", "refusal"]))
+@given(st.data(), text_deltas, st.sampled_from(["content", "reasoning", "refusal"]))
 def test_random_splits_with_finish_in_any_chunk(data: st.DataObject, texts: list[str], name: str) -> None:
     """The same text in deltas of any size, the finish in the last of them or alone: it comes once."""
     whole = "".join(texts)

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.transcript import Diverged, Replay, Transcript
+from openai_stream_guard.apis.adapter import DataEvent, FaultEvent, KeepAlive
+from openai_stream_guard.apis.chat import ChatAdapter
+from openai_stream_guard.apis.request import EndRule, StreamRequest
+from openai_stream_guard.apis.second_answer import Diverged, ReplayChecker
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.decoding.payload import Payload
 
 from .chunks import TEXT, chat, payload, transcript_of
 
@@ -95,27 +97,27 @@ hostile = (
 )
 def test_any_json_is_read_without_an_exception(values: list[object], event: str | None, path: str) -> None:
     """A reading for every value; a repetition of what was read is nothing new; a first trim tells the same pieces."""
-    asked = Asked("post", path, "host", {})
-    dialect, again = Chat(asked), Chat(asked)
-    transcript, items, fresh = Transcript(), [], Replay(Transcript())
+    asked = StreamRequest("post", path, "host", {})
+    adapter, again = ChatAdapter(asked), ChatAdapter(asked)
+    transcript, items, fresh = Transcript(), [], ReplayChecker(Transcript())
     for value in values:
-        reading = dialect.read(payload(value, event))
-        assert isinstance(reading, Item | Ping | Broken)
-        if isinstance(reading, Item):
+        reading = adapter.read(payload(value, event))
+        assert isinstance(reading, DataEvent | KeepAlive | FaultEvent)
+        if isinstance(reading, DataEvent):
             again.trim(payload(value, event), fresh)
-            assert fresh.news().pieces == list(reading.pieces)
-            transcript.add(reading.pieces, reading.identities, reading.kind)
+            assert fresh.news().text_deltas == list(reading.text_deltas)
+            transcript.add(reading.text_deltas, reading.identities, reading.kind)
             items.append(value)
-        assert dialect.holding in (True, False)
+        assert adapter.tool_call_open in (True, False)
     for rule in get_args(EndRule):
-        assert dialect.whole(rule, done=True) in (True, False)
-    assert isinstance(dialect.partial_text(transcript), str)
-    json.dumps(dialect.partial(transcript))
-    replay = Replay(transcript)
+        assert adapter.whole(rule, done=True) in (True, False)
+    assert isinstance(adapter.partial_text(transcript), str)
+    json.dumps(adapter.partial(transcript))
+    replay = ReplayChecker(transcript)
     try:
         for value in items:
             again.trim(payload(value, event), replay)
-            assert replay.news().pieces == []
+            assert replay.news().text_deltas == []
     except Diverged:
         assert "logprobs" in repr(items), "only tokens that do not make up their text may stop a repetition"
     else:
@@ -126,16 +128,16 @@ def test_any_json_is_read_without_an_exception(values: list[object], event: str 
 @given(st.lists(hostile, max_size=3), st.lists(hostile, max_size=3))
 def test_any_two_answers_are_held_together_or_diverge(first: list[object], second: list[object]) -> None:
     """A trimmed payload, nothing, or `Diverged`: no third way out."""
-    transcript, dialect = Transcript(), chat()
+    transcript, adapter = Transcript(), chat()
     for value in first:
-        reading = dialect.read(payload(value))
-        if isinstance(reading, Item):
-            transcript.add(reading.pieces, reading.identities, reading.kind)
-    replay = Replay(transcript)
+        reading = adapter.read(payload(value))
+        if isinstance(reading, DataEvent):
+            transcript.add(reading.text_deltas, reading.identities, reading.kind)
+    replay = ReplayChecker(transcript)
     for value in second:
-        if isinstance(dialect.read(payload(value)), Item):
+        if isinstance(adapter.read(payload(value)), DataEvent):
             try:
-                trimmed = dialect.trim(payload(value), replay)
+                trimmed = adapter.trim(payload(value), replay)
             except Diverged:
                 break
             assert trimmed is None or json.loads(trimmed.raw) == trimmed.value or "NaN" in trimmed.data
@@ -155,7 +157,7 @@ def test_nesting_that_cannot_be_followed_is_malformed(name: str) -> None:
     for deep in (nested(100_000), [nested(100_000)]):
         value = {"choices": [{"index": 0, "delta": {name: deep}}]}
         reading = chat().read(Payload(None, b"", value, None, None))
-        assert isinstance(reading, Broken)
+        assert isinstance(reading, FaultEvent)
         assert reading.fault == "malformed"
 
 
@@ -163,12 +165,12 @@ def test_nesting_that_cannot_be_followed_is_malformed(name: str) -> None:
 def test_nesting_where_nothing_is_read_does_not_matter(place: str) -> None:
     """What is no text is not followed."""
     value = {"id": nested(100_000), "choices": [{place: [nested(100_000)]}]}
-    assert isinstance(chat().read(Payload(None, b"", value, None, None)), Item)
+    assert isinstance(chat().read(Payload(None, b"", value, None, None)), DataEvent)
 
 
 def test_nesting_that_cannot_be_written_anew_diverges() -> None:
     """A repetition that would have to be changed, and cannot be, is not joined."""
-    replay = Replay(transcript_of(TEXT))
+    replay = ReplayChecker(transcript_of(TEXT))
     value = {"choices": [{"index": 0, "delta": {"content": "ab"}}], "x": nested(100_000)}
     with pytest.raises(Diverged):
         chat().trim(Payload(None, b"", value, None, None), replay)

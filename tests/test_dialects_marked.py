@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked, Broken, Item, Ping, dialect_for
-from openai_stream_guard.dialects.marked import Marked
-from openai_stream_guard.testing import Take, take_answer
-from openai_stream_guard.transcript import Replay, Transcript
+from openai_stream_guard.apis.adapter import DataEvent, FaultEvent, KeepAlive
+from openai_stream_guard.apis.detect_only import EndMarkAdapter
+from openai_stream_guard.apis.registry import adapter_for
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.apis.second_answer import ReplayChecker
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.testing import AnswerVariant, take_answer
 
 from .chunks import payload
 from .test_dialects_responses import anything
@@ -30,31 +33,31 @@ RECORDED: dict[str, Any] = {
 PATHS = ("/threads/runs", RUN, "/threads/t/runs/r/submit_tool_outputs", IMAGE, "/images/edits", TRANSCRIPT, SPEECH)
 
 
-def marked(path: str = RUN, *, values: bool = False) -> Marked:
+def marked(path: str = RUN, *, values: bool = False) -> EndMarkAdapter:
     """The dialect of a request to this path."""
-    dialect = dialect_for(Asked("post", path, "host", errors_are_values=values))
-    assert isinstance(dialect, Marked)
-    return dialect
+    adapter = adapter_for(StreamRequest("post", path, "host", errors_are_values=values))
+    assert isinstance(adapter, EndMarkAdapter)
+    return adapter
 
 
 @pytest.mark.parametrize("api", RECORDED)
 def test_a_recorded_answer_ends_with_its_last_event(api: Any) -> None:
     """Not before, and without any `[DONE]`."""
-    dialect = marked(RECORDED[api])
-    frames = [frame for frame in take_answer(api, "text", Take(1)).frames if frame.data != "[DONE]"]
+    adapter = marked(RECORDED[api])
+    frames = [frame for frame in take_answer(api, "text", AnswerVariant(1)).frames if frame.data != "[DONE]"]
     for frame in frames:
-        assert not dialect.whole("strict", done=False)
-        assert isinstance(dialect.read(payload(json.loads(frame.data), frame.event)), Item)
-    assert dialect.whole("strict", done=False)
-    assert dialect.settled
+        assert not adapter.whole("strict", done=False)
+        assert isinstance(adapter.read(payload(json.loads(frame.data), frame.event)), DataEvent)
+    assert adapter.whole("strict", done=False)
+    assert adapter.answer_complete
 
 
 @pytest.mark.parametrize("name", ["completed", "failed", "cancelled", "expired", "incomplete", "requires_action"])
 def test_every_end_of_a_run_is_an_end(name: str) -> None:
     """Also where the run failed or waits for a tool: the API's word."""
-    dialect = marked()
-    dialect.read(payload({"id": "run_1", "last_error": {"code": "x"}}, f"thread.run.{name}"))
-    assert dialect.settled
+    adapter = marked()
+    adapter.read(payload({"id": "run_1", "last_error": {"code": "x"}}, f"thread.run.{name}"))
+    assert adapter.answer_complete
 
 
 @pytest.mark.parametrize(
@@ -71,17 +74,17 @@ def test_every_end_of_a_run_is_an_end(name: str) -> None:
 )
 def test_nothing_else_is_an_end(path: str, kind: str) -> None:
     """A step's or a message's end is not the run's, nor one API's mark another's."""
-    dialect = marked(path)
-    dialect.read(payload({}, kind))
-    assert not dialect.whole("lenient", done=False)
-    assert dialect.whole("strict", done=True), "these APIs' own `[DONE]` is no gateway's"
+    adapter = marked(path)
+    adapter.read(payload({}, kind))
+    assert not adapter.whole("lenient", done=False)
+    assert adapter.whole("strict", done=True), "these APIs' own `[DONE]` is no gateway's"
 
 
 def test_the_type_stands_in_for_a_lost_name() -> None:
     """Pictures and sound say in the payload what they are."""
-    dialect = marked(IMAGE)
-    dialect.read(payload({"type": "image_generation.completed"}))
-    assert dialect.settled
+    adapter = marked(IMAGE)
+    adapter.read(payload({"type": "image_generation.completed"}))
+    assert adapter.answer_complete
 
 
 @pytest.mark.parametrize(
@@ -91,30 +94,30 @@ def test_the_type_stands_in_for_a_lost_name() -> None:
 def test_errors_are_faults_or_values(value: Any, event: str | None) -> None:
     """The error object is what is judged; where errors are values they are items like any other."""
     reading = marked().read(payload(value, event))
-    assert isinstance(reading, Broken)
+    assert isinstance(reading, FaultEvent)
     assert (reading.fault, reading.body) == ("upstream_error", {"code": "x"})
-    assert isinstance(marked(values=True).read(payload(value, event)), Item)
+    assert isinstance(marked(values=True).read(payload(value, event)), DataEvent)
 
 
 def test_keep_alives_are_no_items() -> None:
     """Named as an event or typed in the payload."""
-    assert isinstance(marked().read(payload({}, "ping")), Ping)
-    assert isinstance(marked().read(payload({"type": "keepalive"})), Ping)
+    assert isinstance(marked().read(payload({}, "ping")), KeepAlive)
+    assert isinstance(marked().read(payload({"type": "keepalive"})), KeepAlive)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @given(value=anything, event=st.sampled_from([None, "error", "ping", "done", "thread.run.completed"]))
 def test_any_json_is_read_and_nothing_repeated(path: str, value: object, event: str | None) -> None:
     """A reading for every value; there is no replay, no continuation and no partial answer."""
-    dialect = marked(path)
-    [due] = dialect.arrange(payload(value, event))
-    assert isinstance(dialect.read(due), Item | Ping | Broken)
+    adapter = marked(path)
+    [due] = adapter.in_sequence(payload(value, event))
+    assert isinstance(adapter.read(due), DataEvent | KeepAlive | FaultEvent)
     transcript = Transcript()
-    assert (dialect.reissuable, dialect.may_replay(transcript), dialect.may_continue(transcript)) == (
+    assert (adapter.reissuable, adapter.may_replay(transcript), adapter.may_continue(transcript)) == (
         False,
         False,
         None,
     )
-    assert dialect.trim(due, Replay(transcript)) is due
-    assert (dialect.partial_text(transcript), dialect.partial(transcript)) == ("", None)
-    assert (dialect.response_id, dialect.resume_after, dialect.missing, dialect.over) == (None, None, False, False)
+    assert adapter.trim(due, ReplayChecker(transcript)) is due
+    assert (adapter.partial_text(transcript), adapter.partial(transcript)) == ("", None)
+    assert (adapter.response_id, adapter.resume_after, adapter.missing, adapter.over) == (None, None, False, False)

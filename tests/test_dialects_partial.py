@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.dialects.chat import Chat
-from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.apis.chat import ChatAdapter
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import SECOND, TEXT, called, chat, chunk, transcript_of
 from .simulated import ANSWERS, take
@@ -77,20 +77,20 @@ def test_entries_without_index_are_a_list_again() -> None:
 
 def test_legacy_completions_have_a_text() -> None:
     """And where a server sends deltas there, a message beside it."""
-    dialect = Chat(Asked("post", "/completions", "host", {"model": "m"}))
+    adapter = ChatAdapter(StreamRequest("post", "/completions", "host", {"model": "m"}))
     transcript = transcript_of(
         {"id": "cmpl-1", "choices": [{"text": "Blue"}]}, {"choices": [{"text": " trams", "finish_reason": "stop"}]}
     )
     choices = [{"index": 0, "text": "Blue trams", "finish_reason": "stop"}]
-    assert dialect.partial(transcript) == {
+    assert adapter.partial(transcript) == {
         "id": "cmpl-1",
         "object": "text_completion",
         "created": 0,
         "model": "m",
         "choices": choices,
     }
-    assert dialect.partial_text(transcript) == "Blue trams"
-    odd: Any = dialect.partial(transcript_of(TEXT))
+    assert adapter.partial_text(transcript) == "Blue trams"
+    odd: Any = adapter.partial(transcript_of(TEXT))
     assert odd["choices"] == [
         {"index": 0, "text": "", "finish_reason": None, "message": {"role": "assistant", "content": "a"}}
     ]

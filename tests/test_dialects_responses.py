@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked, Broken, EndRule, Item, Ping
-from openai_stream_guard.dialects.responses import Responses
-from openai_stream_guard.dialects.sequence import Gap
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.testing import Take, take_answer
-from openai_stream_guard.transcript import Diverged, Replay, Transcript
-from openai_stream_guard.verdicts import Resume
+from openai_stream_guard.apis.adapter import DataEvent, FaultEvent, KeepAlive
+from openai_stream_guard.apis.request import EndRule, Resume, StreamRequest
+from openai_stream_guard.apis.responses import ResponsesAdapter
+from openai_stream_guard.apis.second_answer import Diverged, ReplayChecker
+from openai_stream_guard.apis.sequence import Gap
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.decoding.payload import Payload
+from openai_stream_guard.testing import AnswerVariant, take_answer
 
 from .chunks import payload
 
@@ -27,34 +28,34 @@ MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
 CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "f", "arguments": ""}
 
 
-def asked(**body: object) -> Asked:
+def asked(**body: object) -> StreamRequest:
     """A request for a response."""
-    return Asked("post", "/responses", "host:1", body)
+    return StreamRequest("post", "/responses", "host:1", body)
 
 
 def told(name: str, serial: int = 1, *, regroup: bool = False) -> list[dict[str, Any]]:
     """The events of a recorded answer."""
-    frames = take_answer("responses", name, Take(serial, regroup=regroup)).frames
+    frames = take_answer("responses", name, AnswerVariant(serial, regroup=regroup)).frames
     return [json.loads(frame.data) for frame in frames if frame.data != "[DONE]"]
 
 
 def delivered(*values: object, **body: object) -> Transcript:
     """What a consumer has who was handed these events."""
-    transcript, dialect = Transcript(), Responses(asked(**body))
+    transcript, adapter = Transcript(), ResponsesAdapter(asked(**body))
     for value in values:
-        reading = dialect.read(payload(value))
-        assert isinstance(reading, Item)
-        transcript.add(reading.pieces, reading.identities, reading.kind, reading.sequence)
+        reading = adapter.read(payload(value))
+        assert isinstance(reading, DataEvent)
+        transcript.add(reading.text_deltas, reading.identities, reading.kind, reading.sequence)
     return transcript
 
 
 def left_of(transcript: Transcript, *values: object, **body: object) -> list[Any]:
     """What a repetition leaves of these events, and the session would hand over."""
-    dialect, replay = Responses(asked(**body)), Replay(transcript)
+    adapter, replay = ResponsesAdapter(asked(**body)), ReplayChecker(transcript)
     left: list[Any] = []
     for value in values:
-        dialect.read(payload(value))
-        trimmed = dialect.trim(payload(value), replay)
+        adapter.read(payload(value))
+        trimmed = adapter.trim(payload(value), replay)
         left += [] if trimmed is None else [trimmed.value]
     assert replay.caught_up
     return left
@@ -72,29 +73,29 @@ def delta(text: str, place: int | None = 0, kind: str = "output_text", **more: o
 @pytest.mark.parametrize("name", ["completed", "incomplete", "failed", "cancelled"])
 def test_a_terminal_event_is_the_end(name: str) -> None:
     """At once, by every rule, and as an item: it is the API's word, passed on."""
-    dialect = Responses(asked())
-    assert not dialect.over
-    reading = dialect.read(payload({"type": f"response.{name}", "response": {"id": "resp_1", "error": {"code": "x"}}}))
-    assert isinstance(reading, Item)
-    assert (dialect.over, dialect.settled, dialect.response_id) == (True, True, "resp_1")
-    assert dialect.whole("strict", done=False)
+    adapter = ResponsesAdapter(asked())
+    assert not adapter.over
+    reading = adapter.read(payload({"type": f"response.{name}", "response": {"id": "resp_1", "error": {"code": "x"}}}))
+    assert isinstance(reading, DataEvent)
+    assert (adapter.over, adapter.answer_complete, adapter.response_id) == (True, True, "resp_1")
+    assert adapter.whole("strict", done=False)
 
 
 @pytest.mark.parametrize("done", [True, False])
 def test_nothing_else_is_the_end(done: bool) -> None:
     """Neither the last item's end nor `[DONE]`, which a gateway may append, but for the lenient."""
-    dialect = Responses(asked())
+    adapter = ResponsesAdapter(asked())
     for value in told("text")[:-1]:
-        dialect.read(payload(value))
-    assert [rule for rule in get_args(EndRule) if dialect.whole(rule, done=done)] == (["lenient"] if done else [])
-    assert not Responses(asked()).whole("lenient", done=True), "nothing came"
+        adapter.read(payload(value))
+    assert [rule for rule in get_args(EndRule) if adapter.whole(rule, done=done)] == (["lenient"] if done else [])
+    assert not ResponsesAdapter(asked()).whole("lenient", done=True), "nothing came"
 
 
 def test_the_type_may_come_as_the_events_name() -> None:
     """A payload without a type is what its event is called."""
-    dialect = Responses(asked())
-    dialect.read(payload({"response": {"id": "resp_1"}}, "response.completed"))
-    assert dialect.over
+    adapter = ResponsesAdapter(asked())
+    adapter.read(payload({"response": {"id": "resp_1"}}, "response.completed"))
+    assert adapter.over
 
 
 # What is an item, and what is none.
@@ -114,21 +115,21 @@ def test_the_type_may_come_as_the_events_name() -> None:
 )
 def test_errors_are_known_by_any_of_their_shapes(value: object, event: str | None, body: object) -> None:
     """Flat or nested, named or not: the error object itself is what the policy judges."""
-    reading = Responses(asked()).read(payload(value, event))
-    assert isinstance(reading, Broken)
+    reading = ResponsesAdapter(asked()).read(payload(value, event))
+    assert isinstance(reading, FaultEvent)
     assert (reading.fault, reading.body) == ("upstream_error", body)
 
 
 @pytest.mark.parametrize(("value", "event"), [(None, None), ({}, "ping"), ({"type": "keepalive"}, None)])
 def test_keep_alives_are_no_items(value: object, event: str | None) -> None:
     """What only says that the connection lives is not handed on."""
-    assert isinstance(Responses(asked()).read(payload(value, event)), Ping)
+    assert isinstance(ResponsesAdapter(asked()).read(payload(value, event)), KeepAlive)
 
 
 def test_a_whole_answer_is_no_stream() -> None:
     """A server that ignores `stream` sends the response itself."""
-    reading = Responses(asked()).read(payload(take_answer("responses", "text", Take(1)).plain))
-    assert isinstance(reading, Broken)
+    reading = ResponsesAdapter(asked()).read(payload(take_answer("responses", "text", AnswerVariant(1)).plain))
+    assert isinstance(reading, FaultEvent)
     assert reading.fault == "not_a_stream"
 
 
@@ -160,19 +161,19 @@ def test_the_texts_of_every_place_are_channels_of_their_own() -> None:
                 place = tuple(event.get(part) for part in ("output_index", "content_index", "summary_index", "type"))
                 said[place] = said.get(place, "") + event["delta"]
         transcript = delivered(*told(name))
-        texts = [transcript.text(key) for key in transcript.channels if key[-1] != "item"]
+        texts = [transcript.text(key) for key in transcript.text_channels if key[-1] != "item"]
         assert texts == list(said.values())
 
 
 # Numbers.
 
 
-def arranged(dialect: Responses, *numbers: int | None) -> list[int | None]:
+def arranged(adapter: ResponsesAdapter, *numbers: int | None) -> list[int | None]:
     """The numbers in the order in which they are due."""
     due: list[int | None] = []
     for number in numbers:
         value = {**delta("a"), **({} if number is None else {"sequence_number": number})}
-        for one in dialect.arrange(payload(value)):
+        for one in adapter.in_sequence(payload(value)):
             assert isinstance(one.value, dict)
             due.append(one.value.get("sequence_number"))
     return due
@@ -180,60 +181,60 @@ def arranged(dialect: Responses, *numbers: int | None) -> list[int | None]:
 
 def test_numbers_decide_the_order() -> None:
     """A stream counts from 0, or from where its lifecycle begins; one without numbers passes as it comes."""
-    assert arranged(Responses(asked()), 0, 2, 1, 1, 3) == [0, 1, 2, 3]
-    assert arranged(Responses(asked()), 1, 2) == [], "the first one is missing"
-    assert arranged(Responses(asked()), None, None) == [None, None]
-    late = Responses(asked())
-    late.arrange(payload({"type": "response.created", "sequence_number": 1}))
+    assert arranged(ResponsesAdapter(asked()), 0, 2, 1, 1, 3) == [0, 1, 2, 3]
+    assert arranged(ResponsesAdapter(asked()), 1, 2) == [], "the first one is missing"
+    assert arranged(ResponsesAdapter(asked()), None, None) == [None, None]
+    late = ResponsesAdapter(asked())
+    late.in_sequence(payload({"type": "response.created", "sequence_number": 1}))
     assert arranged(late, 2) == [2]
 
 
 @pytest.mark.parametrize(
     ("request_", "resume"),
     [
-        (Asked("get", "/responses/resp_1", "host", starting_after=4), None),
-        (Asked("post", "/responses", "host"), Resume("resp_1", 4)),
+        (StreamRequest("get", "/responses/resp_1", "host", starting_after=4), None),
+        (StreamRequest("post", "/responses", "host"), Resume("resp_1", 4)),
     ],
 )
-def test_the_rest_of_an_answer_begins_behind_its_number(request_: Asked, resume: Resume | None) -> None:
+def test_the_rest_of_an_answer_begins_behind_its_number(request_: StreamRequest, resume: Resume | None) -> None:
     """Asked for what comes after a number, that is where counting goes on."""
-    dialect = Responses(request_, resume)
-    assert (dialect.response_id, dialect.resume_after) == ("resp_1", 4)
-    assert arranged(dialect, 4, 6, 5) == [5, 6]
-    assert dialect.resume_after == 6
+    adapter = ResponsesAdapter(request_, resume)
+    assert (adapter.response_id, adapter.resume_after) == ("resp_1", 4)
+    assert arranged(adapter, 4, 6, 5) == [5, 6]
+    assert adapter.resume_after == 6
 
 
 def test_an_end_without_a_number_does_not_hide_a_gap() -> None:
     """The terminal event is not handed over while others wait for one that has not come."""
-    dialect = Responses(asked())
-    assert arranged(dialect, 0, 1, 3) == [0, 1]
+    adapter = ResponsesAdapter(asked())
+    assert arranged(adapter, 0, 1, 3) == [0, 1]
     with pytest.raises(Gap):
-        dialect.arrange(payload({"type": "response.completed", "response": {}}))
+        adapter.in_sequence(payload({"type": "response.completed", "response": {}}))
 
 
 def test_what_came_behind_an_error_comes_again() -> None:
     """Out of order: the event after the error was not handed over, so it is asked for."""
-    dialect = Responses(asked(background=True))
-    assert arranged(dialect, 0, 1, 3) == [0, 1]
+    adapter = ResponsesAdapter(asked(background=True))
+    assert arranged(adapter, 0, 1, 3) == [0, 1]
     error = payload({"type": "error", "code": "server_error", "sequence_number": 2})
-    (first,) = dialect.arrange(error)
-    assert isinstance(dialect.read(first), Broken)
-    assert dialect.resume_after == 2
+    (first,) = adapter.in_sequence(error)
+    assert isinstance(adapter.read(first), FaultEvent)
+    assert adapter.resume_after == 2
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 99, None])
 def test_an_error_is_one_whatever_its_number(number: int | None) -> None:
     """Neither a duplicate nor one that has to wait."""
-    dialect = Responses(asked())
-    assert arranged(dialect, 0, 1) == [0, 1]
+    adapter = ResponsesAdapter(asked())
+    assert arranged(adapter, 0, 1) == [0, 1]
     error = payload({"type": "error", "code": "invalid_api", "sequence_number": number})
-    assert dialect.arrange(error) == [error]
+    assert adapter.in_sequence(error) == [error]
 
 
 def test_a_number_that_never_comes_is_a_gap() -> None:
     """After many later events it is lost."""
     with pytest.raises(Gap):
-        arranged(Responses(asked()), 0, *range(2, 100))
+        arranged(ResponsesAdapter(asked()), 0, *range(2, 100))
 
 
 # Repetition.
@@ -252,7 +253,7 @@ def test_an_answer_broken_anywhere_is_repeated_without_a_seam(name: str, regroup
             numbers = [event["sequence_number"] for event in joined]
             assert numbers == list(range(len(joined))), place
         transcript, whole = delivered(*joined), delivered(*first)
-        assert transcript.channels == whole.channels
+        assert transcript.text_channels == whole.text_channels
         before, after = names_by_place(first[:place]), names_by_place(joined)
         assert all(len(ids) == 1 for ids in after.values()), place
         assert before.items() <= after.items()
@@ -281,11 +282,14 @@ def test_the_last_response_is_the_real_one_unless_nothing_was_stored() -> None:
     kept_nothing = left_of(transcript, *second, store=False)[-1]["response"]
     assert kept_nothing["id"] == first[0]["response"]["id"]
     assert kept_nothing["output"][0]["id"] == first[2]["item"]["id"]
-    replay, dialect = Replay(transcript), Responses(Asked("post", "/responses", "host", one_identity=True))
+    replay, adapter = (
+        ReplayChecker(transcript),
+        ResponsesAdapter(StreamRequest("post", "/responses", "host", one_identity=True)),
+    )
     last = None
     for event in second:
-        dialect.read(payload(event))
-        last = dialect.trim(payload(event), replay)
+        adapter.read(payload(event))
+        last = adapter.trim(payload(event), replay)
     assert last is not None
     assert last.value["response"]["id"] == first[0]["response"]["id"]
 
@@ -337,9 +341,9 @@ def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
 
     first = answer(1)
     transcript = delivered(*first[:4], store=False)
-    assert len(transcript.channels) == 3
+    assert len(transcript.text_channels) == 3
     assert left_of(transcript, *answer(2), store=False) == first[4:]
-    assert not Responses(asked()).may_replay(transcript)
+    assert not ResponsesAdapter(asked()).may_replay(transcript)
 
 
 @pytest.mark.parametrize(
@@ -355,22 +359,22 @@ def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
 def test_what_may_be_repeated(item: dict[str, Any], stored: bool, unstored: bool) -> None:
     """A call's or a thought's id leads to what the API has stored; what a hosted tool brings is in no text."""
     transcript = delivered({"type": "response.output_item.added", "output_index": 0, "item": item}, delta("a"))
-    assert Responses(asked()).may_replay(transcript) is stored
-    assert Responses(asked(store=True)).may_replay(transcript) is stored
-    assert Responses(asked(store=False)).may_replay(transcript) is unstored
+    assert ResponsesAdapter(asked()).may_replay(transcript) is stored
+    assert ResponsesAdapter(asked(store=True)).may_replay(transcript) is stored
+    assert ResponsesAdapter(asked(store=False)).may_replay(transcript) is unstored
 
 
 def test_calls_are_held_until_they_are_done() -> None:
     """From its begin to its end, also where the rest of the answer is another attempt's; a message is never held."""
-    dialect = Responses(asked())
-    dialect.read(payload({"type": "response.output_item.added", "output_index": 0, "item": MESSAGE}))
-    assert not dialect.holding
-    dialect.read(payload({"type": "response.output_item.added", "output_index": 1, "item": CALL}))
-    assert dialect.holding
-    resumed = Responses(asked(), Resume("resp_1", 3), dialect)
-    assert resumed.holding
+    adapter = ResponsesAdapter(asked())
+    adapter.read(payload({"type": "response.output_item.added", "output_index": 0, "item": MESSAGE}))
+    assert not adapter.tool_call_open
+    adapter.read(payload({"type": "response.output_item.added", "output_index": 1, "item": CALL}))
+    assert adapter.tool_call_open
+    resumed = ResponsesAdapter(asked(), Resume("resp_1", 3), adapter)
+    assert resumed.tool_call_open
     resumed.read(payload({"type": "response.output_item.done", "output_index": 1, "item": CALL}))
-    assert not resumed.holding
+    assert not resumed.tool_call_open
 
 
 def test_the_partial_answer_has_every_output_as_far_as_it_came() -> None:
@@ -378,7 +382,7 @@ def test_the_partial_answer_has_every_output_as_far_as_it_came() -> None:
     for name in ("text", "function_call", "refusal", "several"):
         events = told(name)
         transcript, whole = delivered(*events[:-1]), events[-1]["response"]["output"]
-        partial = Responses(asked(model="m")).partial(transcript)
+        partial = ResponsesAdapter(asked(model="m")).partial(transcript)
         assert partial is not None
         json.dumps(partial)
         assert (partial["id"], partial["status"]) == (events[0]["response"]["id"], "incomplete")
@@ -389,7 +393,7 @@ def test_the_partial_answer_has_every_output_as_far_as_it_came() -> None:
             assert mine.get("name") == theirs.get("name")
             texts = [part.get("text") or part.get("refusal") for part in mine.get("content") or ()]
             assert texts == [part.get("text") or part.get("refusal") for part in theirs.get("content") or ()]
-    said = Responses(asked()).partial_text(delivered(*told("text")))
+    said = ResponsesAdapter(asked()).partial_text(delivered(*told("text")))
     assert said == told("text")[-1]["response"]["output"][0]["content"][0]["text"]
 
 
@@ -434,26 +438,28 @@ def test_any_json_is_read_and_repeated_or_diverges(
     first: list[object], second: list[object], event: str | None, one_identity: bool, stored: bool
 ) -> None:
     """A reading for every value; a trimmed event, nothing, `Gap` or `Diverged` for every repetition."""
-    request_ = Asked("post", "/responses", "host", {} if stored else {"store": False}, one_identity=one_identity)
-    transcript, dialect = Transcript(), Responses(request_)
+    request_ = StreamRequest(
+        "post", "/responses", "host", {} if stored else {"store": False}, one_identity=one_identity
+    )
+    transcript, adapter = Transcript(), ResponsesAdapter(request_)
     for value in first:
         try:
-            due = dialect.arrange(payload(value, event))
+            due = adapter.in_sequence(payload(value, event))
         except Gap:
             break
         for one in due:
-            reading = dialect.read(one)
-            assert isinstance(reading, Item | Ping | Broken)
-            if isinstance(reading, Item):
-                transcript.add(reading.pieces, reading.identities, reading.kind, reading.sequence)
-    assert dialect.may_replay(transcript) in (True, False)
-    assert isinstance(dialect.partial_text(transcript), str)
-    json.dumps(dialect.partial(transcript))
-    again, replay = Responses(request_), Replay(transcript)
+            reading = adapter.read(one)
+            assert isinstance(reading, DataEvent | KeepAlive | FaultEvent)
+            if isinstance(reading, DataEvent):
+                transcript.add(reading.text_deltas, reading.identities, reading.kind, reading.sequence)
+    assert adapter.may_replay(transcript) in (True, False)
+    assert isinstance(adapter.partial_text(transcript), str)
+    json.dumps(adapter.partial(transcript))
+    again, replay = ResponsesAdapter(request_), ReplayChecker(transcript)
     try:
         for value in second:
-            for one in again.arrange(payload(value, event)):
-                if isinstance(again.read(one), Item):
+            for one in again.in_sequence(payload(value, event)):
+                if isinstance(again.read(one), DataEvent):
                     trimmed = again.trim(one, replay)
                     assert trimmed is None or isinstance(trimmed, Payload)
     except (Gap, Diverged):
@@ -477,14 +483,14 @@ def test_nesting_that_cannot_be_followed_is_no_exception(name: str) -> None:
     """Deeper than Python calls functions: it is read, as part of any event."""
     for kind in ("response.output_item.added", "response.output_text.delta", "response.completed"):
         one = Payload(None, b"", {**ADDED, "type": kind, name: DEEP}, None, None)
-        assert isinstance(Responses(asked()).read(one), Item | Broken)
+        assert isinstance(ResponsesAdapter(asked()).read(one), DataEvent | FaultEvent)
 
 
 def test_nesting_that_cannot_be_written_anew_diverges() -> None:
     """A repetition that would have to be changed, and cannot be, is not joined."""
-    replay, dialect = Replay(delivered(ADDED)), Responses(asked())
+    replay, adapter = ReplayChecker(delivered(ADDED)), ResponsesAdapter(asked())
     value = {"type": "response.content_part.added", "output_index": 0, "item_id": "msg_2", "part": DEEP}
     one = Payload(None, b"", value, None, None)
-    assert isinstance(dialect.read(one), Item)
+    assert isinstance(adapter.read(one), DataEvent)
     with pytest.raises(Diverged):
-        dialect.trim(one, replay)
+        adapter.trim(one, replay)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects.sequence import Gap, Sequence
-from openai_stream_guard.payload import Payload
+from openai_stream_guard.apis.sequence import Gap, Sequence
+from openai_stream_guard.decoding.payload import Payload
 
 from .chunks import payload
 

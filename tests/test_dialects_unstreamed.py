@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.dialects.responses import Responses
-from openai_stream_guard.dialects.unstreamed import events_of
-from openai_stream_guard.testing import Frame, Take, streaming, take_answer
-from openai_stream_guard.testing.server import Server
+from openai_stream_guard.apis.polled_response import events_from
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.apis.responses import ResponsesAdapter
+from openai_stream_guard.testing import AnswerVariant, Frame, streaming, take_answer
+from openai_stream_guard.testing.server.server import Server
 
 from .chunks import payload
 from .responses import has_helper, help_along, nameless, unbroken_help
@@ -24,14 +24,14 @@ NAMES = ("text", "function_call", "reasoning", "refusal", "several", "incomplete
 
 def whole(name: str, serial: int = 1) -> dict[str, Any]:
     """A finished response."""
-    plain: dict[str, Any] = take_answer("responses", name, Take(serial, model="m")).plain
+    plain: dict[str, Any] = take_answer("responses", name, AnswerVariant(serial, model="m")).plain
     return plain
 
 
 def served(*responses: dict[str, Any]) -> Any:
     """These responses as streams, one after the other."""
     return [
-        streaming(Frame(json.dumps(event), event["type"]).encode() for event in events_of(response))
+        streaming(Frame(json.dumps(event), event["type"]).encode() for event in events_from(response))
         for response in responses
     ]
 
@@ -39,14 +39,14 @@ def served(*responses: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_events_are_those_of_the_stream_with_one_delta_a_text(name: str) -> None:
     """The same types in the same order, numbered from 0, and the same texts in the same places."""
-    events = events_of(whole(name))
+    events = events_from(whole(name))
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     joined: list[str] = []
     for event in told(name):
         if not (joined and joined[-1] == event["type"] and event["type"].endswith(".delta")):
             joined.append(event["type"])
     assert [event["type"] for event in events] == joined
-    assert delivered(*events).channels == delivered(*told(name)).channels
+    assert delivered(*events).text_channels == delivered(*told(name)).text_channels
     assert events[-1]["response"] == whole(name)
 
 
@@ -55,9 +55,9 @@ def test_what_was_streamed_is_trimmed_from_them(name: str) -> None:
     """Wherever the stream broke, its events and what is left of these say the answer once and to the end."""
     streamed = told(name)
     for place in range(len(streamed)):
-        rest = left_of(delivered(*streamed[:place]), *events_of(whole(name)))
+        rest = left_of(delivered(*streamed[:place]), *events_from(whole(name)))
         joined = delivered(*streamed[:place], *rest)
-        assert joined.channels == delivered(*streamed).channels
+        assert joined.text_channels == delivered(*streamed).text_channels
         assert joined.lifecycle == delivered(*streamed).lifecycle
         assert rest[-1]["response"] == whole(name)
 
@@ -75,11 +75,11 @@ def test_the_helper_comes_to_the_same_response(server: Server, name: str) -> Non
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed", "cancelled"])
 def test_the_end_is_told_as_it_was(status: str) -> None:
     """Whatever became of the response, its terminal event says so."""
-    dialect = Responses(Asked("post", "/responses", "host"))
-    last = events_of({"id": "r", "object": "response", "status": status, "output": None})[-1]
+    adapter = ResponsesAdapter(StreamRequest("post", "/responses", "host"))
+    last = events_from({"id": "r", "object": "response", "status": status, "output": None})[-1]
     assert last["type"] == f"response.{status}"
-    dialect.read(payload(last))
-    assert dialect.over
+    adapter.read(payload(last))
+    assert adapter.over
 
 
 def test_items_of_any_kind_are_told() -> None:
@@ -94,7 +94,7 @@ def test_items_of_any_kind_are_told() -> None:
         {"id": "6", "type": "web_search_call", "status": "completed", "action": {"query": "q"}},
         {"id": "7", "type": "yet_unknown", "content": [{"type": "output_audio", "data": "x"}]},
     ]
-    events = events_of({"id": "r", "object": "response", "status": "completed", "output": output})
+    events = events_from({"id": "r", "object": "response", "status": "completed", "output": output})
     said = {event["type"]: event["delta"] for event in events if event["type"].endswith(".delta") and event["delta"]}
     assert said == {
         "response.output_text.delta": "see",

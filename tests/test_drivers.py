@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from openai_stream_guard import drivers
+from openai_stream_guard.transport import drivers
 
 WORDS = [
     (r"\basync def a(?=drive|watch)", "def "),

@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import configure
-from openai_stream_guard.testing import End, Performance, Send, Server, Take, take_answer
+from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, take_answer
 
 from .streams import Seen, completions, consume
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
-COLOURS = ("sync", "asyncio")
+CLIENT_KINDS = ("sync", "asyncio")
 DONE = b"data: [DONE]\n\n"
 
 
-def play(server: Server, *frames: bytes, ask: Any = None, colour: str = "sync", **options: Any) -> Seen:
+def play(server: Server, *frames: bytes, ask: Any = None, client_kind: str = "sync", **options: Any) -> Seen:
     """What becomes of a stream of these events, whatever is asked for again."""
     server.reset()
-    server.script(*[Performance((*map(Send, frames), End()))] * 5)
-    return consume(server, colour, *([] if ask is None else [ask]), **options)
+    server.script(*[ScriptedResponse((*map(Send, frames), End()))] * 5)
+    return consume(server, client_kind, *([] if ask is None else [ask]), **options)
 
 
 def frames_of(answer: str = "text", api: Any = "chat") -> list[bytes]:
     """The events of a whole answer."""
-    return take_answer(api, answer, Take(1)).encode()
+    return take_answer(api, answer, AnswerVariant(1)).encode()
 
 
 def outcome(seen: Seen) -> str:
@@ -42,7 +42,7 @@ FORGED = (*FRAMES[:6], DONE)
 UNMARKED = FRAMES[:6]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize(
     ("rule", "frames", "whole"),
     [
@@ -63,34 +63,36 @@ UNMARKED = FRAMES[:6]
     ],
 )
 def test_which_marks_end_a_stream_of_an_unknown_server(
-    server: Server, rule: Any, frames: list[bytes], whole: bool, colour: str
+    server: Server, rule: Any, frames: list[bytes], whole: bool, client_kind: str
 ) -> None:
     """Either mark will do, unless `strict` wants the finish_reason; none will never do."""
     configure(end_rule=rule, max_retries=1)
-    assert outcome(play(server, *frames, colour=colour)) == ("complete" if whole else "truncated")
+    assert outcome(play(server, *frames, client_kind=client_kind)) == ("complete" if whole else "truncated")
     assert len(server.requests) == (1 if whole else 2)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_server_is_held_to_the_finish_reason_it_has_sent(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_server_is_held_to_the_finish_reason_it_has_sent(server: Server, client_kind: str) -> None:
     """By host and port, path and model; what is learnt is only that it sends one."""
     configure(max_retries=0)
-    assert outcome(play(server, *FORGED, colour=colour)) == "complete"
-    assert outcome(play(server, *FRAMES, colour=colour)) == "complete"
-    assert outcome(play(server, *FORGED, colour=colour)) == "truncated", "the same server and model"
-    assert outcome(play(server, *FINISHED, colour=colour)) == "complete"
+    assert outcome(play(server, *FORGED, client_kind=client_kind)) == "complete"
+    assert outcome(play(server, *FRAMES, client_kind=client_kind)) == "complete"
+    assert outcome(play(server, *FORGED, client_kind=client_kind)) == "truncated", "the same server and model"
+    assert outcome(play(server, *FINISHED, client_kind=client_kind)) == "complete"
 
     def other_model(client: Any) -> Any:
         return client.chat.completions.create(model="other", messages=[], stream=True)
 
-    assert outcome(play(server, *FORGED, ask=other_model, colour=colour)) == "complete"
+    assert outcome(play(server, *FORGED, ask=other_model, client_kind=client_kind)) == "complete"
     legacy = frames_of(api="completions")
-    assert outcome(play(server, *legacy[:4], DONE, ask=completions, colour=colour)) == "complete", "another path"
+    assert outcome(play(server, *legacy[:4], DONE, ask=completions, client_kind=client_kind)) == "complete", (
+        "another path"
+    )
     with Server() as elsewhere:
-        assert outcome(play(elsewhere, *FORGED, colour=colour)) == "complete"
+        assert outcome(play(elsewhere, *FORGED, client_kind=client_kind)) == "complete"
 
     configure(end_rule="lenient")
-    assert outcome(play(server, *FORGED, colour=colour)) == "complete", "what is learnt is only for `auto`"
+    assert outcome(play(server, *FORGED, client_kind=client_kind)) == "complete", "what is learnt is only for `auto`"
 
 
 def test_a_finish_reason_is_learnt_from_a_broken_stream_too(server: Server) -> None:
@@ -102,21 +104,21 @@ def test_a_finish_reason_is_learnt_from_a_broken_stream_too(server: Server) -> N
     assert outcome(play(server, *FORGED)) == "truncated"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("form", ["name", "name:port"])
-def test_lenient_hosts_may_end_without_any_mark(server: Server, form: str, colour: str, warned: Any) -> None:
+def test_lenient_hosts_may_end_without_any_mark(server: Server, form: str, client_kind: str, warned: Any) -> None:
     """It is accepted and reported, but no end inside an event, no empty body, and no broken connection."""
     port = server.base_url.rpartition(":")[2].removesuffix("/v1")
     configure(lenient_hosts=("127.0.0.1" if form == "name" else f"127.0.0.1:{port}",), max_retries=0)
-    seen = play(server, *UNMARKED, colour=colour)
+    seen = play(server, *UNMARKED, client_kind=client_kind)
     assert outcome(seen) == "complete"
     assert seen.report is not None
     assert seen.report.notes == ("the stream ended without any mark, as lenient_hosts allows",)
     assert warned() == []
-    assert outcome(play(server, *UNMARKED, FRAMES[6][:60], colour=colour)) == "truncated"
-    assert outcome(play(server, colour=colour)) == "truncated"
+    assert outcome(play(server, *UNMARKED, FRAMES[6][:60], client_kind=client_kind)) == "truncated"
+    assert outcome(play(server, client_kind=client_kind)) == "truncated"
     server.reset(fault="rst", after=6)
-    assert consume(server, colour).error.fault == "disconnected"
+    assert consume(server, client_kind).error.fault == "disconnected"
 
 
 def test_another_host_is_not_lenient(server: Server) -> None:
@@ -127,9 +129,9 @@ def test_another_host_is_not_lenient(server: Server) -> None:
     assert "lenient_hosts" in error.hint
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("rule", ["auto", "lenient"])
-def test_a_tool_call_that_is_no_json_yet_is_never_ended_by_done(server: Server, rule: Any, colour: str) -> None:
+def test_a_tool_call_that_is_no_json_yet_is_never_ended_by_done(server: Server, rule: Any, client_kind: str) -> None:
     """An appended `[DONE]` must not turn half a tool call into a call."""
     configure(end_rule=rule, max_retries=0)
     frames = frames_of("tool_calls")
@@ -138,7 +140,7 @@ def test_a_tool_call_that_is_no_json_yet_is_never_ended_by_done(server: Server, 
         for call in json.loads(frame[6:])["choices"][0]["delta"].get("tool_calls", ()):
             arguments[call["index"]] = arguments.get(call["index"], "") + call["function"]["arguments"]
         whole = all(map(is_json, arguments.values()))
-        found = outcome(play(server, *frames[:after], DONE, colour=colour))
+        found = outcome(play(server, *frames[:after], DONE, client_kind=client_kind))
         assert found == ("complete" if whole else "truncated"), after
 
 
@@ -151,17 +153,17 @@ def is_json(text: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize(("rule", "whole"), [("auto", True), ("lenient", True), ("strict", False)])
-def test_a_server_that_ignores_n(server: Server, rule: Any, whole: bool, colour: str) -> None:
+def test_a_server_that_ignores_n(server: Server, rule: Any, whole: bool, client_kind: str) -> None:
     """Asked for two choices it sends one and `[DONE]`; only `strict` wants them all."""
     configure(end_rule=rule, max_retries=0)
 
     def two(client: Any) -> Any:
         return client.chat.completions.create(model="m", messages=[], stream=True, n=2)
 
-    assert (outcome(play(server, *FRAMES, ask=two, colour=colour)) == "complete") == whole
-    assert (outcome(play(server, *FINISHED, ask=two, colour=colour)) == "complete") == (rule == "lenient"), (
+    assert (outcome(play(server, *FRAMES, ask=two, client_kind=client_kind)) == "complete") == whole
+    assert (outcome(play(server, *FINISHED, ask=two, client_kind=client_kind)) == "complete") == (rule == "lenient"), (
         "the second may have been cut"
     )
 

@@ -16,9 +16,10 @@ import pytest
 
 import openai_stream_guard
 from openai_stream_guard import Attempt, OpenAIStreamParseError
-from openai_stream_guard.errors import refusal_of, stream_error
-from openai_stream_guard.evidence import Evidence
-from openai_stream_guard.verdicts import Failure, Trouble
+from openai_stream_guard.diagnosis.evidence import Evidence
+from openai_stream_guard.engine.decisions import FirstFailure, StreamFault
+from openai_stream_guard.errors import stream_error
+from openai_stream_guard.sdk.requests import refusal_from
 from tests.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
@@ -27,8 +28,8 @@ ATTEMPT = Attempt("malformed", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
 
 def made(error: Exception | None = None, fault: Any = "malformed", **fields: Any) -> OpenAIStreamParseError:
     """An error for a failure, without any server."""
-    trouble = Trouble(fault, "for a reason", error, fields.pop("body", None))
-    failure = Failure(trouble, ATTEMPT, fields.pop("raw_tail", b"tail"), Evidence(fault))
+    fault = StreamFault(fault, "for a reason", error, fields.pop("body", None))
+    failure = FirstFailure(fault, ATTEMPT, fields.pop("raw_tail", b"tail"), Evidence(fault))
     defaults = {
         "attempts": (ATTEMPT,),
         "partial_text": "Hi",
@@ -135,7 +136,7 @@ def test_a_refusal_is_judged_by_its_status(status: int, retryable: bool) -> None
     """The SDK's own list of statuses that may pass."""
     headers = {"x-request-id": "r", "retry-after": "2"}
     response = http.Response(status, request=http.Request("POST", "http://x"), headers=headers, content=b"")
-    refusal = refusal_of(openai.APIStatusError("no", response=response, body=None))
+    refusal = refusal_from(openai.APIStatusError("no", response=response, body=None))
     assert (refusal.retryable, refusal.status, refusal.request_id, refusal.retry_after) == (
         retryable,
         status,
@@ -146,5 +147,5 @@ def test_a_refusal_is_judged_by_its_status(status: int, retryable: bool) -> None
 
 def test_a_refusal_without_a_response_may_pass() -> None:
     """A connection that could not be made may be made next time; a mistake of the program may not."""
-    assert refusal_of(openai.APIConnectionError(request=http.Request("POST", "http://x"))).retryable
-    assert not refusal_of(ValueError("mine")).retryable
+    assert refusal_from(openai.APIConnectionError(request=http.Request("POST", "http://x"))).retryable
+    assert not refusal_from(ValueError("mine")).retryable

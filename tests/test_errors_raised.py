@@ -14,10 +14,10 @@ import openai
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.testing import End, Performance, Reset, Send, Server, Wait, streaming
-from openai_stream_guard.testing.answers.answer import TEXT
-from openai_stream_guard.transport import trouble_of
-from tests.streams import COLOURS, KEY, VERSION, alone, chat, client_for, completions, consume, performance
+from openai_stream_guard.testing import End, Reset, ScriptedResponse, Send, Server, Wait, streaming
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from openai_stream_guard.transport.http import fault_from
+from tests.streams import CLIENT_KINDS, KEY, VERSION, alone, chat, client_for, completions, consume, performance
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 PLANTED = "planted-answer-text"
@@ -31,10 +31,10 @@ def no_retries(guarded: None) -> None:
     configure(max_retries=0)
 
 
-def broken(server: Server, fault: str, colour: str = "sync", **options: Any) -> Any:
+def broken(server: Server, fault: str, client_kind: str = "sync", **options: Any) -> Any:
     """The error of a stream on which this fault strikes for good, in the middle of its text."""
     server.reset(fault=fault, after=4, times=None)
-    error = consume(server, colour, **options).error
+    error = consume(server, client_kind, **options).error
     assert isinstance(error, OpenAIStreamParseError)
     return error
 
@@ -58,33 +58,33 @@ DROP_IN = {
 
 
 @pytest.mark.parametrize("fault", DROP_IN)
-@pytest.mark.parametrize("colour", COLOURS)
-def test_what_caught_the_error_before_catches_it_now(server: Server, fault: str, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_what_caught_the_error_before_catches_it_now(server: Server, fault: str, client_kind: str) -> None:
     """The error is one of the guard's, of the transport's or parser's class, and whatever the SDK alone raises."""
-    error = broken(server, fault, colour)
+    error = broken(server, fault, client_kind)
     for expected in DROP_IN[fault]:
         assert isinstance(error, expected)
     server.reset(fault=fault, after=4, times=None)
-    plain = alone(server, colour, max_retries=0).error
+    plain = alone(server, client_kind, max_retries=0).error
     assert plain is None or isinstance(error, type(plain))
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_an_end_inside_a_character_is_what_the_sdk_calls_it(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_an_end_inside_a_character_is_what_the_sdk_calls_it(server: Server, client_kind: str) -> None:
     """The SDK decodes the last line even where it drops its event."""
-    server.script(*[Performance((Send('data: {"choices": [], "note": "é'.encode()[:-1]), End()))] * 2)
-    assert type(alone(server, colour, max_retries=0).error) is UnicodeDecodeError
-    error = consume(server, colour).error
+    server.script(*[ScriptedResponse((Send('data: {"choices": [], "note": "é'.encode()[:-1]), End()))] * 2)
+    assert type(alone(server, client_kind, max_retries=0).error) is UnicodeDecodeError
+    error = consume(server, client_kind).error
     assert isinstance(error, OpenAIStreamParseError)
     assert isinstance(error, UnicodeDecodeError)
     assert error.fault == "truncated"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("fault", ["stall", "stall_before_first"])
-def test_a_stall_is_a_timeout_in_the_words_of_both(server: Server, fault: str, colour: str) -> None:
+def test_a_stall_is_a_timeout_in_the_words_of_both(server: Server, fault: str, client_kind: str) -> None:
     """`except APITimeoutError`, which came with openai 3.14, and `except httpx.ReadTimeout` both catch a stall."""
-    error = broken(server, fault, colour, timeout=0.1)
+    error = broken(server, fault, client_kind, timeout=0.1)
     assert isinstance(error, openai.APITimeoutError)
     assert isinstance(error, http.ReadTimeout)
     assert error.fault == "stalled"
@@ -155,10 +155,10 @@ def test_the_words_of_the_transport_are_in_the_message(server: Server) -> None:
 )
 def test_what_a_transport_quotes_of_the_body_is_not_repeated(said: str, kept: str) -> None:
     """h11 and aiohttp quote the bytes they cannot read, which are answer text: the reason ends before them."""
-    trouble = trouble_of(http.ReadError(said))
-    assert trouble is not None
-    assert trouble.reason.removesuffix(")").endswith(kept.removesuffix(")"))
-    assert PLANTED not in trouble.reason
+    fault = fault_from(http.ReadError(said))
+    assert fault is not None
+    assert fault.reason.removesuffix(")").endswith(kept.removesuffix(")"))
+    assert PLANTED not in fault.reason
 
 
 def test_a_real_error_survives_a_process_boundary(server: Server) -> None:
@@ -175,7 +175,8 @@ def test_the_message_begins_as_promised(server: Server, fault: str) -> None:
     error = broken(server, fault)
     assert str(error).startswith(PREFIX)
     attempt = error.attempts[0]
-    assert f"({error.fault} after {attempt.events} events and {attempt.bytes} bytes, 1 attempt)" in str(error)
+    assert f"({error.fault} after {attempt.events:,} event" in str(error)
+    assert f"({attempt}, 1 attempt)" in str(error)
 
 
 @pytest.mark.parametrize("fault", ["stall", "html_200", "html_mid_stream"])
@@ -227,7 +228,7 @@ LEAKS = f'data: {{"api_key": "{KEY}", "authorization": "Bearer {KEY}", "text": "
 @pytest.mark.parametrize("steps", [(End(),), (Wait(0.02), Reset()), (Send(LEAKS.encode()), End())])
 def test_no_answer_text_and_no_key_is_in_its_words(server: Server, steps: Any, warned: Any, caplog: Any) -> None:
     """str, repr, notes, the whole printed traceback and the log are free of both; raw_tail keeps text, not keys."""
-    server.script(Performance((Send(SECRETS.encode()), *steps)))
+    server.script(ScriptedResponse((Send(SECRETS.encode()), *steps)))
     error: Any = consume(server, ask=lambda client: chat(client, user=PLANTED)).error
     printed = "".join(traceback.format_exception(error))
     for words in (
@@ -282,12 +283,12 @@ def test_an_error_without_a_message_is_raised_in_the_words_of_the_sdk(server: Se
         assert str(error) == str(plain) == "An error occurred during streaming"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_later_failures_are_notes_on_the_first(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_later_failures_are_notes_on_the_first(server: Server, client_kind: str) -> None:
     """The first failure is raised; each later attempt and the hint is a note, on Python 3.10 too."""
     configure(max_retries=2)
     server.script(performance("truncate_clean"), performance("rst"), performance("html_200"))
-    error: Any = consume(server, colour).error
+    error: Any = consume(server, client_kind).error
     assert error.fault == "truncated"
     assert [attempt.fault for attempt in error.attempts] == ["truncated", "disconnected", "not_a_stream"]
     first, second, hint = error.__notes__

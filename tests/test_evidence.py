@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from openai_stream_guard.evidence import (
+from openai_stream_guard.decoding.reader import Reader
+from openai_stream_guard.diagnosis.evidence import (
     Clues,
     Complaint,
     Cut,
@@ -16,14 +17,13 @@ from openai_stream_guard.evidence import (
     Party,
     ResponseHead,
     alike,
-    clues_of,
-    complaint_of,
-    opening_of,
+    clues_from,
+    complaint_from,
+    opening_from,
 )
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.ledger import Ledger
-from openai_stream_guard.repair import Reader
-from openai_stream_guard.verdicts import Clocks, Trouble
+from openai_stream_guard.engine.attempt_log import AttemptLog
+from openai_stream_guard.engine.decisions import StreamFault, Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
 
 NAMING: dict[Party, Mapping[str, str]] = {
     "apache": {"Server": "Apache/2.4.71 (Debian)"},
@@ -47,13 +47,13 @@ NAMING: dict[Party, Mapping[str, str]] = {
 @pytest.mark.parametrize("party", get_args(Party))
 def test_each_party_is_known_by_its_headers(party: Party) -> None:
     """By the one that it sends, whatever its case, and no other party with it."""
-    assert clues_of(NAMING[party]).parties == {party}
-    assert clues_of({name.upper(): value.upper() for name, value in NAMING[party].items()}).parties == {party}
+    assert clues_from(NAMING[party]).parties == {party}
+    assert clues_from({name.upper(): value.upper() for name, value in NAMING[party].items()}).parties == {party}
 
 
 def test_headers_that_name_nobody_say_nothing() -> None:
     """Neither a request's own names in other headers, nor an unknown server, is a party."""
-    assert clues_of({"server": "own/1.0", "x-note": "nginx", "set-cookie": "cloudflare"}) == Clues()
+    assert clues_from({"server": "own/1.0", "x-note": "nginx", "set-cookie": "cloudflare"}) == Clues()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_headers_that_name_nobody_say_nothing() -> None:
 )
 def test_a_head_is_what_the_body_claims_to_be(headers: dict[str, str], clues: Clues) -> None:
     """Its kind, its content encoding, and whether somebody was asked not to buffer."""
-    assert clues_of(headers) == clues
+    assert clues_from(headers) == clues
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_head_is_what_the_body_claims_to_be(headers: dict[str, str], clues: Cl
 )  # fmt: skip
 def test_an_opening_tells_what_a_body_is(first: bytes, opening: str) -> None:
     """By four bytes."""
-    assert opening_of(first) == opening
+    assert opening_from(first) == opening
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_opening_tells_what_a_body_is(first: bytes, opening: str) -> None:
 )
 def test_a_complaint_is_known_by_its_code_type_or_message(body: object, complaint: Complaint | None) -> None:
     """As vLLM, llama.cpp and the API itself write them; what is unknown stays unknown."""
-    assert complaint_of(body) == complaint
+    assert complaint_from(body) == complaint
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ BURSTS = Evidence(events=40, reads=4, first_event_seconds=0.1, worst_gap=3.0)
         ({"reads": 40}, False),
         ({"events": 9, "reads": 1}, False),
         ({"worst_gap": 0.4}, False),
-        ({"away": 2.0}, False),
+        ({"consumer_busy_seconds": 2.0}, False),
     ],
 )
 def test_bursts_are_many_events_in_few_reads_after_a_wait(change: dict[str, Any], bursts: bool) -> None:
@@ -134,7 +134,7 @@ def test_bursts_are_many_events_in_few_reads_after_a_wait(change: dict[str, Any]
 
 def test_equal_cuts_are_counted_per_host() -> None:
     """The second of two equal silences, or ages, is seen as such; those of another host, and stalls, do not count."""
-    hosts = Hosts()
+    hosts = HostMemory()
     cut = Evidence("disconnected", seconds=9.0, silence=2.0)
     assert hosts.saw_fault("a", cut).cuts == (Cut(9.0, 2.0),)
     hosts.saw_fault("b", cut)
@@ -148,7 +148,7 @@ def test_equal_cuts_are_counted_per_host() -> None:
 
 def test_the_latest_cuts_are_kept() -> None:
     """Eight of a host, so that a long life does not make them many."""
-    hosts = Hosts()
+    hosts = HostMemory()
     for second in range(20):
         kept = hosts.saw_fault("a", Evidence("truncated", seconds=float(second)))
     assert [cut.seconds for cut in kept.cuts] == [12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0]
@@ -158,7 +158,7 @@ def test_the_latest_cuts_are_kept() -> None:
 
 def test_a_ledger_tells_where_the_time_went() -> None:
     """The wait for the first event, the worst gap, the silence, and what the program itself took between two reads."""
-    ledger = Ledger(100.0, 1, ResponseHead(200, headers={"server": "nginx"}))
+    ledger = AttemptLog(100.0, 1, ResponseHead(200, headers={"server": "nginx"}))
     reader = Reader()
     for asked, read in ((100.0, 102.0), (102.5, 103.0), (110.0, 111.0)):  # away for 0.5 and for 7 s
         ledger.asked(asked)
@@ -168,23 +168,29 @@ def test_a_ledger_tells_where_the_time_went() -> None:
         reader.feed(b'data: {"a":1}\n\n')
         ledger.progress(1, read)
     ledger.asked(112.0)
-    found = ledger.evidence(Trouble("disconnected", "", ending="reset"), reader, Clocks(read=60.0), 131.0)
+    found = ledger.evidence(StreamFault("disconnected", "", ending="reset"), reader, Timeouts(read=60.0), 131.0)
     assert (found.fault, found.ending, found.clues.parties) == ("disconnected", "reset", {"nginx"})
     assert (found.reads, found.events, found.bytes) == (3, 3, reader.bytes)
     assert (found.seconds, found.first_event_seconds, found.worst_gap) == (31.0, 2.0, 8.0)
-    assert (found.silence, found.waited, found.away, found.read_timeout) == (20.0, 20.0, 7.0, 60.0)
+    assert (found.silence, found.waited, found.consumer_busy_seconds, found.read_timeout) == (20.0, 20.0, 7.0, 60.0)
 
 
 def test_a_later_attempt_is_seen_by_itself() -> None:
     """Counts and times are its own; a wait that recovery took is not held against the server."""
-    ledger = Ledger(0.0, 1, ResponseHead())
+    ledger = AttemptLog(0.0, 1, ResponseHead())
     ledger.reads, ledger.read_at = 9, 5.0
     ledger.asked(40.0)
     ledger.progress(1, 5.0)
     ledger.close_attempt("stalled", 50.0, events=1, bytes=9, repairs={}, response_id=None)
     ledger.open_attempt("replay", 60.0, 1, ResponseHead(200, headers={"server": "envoy"}))
-    found = ledger.evidence(Trouble("truncated", "", ending="clean"), Reader(), Clocks(), 61.0)
-    assert (found.reads, found.seconds, found.silence, found.away, found.worst_gap) == (0, 1.0, 1.0, 0.0, 0.0)
+    found = ledger.evidence(StreamFault("truncated", "", ending="clean"), Reader(), Timeouts(), 61.0)
+    assert (found.reads, found.seconds, found.silence, found.consumer_busy_seconds, found.worst_gap) == (
+        0,
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+    )
     assert found.clues.parties == {"envoy"}
 
 
@@ -192,4 +198,4 @@ def test_no_header_value_is_kept() -> None:
     """What a header says is reduced to the names in this module."""
     secret = "planted-9f3"
     headers = {"server": f"nginx {secret}", "via": secret, "set-cookie": secret, "content-type": f"text/html; {secret}"}
-    assert secret not in repr(clues_of(headers))
+    assert secret not in repr(clues_from(headers))

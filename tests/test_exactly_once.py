@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, configure
-from openai_stream_guard.testing import FAULTS, Fault, Server, Take, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing import FAULTS, AnswerVariant, Fault, Server, take_answer
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from . import cuts
 from .cuts import ROWS, Row
@@ -68,11 +68,11 @@ def test_the_cuts_would_be_seen() -> None:
 @pytest.mark.parametrize(("caller", "fault", "after"), CASES, ids=CASE_IDS)
 def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """Before and after text the stream comes out as the unbroken one, in two requests, unless the API says no."""
-    colour, ask = CALLERS[caller]
+    client_kind, ask = CALLERS[caller]
     configure(idle_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after)
-    seen = consume(server, colour, ask)
+    seen = consume(server, client_kind, ask)
     if not fault.retryable:
         assert isinstance(seen.error, OpenAIStreamParseError)
         assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == (
@@ -90,11 +90,11 @@ def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, faul
 @pytest.mark.parametrize(("caller", "fault", "after"), CASES, ids=CASE_IDS)
 def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """The typed error comes after exactly 1 + max_retries requests, and what was delivered is a true prefix."""
-    colour, ask = CALLERS[caller]
+    client_kind, ask = CALLERS[caller]
     configure(idle_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after, times=None)
-    seen = consume(server, colour, ask, max_retries=1)
+    seen = consume(server, client_kind, ask, max_retries=1)
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert seen.error.fault == fault.verdict
     assert seen.error.stopped_by == ("retries" if fault.retryable else "not_retryable")
@@ -104,13 +104,13 @@ def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, faul
     assert bool(seen.text) == (after == 6 or (caller, after) == ("completions", 1))
 
 
-@pytest.mark.parametrize("colour", ["sync", "asyncio", "trio"])
-def test_a_model_that_does_not_repeat_itself_costs_one_request_and_then_none(colour: str) -> None:
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio", "trio"])
+def test_a_model_that_does_not_repeat_itself_costs_one_request_and_then_none(client_kind: str) -> None:
     """The first error stands with a true prefix; for a while no cut on that model is worth another request."""
     with Server(sampled=True) as server:
         server.script("truncate_clean", "rst", after=6)
-        seen = consume(server, colour)
-        takes = [take_answer("chat", "text", Take(serial, sampled=True)) for serial in (1, 2, 3)]
+        seen = consume(server, client_kind)
+        takes = [take_answer("chat", "text", AnswerVariant(serial, sampled=True)) for serial in (1, 2, 3)]
         answers = [take.plain["choices"][0]["message"]["content"] for take in takes]
         assert seen.error.fault == "truncated", "the first failure, not the later one"
         assert seen.error.stopped_by == "diverged"
@@ -120,29 +120,31 @@ def test_a_model_that_does_not_repeat_itself_costs_one_request_and_then_none(col
         assert [attempt.fault for attempt in seen.error.attempts] == ["truncated", "diverged"]
 
         server.script("truncate_clean", after=6)
-        again = consume(server, colour)
+        again = consume(server, client_kind)
         assert (again.error.stopped_by, len(server.requests)) == ("diverged", 3)
         assert answers[2].startswith(again.text)
 
         server.script("truncate_clean", after=0)
-        assert consume(server, colour).error is None, "a restart is no replay"
+        assert consume(server, client_kind).error is None, "a restart is no replay"
 
         def other_model(client: Any) -> Any:
             return client.chat.completions.create(model="other", messages=[], stream=True)
 
         server.script("truncate_clean", after=6)
-        assert consume(server, colour, other_model).report.attempts[1].way == "replay", "of that one nothing is known"
+        assert consume(server, client_kind, other_model).report.attempts[1].way == "replay", (
+            "of that one nothing is known"
+        )
 
 
-@pytest.mark.parametrize("colour", ["sync", "asyncio"])
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("answer", ["text", "n2", "reasoning", "refusal", "usage"])
-def test_a_server_that_regroups_its_deltas_is_replayed(answer: str, colour: str) -> None:
+def test_a_server_that_regroups_its_deltas_is_replayed(answer: str, client_kind: str) -> None:
     """Where the second answer has other delta boundaries, the straddling delta is trimmed, and nothing is lost."""
     with Server(answer=answer, regroup=True) as server:
-        whole = texts(alone(server, colour))
+        whole = texts(alone(server, client_kind))
         for after in range(2, 12, 3):
             server.reset(answer=answer, fault="rst", after=after)
-            seen = consume(server, colour)
+            seen = consume(server, client_kind)
             assert seen.error is None
             assert texts(seen) == whole
             assert len({dumped["id"] for _, dumped in seen.items}) == 1

@@ -7,13 +7,13 @@ from typing import Any, get_args
 
 import pytest
 
-from openai_stream_guard import hints
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import Party
-from openai_stream_guard.examination import Stream, examined
-from openai_stream_guard.examination.findings import CHECKS, SEVERITIES, TOO_LITTLE, VERDICTS, findings, verdict
-from openai_stream_guard.examination.remedies import _PRODUCTS, LINES, Product, lines
-from openai_stream_guard.recording.ssecap import dump, load
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.capture.ssecap import dump, load
+from openai_stream_guard.cli.doctor.analysis import Stream, examined
+from openai_stream_guard.cli.doctor.findings import CHECKS, SEVERITIES, TOO_LITTLE, VERDICTS, findings, verdict
+from openai_stream_guard.cli.doctor.proxy_settings import _PRODUCTS, LINES, Product, lines
+from openai_stream_guard.diagnosis import causes as hints
+from openai_stream_guard.diagnosis.evidence import Party
 
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 
@@ -22,7 +22,7 @@ LATE = paced([*WORDS, STOP, DONE], 0.02)
 NAMED = {"server": "nginx/1.22"}
 COMPRESSED = {**CHUNKED, "content-encoding": "gzip"}
 OPEN = {"content-type": "text/event-stream"}
-RESPONSES = Asked("post", "/responses", "host:1", {"model": "m"})
+RESPONSES = StreamRequest("post", "/responses", "host:1", {"model": "m"})
 RESPONSE = [
     b'data: {"type": "response.created", "sequence_number": 0, "response": {"id": "r"}}\n\n',
     b'data: {"type": "response.completed", "sequence_number": 1, "response": {"id": "r", "output": []}}\n\n',
@@ -188,7 +188,7 @@ def test_a_file_tells_the_same(stream: Stream) -> None:
 
 def test_what_is_lost_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a long stream the beginning is gone: its first event is looked for, and half a one is no defect."""
-    monkeypatch.setattr("openai_stream_guard.recording.MOST_BYTES", 700)
+    monkeypatch.setattr("openai_stream_guard.capture.recording.MAX_BYTES", 700)
     stream = seen(HEALTHY)
     assert stream.recording.lost_bytes > 0
     assert stream.evidence.events < 20

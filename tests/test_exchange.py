@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.exchange import AsyncExchange, SyncExchange
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.exchange import AsyncExchange, SyncExchange
 from tests.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
@@ -30,8 +30,8 @@ async def chunks() -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-async def never(verdict: object) -> None:
-    raise AssertionError(verdict)
+async def never(decision: object) -> None:
+    raise AssertionError(decision)
 
 
 @pytest.mark.asyncio
@@ -39,7 +39,9 @@ async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_op
     """An event loop that ends closes all generators at once, of which one may be closed by one thing only."""
     request = http.Request("POST", "http://host/v1/chat/completions")
     response = http.Response(200, request=request)
-    session = Session(Asked("post", "/chat/completions", "host"), Policy(), Hosts(), now=0.0, max_retries=0)
+    session = Session(
+        StreamRequest("post", "/chat/completions", "host"), Policy(), HostMemory(), now=0.0, max_retries=0
+    )
     closed: list[bool] = []
 
     async def close() -> None:
@@ -95,17 +97,19 @@ RESPONSES: dict[str, tuple[Any, bytes]] = {
 }
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
 @pytest.mark.parametrize("name", RESPONSES)
-async def test_what_is_read_is_what_iter_bytes_gives(name: str, colour: str) -> None:
+async def test_what_is_read_is_what_iter_bytes_gives(name: str, client_kind: str) -> None:
     """The raw bytes are read where they are the body's, and only there."""
     make, expected = RESPONSES[name]
     response = make()
     response.request = http.Request("POST", "http://host/v1/chat/completions")
-    session = Session(Asked("post", "/chat/completions", "host"), Policy(), Hosts(), now=0.0, max_retries=0)
+    session = Session(
+        StreamRequest("post", "/chat/completions", "host"), Policy(), HostMemory(), now=0.0, max_retries=0
+    )
     got: list[bytes] = []
-    if colour == "sync":
-        exchange = SyncExchange(response, session, lambda verdict: None)
+    if client_kind == "sync":
+        exchange = SyncExchange(response, session, lambda decision: None)
         assert exchange._chunks.__name__ == ("iter_raw" if name == "plain" else "iter_bytes")
         with contextlib.suppress(StopIteration):
             while True:

@@ -10,8 +10,8 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
 from openai_stream_guard import configure, sdk
-from openai_stream_guard.evidence import Evidence
-from openai_stream_guard.hints import hint
+from openai_stream_guard.diagnosis.causes import hint
+from openai_stream_guard.diagnosis.evidence import Evidence
 from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import Server, replying
 

@@ -11,14 +11,14 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .cuts import nameless, take
 from .streams import Seen, alone, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
-COLOURS = ("sync", "asyncio")
+CLIENT_KINDS = ("sync", "asyncio")
 UNFINISHED = len(take("tool_calls", 1).frames) - 2
 """Events of the answer with tool calls before its finish_reason."""
 
@@ -37,7 +37,7 @@ def calls_in(items: list[Any]) -> dict[int, str]:
     return arguments
 
 
-def helper(server: Server, colour: str) -> tuple[list[str], Any]:
+def helper(server: Server, client_kind: str) -> tuple[list[str], Any]:
     """The kinds of event that the SDK's `.stream()` gives, and its final message or error."""
 
     def asked(client: Any) -> Any:
@@ -55,8 +55,8 @@ def helper(server: Server, colour: str) -> tuple[list[str], Any]:
             except openai.APIError as error:
                 return kinds, error
 
-    if colour != "sync":
-        return run(colour, body)
+    if client_kind != "sync":
+        return run(client_kind, body)
     kinds: list[str] = []
     with client_for(server) as client:
         try:
@@ -67,29 +67,29 @@ def helper(server: Server, colour: str) -> tuple[list[str], Any]:
             return kinds, error
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("answer", ["text", "tool_calls", "n2", "logprobs", "usage"])
 @pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
 def test_a_healthy_answer_is_the_same_however_it_is_delivered(
-    server: Server, answer: str, delivery: str, colour: str
+    server: Server, answer: str, delivery: str, client_kind: str
 ) -> None:
     """Holding back changes the moment, and nothing else: equal items, in order, in one request."""
     server.reset(answer=answer)
-    live = plain(alone(server, colour))
+    live = plain(alone(server, client_kind))
     server.reset(answer=answer)
     configure(delivery=delivery)
-    seen = consume(server, colour)
+    seen = consume(server, client_kind)
     assert (plain(seen), seen.error, len(server.requests)) == (live, None, 1)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("after", [0, 4, 11])
-def test_atomic_delivery_restarts_even_a_sampling_model(after: int, colour: str) -> None:
+def test_atomic_delivery_restarts_even_a_sampling_model(after: int, client_kind: str) -> None:
     """Nothing was handed over, so the second answer need not be the first one again."""
     configure(delivery="atomic")
     with Server(sampled=True) as server:
         server.script("rst", "truncate_clean", after=after)
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
         assert seen.error is None
         assert seen.report.recoveries == ["restart"]
         assert [attempt.way for attempt in seen.report.attempts] == [None, "restart", "restart"]
@@ -97,70 +97,70 @@ def test_atomic_delivery_restarts_even_a_sampling_model(after: int, colour: str)
         assert len(seen.text) > len(TEXT)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("after", [1, 6])
-def test_atomic_delivery_hands_over_all_or_nothing(server: Server, after: int, colour: str) -> None:
+def test_atomic_delivery_hands_over_all_or_nothing(server: Server, after: int, client_kind: str) -> None:
     """Where every answer breaks, the consumer has not seen a single item, not even the role."""
     configure(delivery="atomic")
     server.reset(fault="truncate_mid_event", after=after, times=None)
-    seen = consume(server, colour, max_retries=1)
+    seen = consume(server, client_kind, max_retries=1)
     assert (seen.items, seen.error.partial_text, len(server.requests)) == ([], "", 2)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_tool_call_that_is_cut_never_reaches_the_consumer(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_tool_call_that_is_cut_never_reaches_the_consumer(server: Server, client_kind: str) -> None:
     """Wherever the stream breaks, no part of a call was handed over; text before it was."""
     configure(delivery="tool_calls", max_retries=0)
     for after in range(1, UNFINISHED + 1):
         server.reset(answer="tool_calls", fault="truncate_clean", after=after)
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
         assert isinstance(seen.error, OpenAIStreamParseError)
         assert calls_in([dumped for _, dumped in seen.items]) == {}, after
         assert seen.error.partial.choices[0].message.to_dict().get("tool_calls") is None
     server.reset(fault="truncate_clean", after=6)
-    assert consume(server, colour).text, "text flows"
+    assert consume(server, client_kind).text, "text flows"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_cut_tool_call_is_asked_for_again_even_of_a_sampling_model(colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_cut_tool_call_is_asked_for_again_even_of_a_sampling_model(client_kind: str) -> None:
     """Nothing visible was handed over, so it is a restart, and the calls come whole, from one answer."""
     configure(delivery="tool_calls")
     with Server(answer="tool_calls", sampled=True) as server:
         server.reset(answer="tool_calls", fault="rst", after=8)
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
         calls = calls_in([dumped for _, dumped in seen.items])
         cities = {json.loads(arguments)["city"].split(" ")[1] for arguments in calls.values()}
         assert (seen.error, len(calls), cities, len(server.requests)) == (None, 2, {"2:"}, 2)
         assert seen.report.recoveries == ["restart"]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
-def test_what_is_held_is_bounded(server: Server, delivery: str, colour: str) -> None:
+def test_what_is_held_is_bounded(server: Server, delivery: str, client_kind: str) -> None:
     """Beyond max_held_bytes the fault is `oversized`, and asking again would not make the answer smaller."""
     configure(delivery=delivery, max_held_bytes=1000)
     server.reset(answer="tool_calls")
-    seen = consume(server, colour)
+    seen = consume(server, client_kind)
     assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("oversized", "not_retryable", 1)
     assert calls_in([dumped for _, dumped in seen.items]) == {}
     server.reset(answer="text")
-    assert (consume(server, colour).error is None) == (delivery == "tool_calls"), "text is not held"
+    assert (consume(server, client_kind).error is None) == (delivery == "tool_calls"), "text is not held"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
-def test_the_helper_streams_hold_too(server: Server, delivery: str, colour: str) -> None:
+def test_the_helper_streams_hold_too(server: Server, delivery: str, client_kind: str) -> None:
     """`.stream()` emits its events from what is handed over: all of them once whole, none of a cut call."""
     server.reset(answer="tool_calls")
-    whole, message = helper(server, colour)
+    whole, message = helper(server, client_kind)
     assert "tool_calls.function.arguments.done" in whole
     configure(delivery=delivery)
     server.reset(answer="tool_calls", fault="rst", after=8)
-    kinds, again = helper(server, colour)
+    kinds, again = helper(server, client_kind)
     assert (kinds, again.tool_calls[1].function) == (whole, message.tool_calls[1].function)
 
     server.reset(answer="tool_calls", fault="rst", after=8, times=None)
-    kinds, error = helper(server, colour)
+    kinds, error = helper(server, client_kind)
     assert isinstance(error, OpenAIStreamParseError)
     assert not any(kind.startswith("tool_calls") for kind in kinds)
     assert bool(kinds) == (delivery == "tool_calls"), "the role was handed over"
@@ -168,11 +168,11 @@ def test_the_helper_streams_hold_too(server: Server, delivery: str, colour: str)
 
 def test_held_items_come_at_the_end_of_a_live_connection(server: Server) -> None:
     """The first item is handed over when the answer is whole, and the connection need not have ended by then."""
-    from openai_stream_guard.testing import Performance, Send, Take, Wait, take_answer
+    from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Send, Wait, take_answer
 
     configure(delivery="atomic")
-    frames = take_answer("chat", "text", Take(1)).encode()
-    server.script(Performance((*map(Send, frames), Wait())))
+    frames = take_answer("chat", "text", AnswerVariant(1)).encode()
+    server.script(ScriptedResponse((*map(Send, frames), Wait())))
     with client_for(server) as client:
         stream: Iterator[Any] = client.chat.completions.create(model="m", messages=[], stream=True)
         assert len(list(stream)) == len(frames) - 1

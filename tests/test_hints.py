@@ -12,12 +12,12 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.evidence import Clues, Cut, Evidence, Party
-from openai_stream_guard.hints import ROWS, advice, explanations, hint
+from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.diagnosis.causes import ROWS, advice, explanations, hint
+from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
 from openai_stream_guard.notices import FaultKind, StoppedBy
-from openai_stream_guard.policy import KINDS
-from openai_stream_guard.testing import Performance, Server, Wait
-from tests.streams import chat, client_for, consume, performance
+from openai_stream_guard.testing import ScriptedResponse, Server, Wait
+from tests.streams import chat, client_for, consume, performance, silence_for
 
 
 def by(*parties: Party, **more: Any) -> Clues:
@@ -57,7 +57,7 @@ EXAMPLES: dict[str, Evidence] = {
     "gap": Evidence("gap"),
     "oversized": Evidence("oversized"),
     "diverged": Evidence("diverged"),
-    "read_slowly": replace(FIN, away=61.0, silence=61.0),
+    "read_slowly": replace(FIN, consumer_busy_seconds=61.0, silence=61.0),
     "idle_cut_cloudflare": idle(100.1, "cloudflare"),
     "idle_cut_nginx": idle(60.1, "nginx"),
     "idle_cut_envoy": idle(300.0, "envoy"),
@@ -135,7 +135,7 @@ def test_a_whole_stream_that_shows_nothing_odd_has_none() -> None:
         (replace(FIN, seconds=16.1, silence=1.1, clues=by("envoy")), "old_cut_envoy"),
         (replace(FIN, silence=1.0, clues=by("envoy"), cuts=(Cut(9.0, 1.0), Cut(30.0, 1.0))), "unterminated"),
         (replace(FIN, silence=3.0, clues=by("envoy"), cuts=(Cut(9.0, 3.0), Cut(30.0, 3.0))), "idle_cut_envoy"),
-        (replace(FIN, away=14.0), "unterminated"),
+        (replace(FIN, consumer_busy_seconds=14.0), "unterminated"),
         (replace(FIN, seconds=30.0, silence=16.0), "idle_cut"),
         (replace(CLEAN, done=True, clues=by("nginx")), "done_too_early"),
         (replace(STALLED, ending="open", read_timeout=60.0), "stalled"),
@@ -206,13 +206,13 @@ def _row_of(text: str | None) -> str:
 
 
 @pytest.mark.usefixtures("guarded")
-@pytest.mark.parametrize("colour", ["sync", "asyncio"])
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("fault", REAL)
-def test_a_real_fault_is_named(server: Server, fault: str, colour: str, warned: Callable[[], list[str]]) -> None:
+def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, warned: Callable[[], list[str]]) -> None:
     """Over real sockets, in the error, in the report, and in the one WARNING."""
     configure(idle_timeout=0.3 if fault == "stall_heartbeat" else None)
     server.script(performance(fault))
-    seen = consume(server, colour, timeout=0.2 if fault.startswith("stall") else 5.0, max_retries=0)
+    seen = consume(server, client_kind, timeout=silence_for(fault), max_retries=0)
     assert seen.report is not None
     assert _row_of(seen.report.hint) == REAL[fault]
     assert seen.error.hint == f"{seen.report.hint}{hint(Evidence(), seen.error.stopped_by)}"
@@ -225,7 +225,7 @@ def test_a_real_fault_is_named(server: Server, fault: str, colour: str, warned: 
 def test_equal_silences_of_a_host_are_noticed(server: Server) -> None:
     """A connection that is cut twice after the same silence is cut by a timeout: the error of the second says so."""
     whole = performance("fin_no_terminator")
-    cut = Performance(
+    cut = ScriptedResponse(
         (*whole.steps[:-1], Wait(0.6), whole.steps[-1]), headers=(*whole.headers, ("server", "nginx/1.22"))
     )
     server.script(cut, cut, cut)
@@ -251,7 +251,7 @@ def test_a_recovered_stream_has_a_hint_and_a_healthy_one_none(server: Server) ->
 @pytest.mark.usefixtures("guarded")
 def test_a_slow_reader_is_told_apart_from_a_slow_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the program did between two reads is not held against the connection."""
-    monkeypatch.setattr("openai_stream_guard.hints.cuts.SLOW_READER", 0.04)
+    monkeypatch.setattr("openai_stream_guard.diagnosis.causes_early_end.SLOW_READER", 0.04)
     server.script("rst", "rst")  # 50 ms after the last event
     assert _row_of(consume(server, max_retries=0).error.hint) == "reset"
     with client_for(server, max_retries=0) as client, pytest.raises(OpenAIStreamParseError) as raised:

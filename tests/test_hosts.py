@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from openai_stream_guard.hosts import DIVERGENCE_SECONDS, Hosts
+from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
 
-MOST = 1024
+MAX = 1024
 
 
 def test_only_what_was_seen_is_known() -> None:
     """A finish_reason is evidence for its host, path and model, and for no other."""
-    hosts = Hosts()
+    hosts = HostMemory()
     assert not hosts.finishes("a:1", "/chat/completions", "m")
     hosts.saw_finish("a:1", "/chat/completions", "m")
     assert hosts.finishes("a:1", "/chat/completions", "m")
@@ -25,7 +25,7 @@ def test_only_what_was_seen_is_known() -> None:
 
 def test_a_divergence_is_held_against_a_model_for_ten_minutes() -> None:
     """Not a second longer, and counted anew from the last one."""
-    hosts = Hosts()
+    hosts = HostMemory()
     hosts.saw_divergence("a", "m", 1000.0)
     assert DIVERGENCE_SECONDS == 600
     assert hosts.diverges("a", "m", 1599.9)
@@ -38,11 +38,11 @@ def test_a_divergence_is_held_against_a_model_for_ten_minutes() -> None:
 
 def test_memory_is_bounded() -> None:
     """The server whose evidence is oldest is forgotten first; evidence seen again is young again."""
-    hosts = Hosts()
+    hosts = HostMemory()
     for model in ("old", "renewed"):
         hosts.saw_finish("a", "/p", model)
         hosts.saw_divergence("a", model, 0.0)
-    for number in range(MOST - 1):
+    for number in range(MAX - 1):
         if number == 10:
             hosts.saw_finish("a", "/p", "renewed")
             hosts.saw_divergence("a", "renewed", 0.0)
@@ -60,7 +60,7 @@ def test_memory_is_bounded() -> None:
 
 def test_threads_share_it() -> None:
     """However many note at once, the bound holds and nothing breaks."""
-    hosts, start = Hosts(), threading.Barrier(4)
+    hosts, start = HostMemory(), threading.Barrier(4)
 
     def note(thread: int) -> None:
         start.wait()
@@ -73,12 +73,12 @@ def test_threads_share_it() -> None:
     for thread in threads:
         thread.join()
     known = sum(hosts.finishes("a", "/p", f"{thread}-{number}") for thread in range(4) for number in range(500))
-    assert known == MOST
+    assert known == MAX
 
 
 def test_forgetting_is_complete() -> None:
     """Finishes, divergences and budgets are as new."""
-    hosts = Hosts()
+    hosts = HostMemory()
     hosts.saw_finish("a", "/p", "m")
     hosts.saw_divergence("a", "m", 0.0)
     while hosts.budget.withdraw("a"):
@@ -92,7 +92,7 @@ def test_forgetting_is_complete() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_knows_nothing() -> None:
     """Nor does it inherit a lock that a thread of its parent held."""
-    hosts = Hosts()
+    hosts = HostMemory()
     hosts.saw_finish("a", "/p", "m")
     while hosts.budget.withdraw("a"):
         pass

@@ -9,7 +9,7 @@ import pytest
 
 from openai_stream_guard import testing
 from openai_stream_guard.testing import Faults, cut, gap, refuse, slow
-from openai_stream_guard.testing.injection.kinds import KINDS
+from openai_stream_guard.testing.faults.kinds import KINDS
 
 
 @pytest.mark.parametrize("name", KINDS)

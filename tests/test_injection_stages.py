@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from openai_stream_guard.repair import Reader
-from openai_stream_guard.testing import Take, split, take_answer
-from openai_stream_guard.testing.injection import Injection, kinds
-from openai_stream_guard.testing.injection.signals import Broken, Chain, Over, Pause, Signal
+from openai_stream_guard.decoding.reader import Reader
+from openai_stream_guard.testing import AnswerVariant, split, take_answer
+from openai_stream_guard.testing.faults import Injection, kinds
+from openai_stream_guard.testing.faults.transforms import Broken, Chain, Over, Pause, Signal
 
 EVENTS = [f"data: {number}\n\n".encode() for number in range(5)]
 BODY = b"".join(EVENTS)
@@ -97,7 +97,7 @@ def test_glued_events_have_lost_their_blank_lines(size: int, end: bytes) -> None
 @pytest.mark.parametrize("seed", range(50))
 def test_a_garbled_byte_is_noticed(seed: int) -> None:
     """Exactly one byte of one payload differs, the same for the same seed, and no reader takes it for text."""
-    frames = take_answer("chat", "text", Take(1)).encode()
+    frames = take_answer("chat", "text", AnswerVariant(1)).encode()
     body = b"".join(frames)
     garbled = through(signals(kinds.garble(after_events=2, seed=seed), body)[0])
     assert garbled == through(signals(kinds.garble(after_events=2, seed=seed), body, 3)[0])
@@ -113,7 +113,7 @@ def test_a_garbled_byte_is_noticed(seed: int) -> None:
 
 def test_garbling_is_by_chance() -> None:
     """Other seeds strike elsewhere."""
-    body = b"".join(take_answer("chat", "text", Take(1)).encode())
+    body = b"".join(take_answer("chat", "text", AnswerVariant(1)).encode())
     assert len({through(signals(kinds.garble(seed=seed), body)[0]) for seed in range(20)}) > 10
 
 

@@ -24,8 +24,8 @@ import trio
 import openai_stream_guard
 from openai_stream_guard import configure, disable, enable, guarding
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
-from tests.streams import COLOURS, VERSION, chat, client_for, consume, idle, run, settles
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, idle, run, settles
 
 ROOT = Path(__file__).parent.parent
 SOON = 5.0
@@ -268,7 +268,7 @@ async def read_all(stream: Any) -> str:
 @guarded
 def test_a_cancellation_during_the_closing_of_the_reader_closes_the_response() -> None:
     """Cancelled again while the generator of the bytes is being closed, the response is closed all the same."""
-    from openai_stream_guard.exchange import AsyncExchange
+    from openai_stream_guard.transport.exchange import AsyncExchange
 
     closed: list[str] = []
 
@@ -343,8 +343,8 @@ CLOSED = {"a read": "stall", "keep-alives": "stall_heartbeat"}
 
 @guarded
 @pytest.mark.parametrize("guard", ["on", "off"])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_stream_closed_during_a_read_ends_as_the_sdk_ends_it(server: Server, colour: str, guard: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_closed_during_a_read_ends_as_the_sdk_ends_it(server: Server, client_kind: str, guard: str) -> None:
     """Whoever closes a stream that another reads makes that read fail: with the class that the SDK alone raises."""
     server.reset(fault="stall", after=3)
     if guard == "off":
@@ -363,7 +363,7 @@ def test_a_stream_closed_during_a_read_ends_as_the_sdk_ends_it(server: Server, c
             stream.response.close()
 
     async def aread() -> None:
-        async with client_for(server, colour, timeout=0.3) as client, anyio.create_task_group() as tasks:
+        async with client_for(server, client_kind, timeout=0.3) as client, anyio.create_task_group() as tasks:
             stream = await chat(client)
             await stream.__anext__()
 
@@ -378,10 +378,10 @@ def test_a_stream_closed_during_a_read_ends_as_the_sdk_ends_it(server: Server, c
                 raised.append(error)
             await stream.response.aclose()
 
-    if colour == "sync":
+    if client_kind == "sync":
         read()
     else:
-        run(colour, aread)
+        run(client_kind, aread)
     (error,) = raised
     assert not isinstance(error, openai_stream_guard.OpenAIStreamParseError)
     assert isinstance(error, openai.APIConnectionError) == (VERSION >= (3, 14)), repr(error)
@@ -395,8 +395,8 @@ def test_a_stream_closed_during_a_read_ends_as_the_sdk_ends_it(server: Server, c
 
 
 @guarded
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_stream_keeps_the_policy_of_its_request(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_keeps_the_policy_of_its_request(server: Server, client_kind: str) -> None:
     """What is switched after the request is for later ones: the open stream recovers as it was going to."""
     server.reset(fault="truncate_clean", after=6)
 
@@ -404,16 +404,16 @@ def test_a_stream_keeps_the_policy_of_its_request(server: Server, colour: str) -
         configure(recovery=(), max_retries=0, delivery="atomic")
         disable()
 
-    assert switched(server, colour, change) == TEXT
+    assert switched(server, client_kind, change) == TEXT
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_stream_requested_unguarded_stays_so(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_requested_unguarded_stays_so(server: Server, client_kind: str) -> None:
     """Enabling does not reach back: a stream of the SDK alone ends as it would have, silently cut."""
     disable()
     server.reset(fault="truncate_clean", after=6)
-    text = switched(server, colour, lambda stream: enable())
+    text = switched(server, client_kind, lambda stream: enable())
     assert text != TEXT
     assert TEXT.startswith(text)
     assert len(server.requests) == 1
@@ -431,18 +431,18 @@ def test_a_stream_read_outside_of_its_guarding_block_keeps_it(server: Server) ->
     assert len(raised.value.attempts) == 1
 
 
-def switched(server: Server, colour: str, change: Any) -> str:
+def switched(server: Server, client_kind: str, change: Any) -> str:
     """The text of a stream in whose midst something is switched."""
 
     async def main() -> str:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             stream = await chat(client)
             first = await stream.__anext__()
             change(stream)
             return (first.choices[0].delta.content or "") + await read_all(stream)
 
-    if colour != "sync":
-        text: str = run(colour, main)
+    if client_kind != "sync":
+        text: str = run(client_kind, main)
         return text
     with client_for(server) as client:
         stream = chat(client)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.ledger import Ledger
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.attempt_log import AttemptLog
 from openai_stream_guard.notices import Attempt, FaultKind
 
 OK = ResponseHead(200)
 
 
-def close(ledger: Ledger, now: float, fault: FaultKind | None = None, **more: Any) -> None:
+def close(ledger: AttemptLog, now: float, fault: FaultKind | None = None, **more: Any) -> None:
     """End the open attempt."""
     given = {"events": 0, "bytes": 0, "repairs": {}, "response_id": None} | more
     ledger.close_attempt(fault, now, **given)
@@ -21,7 +21,7 @@ def close(ledger: Ledger, now: float, fault: FaultKind | None = None, **more: An
 
 def test_a_whole_stream_is_one_attempt() -> None:
     """All that was said of the attempt stands in the report, the SDK's own retries included."""
-    ledger = Ledger(10.0, 2, ResponseHead(200, "req_1"))
+    ledger = AttemptLog(10.0, 2, ResponseHead(200, "req_1"))
     ledger.progress(3, 12.0)
     close(ledger, 15.0, events=3, bytes=900, repairs={"glued_prefix": 1}, response_id="chatcmpl-1")
     report = ledger.report("complete")
@@ -33,7 +33,7 @@ def test_a_whole_stream_is_one_attempt() -> None:
 
 def test_attempts_add_up() -> None:
     """Bytes and repairs are those of all attempts; a refused re-issue is one too, without either."""
-    ledger = Ledger(0.0, 1, ResponseHead(200, "req_1"))
+    ledger = AttemptLog(0.0, 1, ResponseHead(200, "req_1"))
     close(ledger, 1.0, "truncated", bytes=10, repairs={"glued_prefix": 1, "bare_json": 2})
     ledger.refused("restart", 503, "req_2")
     ledger.open_attempt("restart", 4.0, 1, ResponseHead(200, "req_3"))
@@ -42,6 +42,7 @@ def test_attempts_add_up() -> None:
     assert [attempt.fault for attempt in report.attempts] == ["truncated", None, None]
     assert [attempt.way for attempt in report.attempts] == [None, "restart", "restart"]
     assert [attempt.status for attempt in report.attempts] == [200, 503, 200]
+    assert [attempt.refused for attempt in report.attempts] == [False, True, False]
     assert [attempt.request_id for attempt in report.attempts] == ["req_1", "req_2", "req_3"]
     assert [attempt.seconds for attempt in report.attempts] == [1.0, 0.0, 2.0]
     assert (report.bytes, report.repairs) == (15, {"glued_prefix": 4, "bare_json": 2})
@@ -49,9 +50,9 @@ def test_attempts_add_up() -> None:
 
 def test_a_way_is_a_recovery_once_it_has_led_on() -> None:
     """By handing something over, or by coming out whole; and then once. The first attempt is none."""
-    ledger = Ledger(0.0, 1, OK)
+    ledger = AttemptLog(0.0, 1, OK)
     ledger.progress(1, 1.0)
-    ledger.led_on(9.0)
+    ledger.mark_recovered(9.0)
     ledger.open_attempt("replay", 2.0, 1, OK)
     ledger.progress(0, 3.0)
     assert ledger.report("open").recoveries == [], "it repeats, and has not led on yet"
@@ -59,14 +60,14 @@ def test_a_way_is_a_recovery_once_it_has_led_on() -> None:
     ledger.progress(1, 5.0)
     ledger.open_attempt("replay", 6.0, 1, OK)
     ledger.open_attempt("restart", 7.0, 1, OK)
-    ledger.led_on(9.0)
+    ledger.mark_recovered(9.0)
     assert ledger.report("open").recoveries == ["replay", "restart"]
     assert ledger.delivered == 3
 
 
 def test_the_wait_for_the_first_event_is_the_consumers() -> None:
     """It counts from the first read of all to the first event that was handed over, attempts between included."""
-    ledger = Ledger(100.0, 1, OK)
+    ledger = AttemptLog(100.0, 1, OK)
     assert ledger.report("open").first_event_seconds is None
     ledger.progress(0, 101.0)
     ledger.open_attempt("restart", 105.0, 1, OK)
@@ -78,7 +79,7 @@ def test_the_wait_for_the_first_event_is_the_consumers() -> None:
 @pytest.mark.parametrize(("times", "worst"), [([], 0.0), ([5.0], 0.0), ([5.0, 6.0, 9.0, 10.0], 3.0)])
 def test_the_worst_gap_lies_between_two_events(times: list[float], worst: float) -> None:
     """The wait for the first event is not among the gaps."""
-    ledger = Ledger(0.0, 1, OK)
+    ledger = AttemptLog(0.0, 1, OK)
     for now in times:
         ledger.progress(1, now)
     assert ledger.report("open").worst_gap_seconds == worst
@@ -86,7 +87,7 @@ def test_the_worst_gap_lies_between_two_events(times: list[float], worst: float)
 
 def test_the_worst_gap_may_be_a_recovery() -> None:
     """A stall and the request that ended it are one wait, though the clock of the new attempt starts anew."""
-    ledger = Ledger(0.0, 1, OK)
+    ledger = AttemptLog(0.0, 1, OK)
     ledger.progress(1, 1.0)
     ledger.open_attempt("replay", 300.0, 1, OK)
     assert ledger.progress_at == 300.0
@@ -96,7 +97,7 @@ def test_the_worst_gap_may_be_a_recovery() -> None:
 
 def test_notes_are_counted() -> None:
     """What happens a thousand times is one note."""
-    ledger = Ledger(0.0, 1, OK)
+    ledger = AttemptLog(0.0, 1, OK)
     for text in ("a ping", "odd", "a ping", "a ping"):
         ledger.note(text)
     assert ledger.report("open").notes == ("a ping (3 times)", "odd")
@@ -104,17 +105,17 @@ def test_notes_are_counted() -> None:
 
 def test_a_report_does_not_change() -> None:
     """What was told stays told, whatever happens next."""
-    ledger = Ledger(0.0, 1, OK)
+    ledger = AttemptLog(0.0, 1, OK)
     before = ledger.report("open")
     ledger.note("odd")
     ledger.progress(1, 1.0)
     close(ledger, 2.0, "stalled", bytes=1, repairs={"bare_json": 1})
-    assert before == Ledger(0.0, 1, OK).report("open")
+    assert before == AttemptLog(0.0, 1, OK).report("open")
 
 
 def test_what_recovery_took_is_from_a_fault_to_the_next_delivery() -> None:
     """Of every fault that was recovered from: refusals and repetitions count to it, reading on does not."""
-    ledger = Ledger(0.0, 1, ResponseHead(200, "req_1"))
+    ledger = AttemptLog(0.0, 1, ResponseHead(200, "req_1"))
     ledger.progress(1, 1.0)
     close(ledger, 2.0, "truncated")
     ledger.refused("replay", 503, "req_2")

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, switch
+from openai_stream_guard import OpenAIStreamParseError
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 
 from .proxies.cases import CLOSES, ENDS, HEALTHY, RESETS, SILENT, TEXT, Case
@@ -62,13 +63,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
             yield Gateway(f"http://127.0.0.1:{port}/v1", server, process)
 
 
-def ask(gateway: Gateway, model: str, colour: str = "sync") -> Seen:
+def ask(gateway: Gateway, model: str, client_kind: str = "sync") -> Seen:
     """One stream of a model."""
 
     def chat(client: Any) -> Any:
         return client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hello"}], stream=True)
 
-    return consume(gateway.server, colour, chat, base_url=gateway.base_url, api_key=KEY, timeout=20.0)
+    return consume(gateway.server, client_kind, chat, base_url=gateway.base_url, api_key=KEY, timeout=20.0)
 
 
 def shown(seen: Seen) -> list[Any]:
@@ -76,16 +77,16 @@ def shown(seen: Seen) -> list[Any]:
     return [item["choices"] for _, item in seen.items]
 
 
-@pytest.mark.parametrize("colour", ["sync", "asyncio"])
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize(("model", "text"), [("mocked", MOCKED), ("behind", TEXT)])
-def test_a_healthy_stream_is_untouched(gateway: Gateway, model: str, text: str, colour: str) -> None:
+def test_a_healthy_stream_is_untouched(gateway: Gateway, model: str, text: str, client_kind: str) -> None:
     """The same items with the guard as without, in one attempt."""
     HEALTHY.prepare(gateway.server)
     switch.disable()
-    by_itself = ask(gateway, model, colour)
+    by_itself = ask(gateway, model, client_kind)
     switch.enable(POLICY)
     HEALTHY.prepare(gateway.server)
-    seen = ask(gateway, model, colour)
+    seen = ask(gateway, model, client_kind)
     assert (shown(seen), seen.text, seen.error) == (shown(by_itself), text, None)
     assert (seen.report.outcome, len(seen.report.attempts), seen.report.repairs) == ("complete", 1, {})
     assert len(gateway.server.requests) == (model == "behind")

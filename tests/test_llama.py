@@ -22,7 +22,8 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, report, switch
+from openai_stream_guard import OpenAIStreamParseError, Policy, report
+from openai_stream_guard import activation as switch
 
 from .running import Program, free_port, require, require_real_programs, running
 from .servers import tiny_model
@@ -105,13 +106,13 @@ class Llama:
         self.program.start()
 
     def ask(
-        self, ask: Any, colour: str = "sync", tokens: int = 40, at_the_first_word: Callable[[], None] = nothing
+        self, ask: Any, client_kind: str = "sync", tokens: int = 40, at_the_first_word: Callable[[], None] = nothing
     ) -> tuple[list[Any], Any]:
         """The items of one stream, and the guard's report."""
-        return run("asyncio", self._ask, ask, colour, tokens, at_the_first_word)
+        return run("asyncio", self._ask, ask, client_kind, tokens, at_the_first_word)
 
-    async def _ask(self, ask: Any, colour: str, tokens: int, act: Callable[[], None]) -> tuple[list[Any], Any]:
-        client = client_for(self, colour, timeout=30.0)
+    async def _ask(self, ask: Any, client_kind: str, tokens: int, act: Callable[[], None]) -> tuple[list[Any], Any]:
+        client = client_for(self, client_kind, timeout=30.0)
         stream = await awaited(ask(client, tokens))
         items: list[Any] = []
         async for item in _any_colour(stream):
@@ -158,12 +159,12 @@ def llama(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lla
 
 
 @ASKS
-@pytest.mark.parametrize("colour", ["sync", "asyncio"])
-def test_a_healthy_stream_is_untouched(llama: Llama, ask: Any, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
+def test_a_healthy_stream_is_untouched(llama: Llama, ask: Any, client_kind: str) -> None:
     """The same items with the guard as without, in one request, with nothing to repair or to note."""
-    by_itself, _ = llama.ask(ask, colour)
+    by_itself, _ = llama.ask(ask, client_kind)
     switch.enable(POLICY)
-    items, told = llama.ask(ask, colour)
+    items, told = llama.ask(ask, client_kind)
     assert [settled(item.model_dump()) for item in items] == [settled(item.model_dump()) for item in by_itself]
     assert "".join(map(said, items))
     assert (told.outcome, len(told.attempts), told.repairs, told.notes) == ("complete", 1, {}, ())
@@ -250,12 +251,12 @@ def mortal(model: Path, tmp_path: Path) -> Iterator[Llama]:
 
 
 @ASKS
-@pytest.mark.parametrize("colour", ["sync", "asyncio"])
-def test_killed_and_restarted_it_is_healed(mortal: Llama, ask: Any, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
+def test_killed_and_restarted_it_is_healed(mortal: Llama, ask: Any, client_kind: str) -> None:
     """kill -9 in the middle of an answer, as for want of memory: the text comes whole, and nothing of it twice."""
     expected, _ = mortal.ask(ask, tokens=LONG)
     switch.enable(POLICY)
-    items, told = mortal.ask(ask, colour, tokens=LONG, at_the_first_word=mortal.restart)
+    items, told = mortal.ask(ask, client_kind, tokens=LONG, at_the_first_word=mortal.restart)
     assert "".join(map(said, items)) == "".join(map(said, expected))
     assert (told.outcome, told.recoveries) == ("recovered", ["replay"])
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import configure
-from openai_stream_guard.logs import publish
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
+from openai_stream_guard.observability.publish import publish
 from openai_stream_guard.testing import Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
-from tests.streams import COLOURS, KEY, chat, consume, performance
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.streams import CLIENT_KINDS, KEY, chat, consume, performance
 
 ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
 NOTICES: list[tuple[Notice, int]] = [
@@ -49,13 +49,13 @@ def test_a_hook_that_raises_is_logged_and_goes_no_further(records: Any) -> None:
 
 
 @pytest.mark.usefixtures("guarded")
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_recovery_is_one_warning_and_one_info(server: Server, colour: str, records: Any) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_recovery_is_one_warning_and_one_info(server: Server, client_kind: str, records: Any) -> None:
     """The warning names the request, the fault and the counts; the hook hears the same story in order."""
     heard: list[Notice] = []
     configure(on_event=heard.append)
     server.script(performance("truncate_clean"))
-    consume(server, colour)
+    consume(server, client_kind)
     loud = [record for record in records if record.levelno > logging.DEBUG]
     assert [record.levelno for record in loud] == [logging.WARNING, logging.INFO]
     warning = loud[0].getMessage()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from openai_stream_guard.masking import blanked, credentials, identifier, masked, masked_in_place, masked_tree
+from openai_stream_guard.redaction import blanked, credentials, identifier, redact, redact_in_place, redact_tree
 
 SECRETS = [
     b"sk-abcdefghijklmnop1234",
@@ -35,7 +35,7 @@ HARMLESS = [
 @pytest.mark.parametrize("around", [b"%b", b'data: {"x": "%b"}\n\n', b" %b,", b"\xff%b\xff"])
 def test_a_secret_is_replaced(secret: bytes, around: bytes) -> None:
     """No part of a secret longer than five bytes is left, and its surroundings are."""
-    seen = masked(around % secret)
+    seen = redact(around % secret)
     value = secret.replace(b'"', b" ").replace(b"'", b" ").replace(b"=", b" ").split()[-1]
     assert b"***" in seen
     assert value not in seen
@@ -45,7 +45,7 @@ def test_a_secret_is_replaced(secret: bytes, around: bytes) -> None:
 @pytest.mark.parametrize("text", HARMLESS)
 def test_other_text_is_left_alone(text: bytes) -> None:
     """Words that merely look a little like a key stay."""
-    assert masked(text) == text
+    assert redact(text) == text
 
 
 def test_what_the_request_was_sent_with_is_known() -> None:
@@ -60,8 +60,8 @@ def test_what_the_request_was_sent_with_is_known() -> None:
     known = credentials(sent)
     assert known == {"0123456789abcdef0123456789abcdef", "plainplainplainplain", "session=cookiecookiecookie"}
     text = "no such key: 0123456789abcdef0123456789abcdef, none"
-    assert masked(text, known) == "no such key: ***, none"
-    assert masked(text.encode(), known) == b"no such key: ***, none"
+    assert redact(text, known) == "no such key: ***, none"
+    assert redact(text.encode(), known) == b"no such key: ***, none"
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -69,21 +69,21 @@ def test_masking_in_place_keeps_every_offset(secret: bytes) -> None:
     """Bytes and text are as long as they were, and what stands behind a key is where it was."""
     for around in (b'{"x": "%b"} end', b"%b end"):
         whole = around % secret
-        seen = masked_in_place(whole)
+        seen = redact_in_place(whole)
         assert len(seen) == len(whole)
         assert seen.endswith(b" end")
         assert seen != whole
-        assert masked_in_place(whole.decode()) == seen.decode()
+        assert redact_in_place(whole.decode()) == seen.decode()
 
 
 def test_a_tree_is_masked_by_label_and_by_form() -> None:
     """Whatever a key is called by its name is masked, in text as in names; numbers, shape and other words stay."""
     tree = {"message": "bad sk-abcdefghij", "n": 1, "list": [{"api_key": "ab"}, None, True], "sk-abcdefghij": "x"}
-    assert masked_tree(tree) == {"message": "bad ***", "n": 1, "list": [{"api_key": "***"}, None, True], "***": "x"}
+    assert redact_tree(tree) == {"message": "bad ***", "n": 1, "list": [{"api_key": "***"}, None, True], "***": "x"}
     deep: list[object] = []
     for _ in range(5000):
         deep = [deep]
-    assert repr(masked_tree(deep)).count("[") == 32
+    assert repr(redact_tree(deep)).count("[") == 32
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_identifier_is_one_short_line_without_a_key(given: str | None, told: 
 UNITS = (b"eyJ-", b"sk-", b"bearer ", b"secret", b"password:\\", b"api_key = ", b"eyJa.", b"eyJaaaaaaaa-")
 
 
-@pytest.mark.parametrize("mask", [masked, blanked])
+@pytest.mark.parametrize("mask", [redact, blanked])
 @pytest.mark.parametrize("unit", UNITS)
 def test_masking_takes_linear_time(unit: bytes, mask: Callable[[bytes], bytes]) -> None:
     """Text made to keep the search busy, eight times as long, takes some eight times as long, and not sixty."""

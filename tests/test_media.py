@@ -11,9 +11,19 @@ import openai
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError
-from openai_stream_guard.testing import FAULTS, Frame, Performance, Send, Server, Take, Wait, streaming, take_answer
+from openai_stream_guard.testing import (
+    FAULTS,
+    AnswerVariant,
+    Frame,
+    ScriptedResponse,
+    Send,
+    Server,
+    Wait,
+    streaming,
+    take_answer,
+)
 
-from .streams import COLOURS, VERSION, Seen, alone, client_for, consume, run
+from .streams import CLIENT_KINDS, VERSION, Seen, alone, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -64,12 +74,14 @@ def kinds(seen: Seen) -> list[Any]:
     return [dumped.get("event") or dumped.get("type") for _, dumped in seen.items]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("name", ASKED)
-def test_a_healthy_stream_is_untouched(server: Server, name: str, colour: str, warned: Callable[[], list[str]]) -> None:
+def test_a_healthy_stream_is_untouched(
+    server: Server, name: str, client_kind: str, warned: Callable[[], list[str]]
+) -> None:
     """The same items of the same types, in one request, and not a word of warning."""
     before = whole(server, ASKED[name])
-    seen = consume(server, colour, ASKED[name])
+    seen = consume(server, client_kind, ASKED[name])
     assert (seen.error, kinds(seen), len(server.requests)) == (None, kinds(before), 1)
     assert [kind for kind, _ in seen.items] == [kind for kind, _ in before.items]
     assert seen.report is not None
@@ -81,9 +93,9 @@ def test_a_healthy_stream_is_untouched(server: Server, name: str, colour: str, w
 def test_what_was_begun_is_not_begun_again(server: Server, name: str, fault: str) -> None:
     """Whatever is lost, before or after something was seen: the error after one request, with a true prefix."""
     before = whole(server, ASKED[name])
-    for colour, after in (("sync", 0), ("asyncio", 1)):
+    for client_kind, after in (("sync", 0), ("asyncio", 1)):
         server.reset(fault=fault, after=after)
-        seen = consume(server, colour, ASKED[name])
+        seen = consume(server, client_kind, ASKED[name])
         assert isinstance(seen.error, OpenAIStreamParseError)
         assert (seen.error.fault, seen.error.stopped_by) == (FAULTS[fault].verdict, "unsafe")
         assert len(server.requests) == 1
@@ -104,7 +116,7 @@ def test_errors_inside_the_stream_are_raised(server: Server, name: str) -> None:
 @pytest.mark.parametrize("status", ["failed", "expired", "requires_action"])
 def test_a_runs_own_end_is_passed_on(server: Server, name: str, status: str) -> None:
     """A run that failed or waits for a tool is the API's word, and its stream may end without `done`."""
-    frames = take_answer("assistants", "text", Take(1)).frames[:5]
+    frames = take_answer("assistants", "text", AnswerVariant(1)).frames[:5]
     run_now = {**json.loads(frames[0].data), "status": status}
     last = Frame(json.dumps(run_now), f"thread.run.{status}")
     server.script(streaming(frame.encode() for frame in (*frames, last)))
@@ -113,9 +125,9 @@ def test_a_runs_own_end_is_passed_on(server: Server, name: str, status: str) -> 
     assert kinds(seen)[-1] == f"thread.run.{status}"
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 @pytest.mark.parametrize("fault", ["truncate_clean", "fin_mid_chunk", "rst"])
-def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, colour: str) -> None:
+def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, client_kind: str) -> None:
     """The SDK's handler puts a connection error's cause in its place, so that there is none here."""
 
     def asked(client: Any) -> Any:
@@ -126,8 +138,8 @@ def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, co
             await stream.until_done()
 
     def to_the_end() -> None:
-        if colour != "sync":
-            run(colour, main)
+        if client_kind != "sync":
+            run(client_kind, main)
             return
         with client_for(server) as client, asked(client) as stream:
             stream.until_done()
@@ -141,11 +153,11 @@ def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, co
 
 def test_a_stream_is_over_though_the_connection_stays(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind the last event no more is waited for than behind a finish_reason."""
-    from openai_stream_guard import session
+    from openai_stream_guard.engine import session
 
     monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.05)
-    frames = take_answer("assistants", "text", Take(1)).encode()
-    server.script(Performance((*map(Send, frames[:-1]), Wait())))
+    frames = take_answer("assistants", "text", AnswerVariant(1)).encode()
+    server.script(ScriptedResponse((*map(Send, frames[:-1]), Wait())))
     seen = consume(server, "sync", runs, timeout=5.0)
     assert seen.error is None
     assert kinds(seen)[-1] == "thread.run.completed"
@@ -172,13 +184,13 @@ EVENTS = [
 
 
 @has_agents
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_errors_of_sessions_are_values(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_the_errors_of_sessions_are_values(server: Server, client_kind: str) -> None:
     """`stream_mode="events"`: an error event is an item, and what follows it comes too."""
     play = streaming(frame.encode() for frame in EVENTS)
     server.script(play, play)
     before = serve_anything(server, session_events, "sync", unguarded=True)
-    seen = serve_anything(server, session_events, colour)
+    seen = serve_anything(server, session_events, client_kind)
     assert (before.error, seen.error) == (None, None)
     assert seen.items == before.items
     assert len(seen.items) == 3
@@ -189,15 +201,15 @@ def test_the_errors_of_sessions_are_values(server: Server, colour: str) -> None:
 def test_sessions_are_never_begun_again(server: Server, ask: Callable[[Any], Any]) -> None:
     """A connection that breaks is the typed error, after one request."""
     parts = [frame.encode() for frame in EVENTS[::2]]
-    server.script(Performance((*map(Send, parts),)))
+    server.script(ScriptedResponse((*map(Send, parts),)))
     seen = serve_anything(server, ask, "sync")
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert (seen.error.fault, seen.error.stopped_by, len(seen.items)) == ("disconnected", "unsafe", 2)
 
 
-def serve_anything(server: Server, ask: Callable[[Any], Any], colour: str, *, unguarded: bool = False) -> Seen:
+def serve_anything(server: Server, ask: Callable[[Any], Any], client_kind: str, *, unguarded: bool = False) -> Seen:
     """Consume what a script has for paths that the loopback server does not know: asked for as a chat."""
-    http: Any = openai.DefaultHttpxClient if colour == "sync" else openai.DefaultAsyncHttpxClient
+    http: Any = openai.DefaultHttpxClient if client_kind == "sync" else openai.DefaultAsyncHttpxClient
 
     def elsewhere(request: Any) -> None:
         request.url = request.url.copy_with(path="/v1/chat/completions")
@@ -206,6 +218,6 @@ def serve_anything(server: Server, ask: Callable[[Any], Any], colour: str, *, un
     async def aelsewhere(request: Any) -> None:
         elsewhere(request)
 
-    hook = elsewhere if colour == "sync" else aelsewhere
+    hook = elsewhere if client_kind == "sync" else aelsewhere
     client = http(verify=False, trust_env=False, event_hooks={"request": [hook]})
-    return (alone if unguarded else consume)(server, colour, ask, http_client=client)
+    return (alone if unguarded else consume)(server, client_kind, ask, http_client=client)

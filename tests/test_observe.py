@@ -8,10 +8,22 @@ from typing import Any
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import guarding, is_enabled, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import guarding, is_enabled
 from openai_stream_guard.notices import Ended, FaultSeen, Notice
 from openai_stream_guard.testing import FAULTS, Equal, Server
-from tests.streams import COLOURS, VERSION, alone, chat, client_for, consume, performance, responses, run, silence_for
+from tests.streams import (
+    CLIENT_KINDS,
+    VERSION,
+    alone,
+    chat,
+    client_for,
+    consume,
+    performance,
+    responses,
+    run,
+    silence_for,
+)
 
 WORN_OUT = {"stall_heartbeat"}
 """On this the SDK alone waits for ever."""
@@ -32,13 +44,13 @@ def observing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fault", OF_CHAT, ids=lambda fault: fault.name)
 def test_nothing_changes_but_the_report(server: Server, fault: Any, warned: Callable[[], list[str]]) -> None:
     """Items, exception and requests are the unguarded SDK's; a fault is logged once and reported."""
-    colour = COLOURS[len(fault.name) % 3]
+    client_kind = CLIENT_KINDS[len(fault.name) % 3]
     play = performance(fault.name)
     server.script(play, play)
     options = {"timeout": silence_for(fault.name), "max_retries": 0}
-    plain = alone(server, colour, **options)
+    plain = alone(server, client_kind, **options)
     before = len(server.requests)
-    seen = consume(server, colour, **options)
+    seen = consume(server, client_kind, **options)
     assert seen.items == plain.items
     assert seen.kind is plain.kind
     assert type(seen.error) is type(plain.error)
@@ -60,13 +72,13 @@ def test_nothing_changes_but_the_report(server: Server, fault: Any, warned: Call
         assert line.endswith(seen.report.hint)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_hooks_hear_what_is_observed(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_hooks_hear_what_is_observed(server: Server, client_kind: str) -> None:
     """The same notices as of a guarded stream that may not be asked for again, and a whole report."""
     heard: list[Notice] = []
     with guarding(on_event=heard.append):
         server.script(performance("rst"))
-        broken, healthy = consume(server, colour, max_retries=0), consume(server, colour)
+        broken, healthy = consume(server, client_kind, max_retries=0), consume(server, client_kind)
     fault, ended, last = heard
     assert isinstance(fault, FaultSeen)
     assert isinstance(ended, Ended)
@@ -80,24 +92,24 @@ def test_hooks_hear_what_is_observed(server: Server, colour: str) -> None:
     assert (last.report, last.report.outcome, last.report.hint) == (healthy.report, "complete", None)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_stream_that_is_left_is_abandoned(server: Server, colour: str, warned: Callable[[], list[str]]) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_that_is_left_is_abandoned(server: Server, client_kind: str, warned: Callable[[], list[str]]) -> None:
     """Also under observation a consumer who goes away is no fault."""
 
     async def main() -> Any:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             stream = await chat(client)
             await stream.__anext__()
             await stream.close()
             return stream
 
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client:
             stream = chat(client)
             next(stream)
             stream.close()
     else:
-        stream = run(colour, main)
+        stream = run(client_kind, main)
     report = openai_stream_guard.report(stream)
     assert report is not None
     assert report.outcome == "abandoned"

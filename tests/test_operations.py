@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Reopen, Trouble
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Reissue, StreamFault
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
 
 from .benchmark.bodies import PATHS, READS, reads
 
@@ -54,8 +54,8 @@ def operations(work: Callable[[], object]) -> int:
 
 def session(shape: str, **policy: Any) -> Session:
     """A stream of this shape."""
-    asked = Asked("post", PATHS[shape], "host", {"model": "m"})
-    return Session(asked, Policy(retry_budget=None, **policy), Hosts(), now=0.0, max_retries=1)
+    asked = StreamRequest("post", PATHS[shape], "host", {"model": "m"})
+    return Session(asked, Policy(retry_budget=None, **policy), HostMemory(), now=0.0, max_retries=1)
 
 
 def received(to: Session, parts: list[bytes]) -> int:
@@ -111,9 +111,9 @@ def test_a_repetition_is_checked_in_linear_time(shape: str, delivery: str) -> No
         stream = session(shape, delivery=delivery, backoff_initial=0.0)
         for part in parts[: count // 2]:
             stream.receive(part, 0.0)
-        stream.fail(Trouble("disconnected", "reset"), 0.0)
-        assert isinstance(stream.verdict, Reopen)
-        stream.reopened(stream.verdict, ResponseHead(200), 0.0)
+        stream.fail(StreamFault("disconnected", "reset"), 0.0)
+        assert isinstance(stream.decision, Reissue)
+        stream.reopened(stream.decision, ResponseHead(200), 0.0)
         return received(stream, parts)
 
     first, second, third = (repeated(count) for count in COUNTS)

@@ -16,11 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import _base_client
 
-from openai_stream_guard.policy import (
-    KINDS,
-    LONGEST_RETRY_AFTER,
-    Policy,
-    StreamGuardConfigError,
+from openai_stream_guard.config.policy import KINDS, Policy, StreamGuardConfigError
+from openai_stream_guard.engine.retry_rules import (
+    MAX_RETRY_AFTER,
     backoff,
     error_is_retryable,
     refusal_is_retryable,
@@ -291,7 +289,7 @@ def test_environment_is_the_process_own_by_default(monkeypatch: pytest.MonkeyPat
 def test_backoff_is_bounded(retry: int, jitter: float, asked: float | None) -> None:
     """A wait is never negative, and longer than the policy's longest only where the server asked for it."""
     wait = backoff(Policy(backoff_initial=1e300, backoff_max=6), retry, jitter=jitter, retry_after=asked)
-    if asked is not None and 0 < asked <= LONGEST_RETRY_AFTER:
+    if asked is not None and 0 < asked <= MAX_RETRY_AFTER:
         assert wait == asked
     else:
         assert 4.5 <= wait <= 6

@@ -6,14 +6,13 @@ import json
 
 import pytest
 
-from openai_stream_guard.dialects.unstreamed import events_of
-from openai_stream_guard.polled import Unfinished, finished_response
-from openai_stream_guard.repair import Reader
-from openai_stream_guard.testing import Take, take_answer
+from openai_stream_guard.apis.polled_response import Unfinished, events_from, finished_response
+from openai_stream_guard.decoding.reader import Reader
+from openai_stream_guard.testing import AnswerVariant, take_answer
 
 from .test_dialects_responses import told
 
-WHOLE = take_answer("responses", "several", Take(1)).plain
+WHOLE = take_answer("responses", "several", AnswerVariant(1)).plain
 
 
 @pytest.mark.parametrize("response", [{"status": "queued"}, {"status": "in_progress"}, {"status": None}, {}, "x", None])
@@ -30,8 +29,8 @@ async def test_both_colours_read_the_events_one_a_read() -> None:
     assert [data async for data in finished_response(WHOLE).aiter_bytes()] == reads
     reader = Reader("off", 1 << 20)
     payloads = [payload for data in reads for payload in reader.feed(data)]
-    assert [payload.value for payload in payloads] == events_of(WHOLE) == json.loads(json.dumps(events_of(WHOLE)))
-    assert [payload.event for payload in payloads] == [event["type"] for event in events_of(WHOLE)]
+    assert [payload.value for payload in payloads] == events_from(WHOLE) == json.loads(json.dumps(events_from(WHOLE)))
+    assert [payload.event for payload in payloads] == [event["type"] for event in events_from(WHOLE)]
     assert {payload.event for payload in payloads} == {event["type"] for event in told("several")}
     assert not reader.unfinished
 

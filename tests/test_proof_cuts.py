@@ -10,7 +10,7 @@ from .proof import wire
 from .proof.cuts import answer_again, jobs, measure
 from .proof.damage import FAULTS, damaged
 from .proof.law import Seen, given_away_by, verdict
-from .proof.recorded import STREAMS, WAYS, Way
+from .proof.recorded import STREAMS, WAYS, RecoveryMethod
 
 QUICK = jobs(997, 4001, seed=1)
 TEXT = STREAMS[0]
@@ -28,12 +28,12 @@ def test_no_damage_is_an_exception_to_the_law(layer: str, fault: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_every_way_is_taken(way: Way, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
+def test_every_way_is_taken(way: RecoveryMethod, client_kind: str) -> None:
     """The policies of the command lead where their names say: a broken stream comes out whole, in two requests."""
     stream, offset = KEPT if way == "resume" else TEXT, 200 if way == "restart" else 3001
     first = damaged(stream.frames, "disconnect", offset, 1)
-    seen = wire.see(stream, way, colour, first, partial(answer_again, stream, way, offset))
+    seen = wire.see(stream, way, client_kind, first, partial(answer_again, stream, way, offset))
     assert (seen.outcome, seen.requests) == ("recovered", 2)
     assert verdict(stream, way, "disconnect", first, seen) == "whole"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from openai_stream_guard import Policy
-from openai_stream_guard.delivery import Delivery
-from openai_stream_guard.recovery import Recovery
+from openai_stream_guard.engine.delivery import Delivery
+from openai_stream_guard.engine.recovery import Recovery
 
 from .proof.outages import BUCKET, RATE, RETRIES, SOON, WEATHERS, Part, simulate, storm
 from .proof.world import World

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from openai_stream_guard import Policy, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
 
 from .proof import soak
 from .proof.loopback import running

@@ -13,7 +13,8 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, switch
+from openai_stream_guard import OpenAIStreamParseError
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 
 from .proxies.cases import BROKEN, CLOSES, ENDS, EXAMINED, HEALTHY, PACED, RESETS, SILENT, TEXT, Case
@@ -53,13 +54,13 @@ def path(request: pytest.FixtureRequest) -> Iterator[Path]:
         yield Path(proxy, server, url, program)
 
 
-@pytest.mark.parametrize("colour", ["sync", "asyncio"])
-def test_a_healthy_stream_is_untouched(path: Path, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
+def test_a_healthy_stream_is_untouched(path: Path, client_kind: str) -> None:
     """The same items with the guard as without, for one request each."""
     HEALTHY.prepare(path.server, times=2)
-    by_itself = alone(path.server, colour, base_url=path.url)
+    by_itself = alone(path.server, client_kind, base_url=path.url)
     switch.enable(POLICY)
-    seen = consume(path.server, colour, base_url=path.url)
+    seen = consume(path.server, client_kind, base_url=path.url)
     assert (seen.items, seen.text, len(path.server.requests)) == (by_itself.items, TEXT, 2)
 
 
@@ -71,10 +72,10 @@ def test_the_sdk_alone_sees_what_is_known(path: Path, case: Case) -> None:
     assert (got.words, got.requests) == (expected, 2 if expected == "whole" else 1)
 
 
-@pytest.mark.parametrize(("case", "colour"), HEALED)
-def test_the_guard_heals_it(path: Path, case: Case, colour: str) -> None:
+@pytest.mark.parametrize(("case", "client_kind"), HEALED)
+def test_the_guard_heals_it(path: Path, case: Case, client_kind: str) -> None:
     """Whole and exactly once, for one request more."""
-    got = stream(path.server, path.url, case, colour, guard=True)
+    got = stream(path.server, path.url, case, client_kind, guard=True)
     assert (got.words, got.requests) == ("whole", 2)
 
 

@@ -11,29 +11,31 @@ from typing import Any
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import OpenAIStreamParseError, configure, session, switch
-from openai_stream_guard.testing import End, Performance, Send, Server, Take, Wait, take_answer
-from openai_stream_guard.testing.performance import EVENT_STREAM
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard import activation as switch
+from openai_stream_guard.engine import session
+from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, Wait, take_answer
+from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM
 
-from .streams import COLOURS, VERSION, client_for, performance, run, silence_for
+from .streams import CLIENT_KINDS, VERSION, client_for, performance, run, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
-FRAMES = take_answer("chat", "text", Take(1)).encode()
+FRAMES = take_answer("chat", "text", AnswerVariant(1)).encode()
 WHOLE = b"".join(FRAMES)
 
 
-def zipped(parts: list[bytes]) -> Performance:
+def zipped(parts: list[bytes]) -> ScriptedResponse:
     """These parts, compressed and flushed one by one."""
     squeeze = zlib.compressobj(wbits=31)
     sent = [squeeze.compress(part) + squeeze.flush(zlib.Z_SYNC_FLUSH) for part in parts]
     steps = (*map(Send, sent), Send(squeeze.flush()), End())
-    return Performance(steps, headers=(*EVENT_STREAM, ("content-encoding", "gzip")))
+    return ScriptedResponse(steps, headers=(*EVENT_STREAM, ("content-encoding", "gzip")))
 
 
-def plain(parts: list[bytes]) -> Performance:
+def plain(parts: list[bytes]) -> ScriptedResponse:
     """These parts as they are."""
-    return Performance((*map(Send, parts), End()))
+    return ScriptedResponse((*map(Send, parts), End()))
 
 
 # How bytes are read: each gives what it read, part by part.
@@ -73,11 +75,13 @@ def ask(client: Any) -> Any:
     return client.chat.completions.with_streaming_response.create(model="m", messages=[], stream=True)
 
 
-def read(server: Server, reader: str, colour: str = "sync", asking: Callable[[Any], Any] = ask, **options: Any) -> Got:
+def read(
+    server: Server, reader: str, client_kind: str = "sync", asking: Callable[[Any], Any] = ask, **options: Any
+) -> Got:
     """Read one response to its end."""
     got = Got()
-    if colour != "sync":
-        run(colour, _read, server, reader, asking, options, got)
+    if client_kind != "sync":
+        run(client_kind, _read, server, reader, asking, options, got)
         return got
     with client_for(server, **options) as client, asking(client) as response:
         try:
@@ -110,13 +114,13 @@ def without_guard(server: Server, *arguments: Any, **options: Any) -> Got:
         return read(server, *arguments, **options)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("encoded", [plain, zipped], ids=["plain", "gzip"])
 @pytest.mark.parametrize("reader", READERS)
-def test_a_healthy_body_is_read_to_the_byte(server: Server, reader: str, encoded: Any, colour: str) -> None:
+def test_a_healthy_body_is_read_to_the_byte(server: Server, reader: str, encoded: Any, client_kind: str) -> None:
     """The same parts as from the SDK alone, in one request, and the report says complete."""
     server.script(encoded(FRAMES), encoded(FRAMES))
-    alone, got = without_guard(server, reader, colour), read(server, reader, colour)
+    alone, got = without_guard(server, reader, client_kind), read(server, reader, client_kind)
     assert alone.error is got.error is None
     if reader == "http_response.iter_raw":
         assert joined(got.parts) == joined(alone.parts)
@@ -141,7 +145,7 @@ BROKEN = {
 
 IN_PARTS = [reader for reader in READERS if reader != "read"]
 BREAKS = [
-    (reader, fault, COLOURS[(place + IN_PARTS.index(reader)) % 3])
+    (reader, fault, CLIENT_KINDS[(place + IN_PARTS.index(reader)) % 3])
     for place, fault in enumerate(BROKEN)
     for reader in IN_PARTS
     if (reader, fault) != ("http_response.iter_raw", "gzip_corrupt")  # nobody decodes what is read raw
@@ -149,13 +153,13 @@ BREAKS = [
 """Each reader meets each fault, and each fault each colour."""
 
 
-@pytest.mark.parametrize(("reader", "fault", "colour"), BREAKS, ids="-".join)
-def test_missing_bytes_are_the_typed_error(server: Server, reader: str, fault: str, colour: str) -> None:
+@pytest.mark.parametrize(("reader", "fault", "client_kind"), BREAKS, ids="-".join)
+def test_missing_bytes_are_the_typed_error(server: Server, reader: str, fault: str, client_kind: str) -> None:
     """After all the bytes that came, never asked for again, and also an instance of the transport's own class."""
     verdict, drop_in = BROKEN[fault]
     configure(idle_timeout=silence_for(fault))
     server.reset(fault=fault, after=6)
-    got = read(server, reader, colour)
+    got = read(server, reader, client_kind)
     assert isinstance(got.error, OpenAIStreamParseError)
     assert (got.error.fault, len(server.requests)) == (verdict, 1)
     assert drop_in in (None, *(kind.__name__ for kind in type(got.error).__mro__))
@@ -163,21 +167,21 @@ def test_missing_bytes_are_the_typed_error(server: Server, reader: str, fault: s
 
 
 @pytest.mark.parametrize("encoded", [plain, zipped], ids=["plain", "gzip"])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_what_came_before_the_break_is_read_to_the_byte(server: Server, colour: str, encoded: Any) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_what_came_before_the_break_is_read_to_the_byte(server: Server, client_kind: str, encoded: Any) -> None:
     """Half an event is handed on like any other bytes; then comes the error."""
     half = FRAMES[6][: len(FRAMES[6]) // 2]
     server.script(encoded([*FRAMES[:6], half]))
-    got = read(server, "iter_bytes", colour)
+    got = read(server, "iter_bytes", client_kind)
     assert (got.error.fault, joined(got.parts)) == ("truncated", b"".join(FRAMES[:6]) + half)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("fault", ["truncate_clean", "rst"])
-def test_reading_all_at_once_is_judged_too(server: Server, fault: str, colour: str) -> None:
+def test_reading_all_at_once_is_judged_too(server: Server, fault: str, client_kind: str) -> None:
     """`read()` of a body that is not whole is the error, and not half of it."""
     server.reset(fault=fault, after=6)
-    got = read(server, "read", colour)
+    got = read(server, "read", client_kind)
     assert isinstance(got.error, OpenAIStreamParseError)
     assert got.parts == []
 
@@ -195,7 +199,7 @@ def test_what_stands_in_the_bytes_is_the_readers_to_see(server: Server, fault: s
 def test_a_break_behind_what_the_reader_sees_is_still_raised(server: Server) -> None:
     """A damaged event does not make a dropped connection look like an end."""
     steps = (*map(Send, FRAMES[:4]), Send(b"data: 7f3a garbage\n\n"), Wait(0.05))
-    server.script(Performance(steps))
+    server.script(ScriptedResponse(steps))
     got = read(server, "iter_bytes")
     assert got.error is not None
     assert joined(got.parts).endswith(b"garbage\n\n")
@@ -224,8 +228,8 @@ def test_a_raw_response_is_read_by_its_http_response(server: Server, reader: str
             list(lines(client))
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_reader_who_leaves_is_no_fault(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_reader_who_leaves_is_no_fault(server: Server, client_kind: str) -> None:
     """The response is closed with its `with` block, and told as abandoned."""
 
     async def leave() -> Any:
@@ -235,12 +239,12 @@ def test_a_reader_who_leaves_is_no_fault(server: Server, colour: str) -> None:
             await parts.aclose()
         return openai_stream_guard.report(response)
 
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client, ask(client) as response:
             next(response.iter_lines())
         report = openai_stream_guard.report(response)
     else:
-        report = run(colour, leave)
+        report = run(client_kind, leave)
     assert report is not None
     assert report.outcome == "abandoned"
 
@@ -254,16 +258,16 @@ def speak(client: Any) -> Any:
     return speech.create(model="m", voice="alloy", input="hi", extra_body={"stream_format": "sse"})
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_speech_is_whole_or_the_error(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_speech_is_whole_or_the_error(server: Server, client_kind: str) -> None:
     """Its last event is its end; a stream of sound that lacks it is truncated."""
-    got = read(server, "iter_bytes", colour, speak)
+    got = read(server, "iter_bytes", client_kind, speak)
     assert got.error is None
-    assert joined(got.parts) == b"".join(take_answer("speech", "speech", Take(1)).encode())
+    assert joined(got.parts) == b"".join(take_answer("speech", "speech", AnswerVariant(1)).encode())
     assert got.report.outcome == "complete"
     for fault, verdict in (("truncate_clean", "truncated"), ("rst", "disconnected")):
         server.reset(fault=fault, after=2)
-        got = read(server, "iter_lines", colour, speak)
+        got = read(server, "iter_lines", client_kind, speak)
         assert (got.error.fault, len(server.requests)) == (verdict, 1)
 
 
@@ -283,33 +287,33 @@ def test_speech_by_its_own_parameter_and_as_sound(server: Server) -> None:
 # Observed.
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("fault", ["clean", "truncate_clean", "fin_mid_chunk", "rst", "garbage_event", "gzip_corrupt"])
 @pytest.mark.parametrize("reader", ["iter_lines", "iter_bytes"])
 def test_observation_changes_nothing(
-    server: Server, reader: str, fault: str, colour: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, reader: str, fault: str, client_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parts and exception are those of the SDK alone; the report says what there was."""
     monkeypatch.setenv("OPENAI_STREAM_GUARD", "observe")
     switch.start()
     play = performance(fault, after=6)
     server.script(play, play)
-    alone, got = without_guard(server, reader, colour), read(server, reader, colour)
+    alone, got = without_guard(server, reader, client_kind), read(server, reader, client_kind)
     assert type(got.error) is type(alone.error)
     assert str(got.error) == str(alone.error)
     assert joined(got.parts) == joined(alone.parts)
     assert got.report.outcome == ("complete" if fault == "clean" else "failed")
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_observation_has_no_clock(server: Server, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_observation_has_no_clock(server: Server, client_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes long after the finish_reason still comes, as without the guard, which would stop waiting for it."""
     monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.02)
     finished = next(place for place, frame in enumerate(FRAMES) if b'"finish_reason":"stop"' in frame) + 1
-    late = Performance((*map(Send, FRAMES[:finished]), Wait(0.15), *map(Send, FRAMES[finished:]), End()))
+    late = ScriptedResponse((*map(Send, FRAMES[:finished]), Wait(0.15), *map(Send, FRAMES[finished:]), End()))
     monkeypatch.setenv("OPENAI_STREAM_GUARD", "observe")
     switch.start()
     server.script(late)
-    got = read(server, "iter_bytes", colour)
+    got = read(server, "iter_bytes", client_kind)
     assert got.error is None
     assert joined(got.parts) == WHOLE

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from openai_stream_guard.continuation import Continuing
-from openai_stream_guard.dialects import Asked, Dialect, Item, dialect_for
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recovery import Go, way_on
-from openai_stream_guard.transcript import Transcript
+from openai_stream_guard.apis.adapter import ApiAdapter, DataEvent
+from openai_stream_guard.apis.continuation import Continuing
+from openai_stream_guard.apis.registry import adapter_for
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.recovery import RecoveryPlan, choose_recovery
 
 from .chunks import chunk, payload
 
@@ -43,12 +45,12 @@ def rows() -> list[Row]:
     return found
 
 
-def asked(method: str, path: str, **body: object) -> Asked:
+def asked(method: str, path: str, **body: object) -> StreamRequest:
     """A request, at a host that is held to the API."""
-    return Asked(method, path, "api.openai.com", body)
+    return StreamRequest(method, path, "api.openai.com", body)
 
 
-REQUESTS: dict[str, list[Asked]] = {
+REQUESTS: dict[str, list[StreamRequest]] = {
     "chat completions": [asked("post", "/chat/completions")],
     "completions": [asked("post", "/completions")],
     "Responses": [asked("post", "/responses"), asked("post", "/responses?beta=true")],
@@ -90,17 +92,17 @@ def saying(name: str) -> tuple[Any, str | None]:
     return {"type": name, "sequence_number": 1, "delta": "a", "response": {"id": "resp_1"}}, name
 
 
-def read(request: Asked, *names: str) -> tuple[Dialect, Transcript]:
+def read(request: StreamRequest, *names: str) -> tuple[ApiAdapter, Transcript]:
     """What the dialect of a request has made of these, and what a consumer has of them."""
-    dialect, transcript = dialect_for(request), Transcript()
+    adapter, transcript = adapter_for(request), Transcript()
     is_chat = request.path.endswith("completions")
     begin = (BEGUN[1], None) if is_chat else (BEGUN[0], "response.created")
     for value, event in ([begin] if is_chat or "responses" in request.path else []) + [saying(name) for name in names]:
-        for due in dialect.arrange(payload(value, event)):
-            reading = dialect.read(due)
-            assert isinstance(reading, Item)
-            transcript.add(reading.pieces, reading.identities, reading.kind, reading.sequence)
-    return dialect, transcript
+        for due in adapter.in_sequence(payload(value, event)):
+            reading = adapter.read(due)
+            assert isinstance(reading, DataEvent)
+            transcript.add(reading.text_deltas, reading.identities, reading.kind, reading.sequence)
+    return adapter, transcript
 
 
 def named(cell: str) -> list[str]:
@@ -136,11 +138,11 @@ def test_the_texts_are_channels(row: Row) -> None:
     """What is named is a text of its own; where nothing is, no text is known."""
     for request in REQUESTS[row.api]:
         transcripts = [read(request, name)[1] for name in named(row.text)]
-        assert all(len(transcript.channels) == 1 for transcript in transcripts)
-        assert len({next(iter(transcript.channels)) for transcript in transcripts}) == len(transcripts)
+        assert all(len(transcript.text_channels) == 1 for transcript in transcripts)
+        assert len({next(iter(transcript.text_channels)) for transcript in transcripts}) == len(transcripts)
         if row.text == "none":
             assert not read(request, "response.output_text.delta")[1].visible
-            assert dialect_for(request).partial(Transcript()) is None
+            assert adapter_for(request).partial(Transcript()) is None
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.api)
@@ -149,15 +151,15 @@ def test_the_ways_are_those_that_are_taken(row: Row) -> None:
     told = re.findall(r"\*\*(\w+)\*\*", row.ways)
     for request in REQUESTS[row.api]:
         scenes = [
-            (dialect_for(request), Transcript()),
+            (adapter_for(request), Transcript()),
             read(request),
             *(read(request, name) for name in named(row.text)),
         ]
         taken = set()
         for way in WAYS:
             policy = Policy(recovery=(way,), continuation=HOW)
-            for dialect, transcript in scenes:
-                answer = way_on(policy, request, dialect, transcript, diverged_lately=False)
-                taken |= {answer.way} if isinstance(answer, Go) else set()
+            for adapter, transcript in scenes:
+                answer = choose_recovery(policy, request, adapter, transcript, recently_diverged=False)
+                taken |= {answer.way} if isinstance(answer, RecoveryPlan) else set()
         assert taken == set(told)
-        assert dialect_for(request).reissuable or not told
+        assert adapter_for(request).reissuable or not told

@@ -6,7 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
-from openai_stream_guard.testing.injection.kinds import KINDS
+from openai_stream_guard.testing.faults.kinds import KINDS
 
 README = Path(__file__).parent.parent / "README.md"
 FOR_ALL = {"times", "every"}

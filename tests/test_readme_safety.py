@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 
-from openai_stream_guard import Policy, recovery
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import DIVERGENCE_SECONDS, Hosts
+from openai_stream_guard import Policy
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.engine import recovery
+from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
+from openai_stream_guard.engine.recovery import RecoveryPlan
 from openai_stream_guard.notices import StoppedBy
-from openai_stream_guard.recovery import Go
-from openai_stream_guard.testing import Take, find_fault, take_answer
-from openai_stream_guard.testing.performance import Send
+from openai_stream_guard.testing import AnswerVariant, find_fault, take_answer
+from openai_stream_guard.testing.server.scripted_response import Send
 
 from .simulated import Outcome, Response, body, play, take
 
@@ -24,16 +25,16 @@ README = Path(__file__).parent.parent / "README.md"
 FREE = Policy(retry_budget=None)
 IN_TEXT = 1500
 """A byte offset behind the first words."""
-STORED = Asked("post", "/chat/completions", "host:1", {"model": "m", "store": True})
-RESPONSE = Asked("post", "/responses", "host:1", {"model": "m"})
-BACKGROUND = Asked("post", "/responses", "host:1", {"model": "m", "background": True})
+STORED = StreamRequest("post", "/chat/completions", "host:1", {"model": "m", "store": True})
+RESPONSE = StreamRequest("post", "/responses", "host:1", {"model": "m"})
+BACKGROUND = StreamRequest("post", "/responses", "host:1", {"model": "m", "background": True})
 STATEFUL = [
-    Asked("post", "/responses", "host:1", {"model": "m", **state})
+    StreamRequest("post", "/responses", "host:1", {"model": "m", **state})
     for state in ({"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"tools": [{"type": "web_search"}]})
 ]
-RUN = Asked("post", "/threads/runs", "host:1", {"model": "m"})
-UPLOAD = Asked("post", "/chat/completions", "host:1", {"model": "m"}, resendable=False)
-INVALID = find_fault("error_invalid_request").perform(take_answer("chat", "text", Take(0)), 5)
+RUN = StreamRequest("post", "/threads/runs", "host:1", {"model": "m"})
+UPLOAD = StreamRequest("post", "/chat/completions", "host:1", {"model": "m"}, resendable=False)
+INVALID = find_fault("error_invalid_request").perform(take_answer("chat", "text", AnswerVariant(0)), 5)
 
 
 class Row(NamedTuple):
@@ -73,12 +74,12 @@ def whole(answer: str = "text", *, sampled: bool = False) -> Response:
 
 def response(name: str, serial: int, start: int = 0, stop: int | None = None) -> Response:
     """Events `start` to `stop` of an answer of the Responses API."""
-    return Response([b"".join(take_answer("responses", name, Take(serial)).encode()[start:stop])])
+    return Response([b"".join(take_answer("responses", name, AnswerVariant(serial)).encode()[start:stop])])
 
 
-def warned_hosts(seconds_ago: float) -> Hosts:
+def warned_hosts(seconds_ago: float) -> HostMemory:
     """A memory in which the model has diverged so long ago."""
-    hosts = Hosts()
+    hosts = HostMemory()
     hosts.saw_divergence("host:1", "m", -seconds_ago)
     return hosts
 
@@ -112,7 +113,7 @@ SCENES: dict[str, Callable[[], Outcome]] = {
     "text only, of one choice": lambda: play(
         [broken(), whole(sampled=True)],
         FREE.replace(recovery=("restart", "replay", "continue"), continuation="vllm"),
-        asked=Asked("post", "/chat/completions", "host:1", {"model": "m", "messages": []}),
+        asked=StreamRequest("post", "/chat/completions", "host:1", {"model": "m", "messages": []}),
         hosts=warned_hosts(1),
     ),
     "anything or nothing, of an API": lambda: play([broken(offset=100)], FREE, asked=RUN),
@@ -152,9 +153,9 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
 }
 
 
-def spent() -> Hosts:
+def spent() -> HostMemory:
     """A memory in which this host has no token left."""
-    hosts = Hosts()
+    hosts = HostMemory()
     while hosts.budget.withdraw("host:1"):
         pass
     return hosts
@@ -170,19 +171,19 @@ def scene_of(row: Row) -> str:
 def test_a_row_is_what_the_code_does(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """The way, or the reason to stop, and the number of requests are those of a stream that is played."""
     decided: list[Any] = []
-    decide = recovery.way_on
+    decide = recovery.choose_recovery
 
-    def way_on(*args: Any, **kwargs: Any) -> Any:
+    def choose_recovery(*args: Any, **kwargs: Any) -> Any:
         decided.append(decide(*args, **kwargs))
         return decided[-1]
 
-    monkeypatch.setattr(recovery, "way_on", way_on)
+    monkeypatch.setattr(recovery, "choose_recovery", choose_recovery)
     for scene in (SCENES[scene_of(row)], *MORE_OF_A_ROW.get(scene_of(row), ())):
         decided.clear()
         outcome = scene()
         match row.action:
             case "restart" | "replay" | "resume" | "continue":
-                assert [go.way for go in decided if isinstance(go, Go)] == [row.action]
+                assert [go.way for go in decided if isinstance(go, RecoveryPlan)] == [row.action]
                 assert outcome.session.report().recoveries == [row.action]
                 assert outcome.gave_up is None
             case "raises":
@@ -210,7 +211,7 @@ def test_the_table_is_complete() -> None:
     table = rows()
     assert sorted(map(scene_of, table)) == sorted(SCENES)
     assert {row.stopped_by for row in table if row.stopped_by} == set(get_args(StoppedBy))
-    ways = set(re.findall(r'Go\("(\w+)"', inspect.getsource(recovery)))
+    ways = set(re.findall(r'RecoveryPlan\("(\w+)"', inspect.getsource(recovery)))
     assert {row.action for row in table} == ways | {"raises", "completes"}
     seconds = [re.search(r"(\d+) s\b", row.delivered) for row in table]
     assert [float(found[1]) for found in seconds if found] == [DIVERGENCE_SECONDS]

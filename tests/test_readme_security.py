@@ -6,11 +6,12 @@ import ast
 import re
 from pathlib import Path
 
-from openai_stream_guard import masking
-from openai_stream_guard.delivery import MOST_ENTRIES
-from openai_stream_guard.dialects import sequence
-from openai_stream_guard.exchange import DRAIN_SECONDS
-from openai_stream_guard.policy import KINDS, LONGEST_RETRY_AFTER
+from openai_stream_guard import redaction as masking
+from openai_stream_guard.apis import sequence
+from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.engine.delivery import MAX_ENTRIES
+from openai_stream_guard.engine.retry_rules import MAX_RETRY_AFTER
+from openai_stream_guard.transport.exchange import DRAIN_SECONDS
 
 TESTS = Path(__file__).parent
 SECTION = (TESTS.parent / "README.md").read_text(encoding="utf-8").split("\n## Security\n")[1].split("\n## ")[0]
@@ -39,10 +40,10 @@ def test_the_bounds_are_those_of_the_code() -> None:
     faults = {"oversized", "stalled", "malformed", "upstream_error", "sequence_number"}
     assert set(re.findall(r"`([a-z_]+)`", bounds)) <= set(KINDS) | faults
     for figure, words in {
-        f"{MOST_ENTRIES:,}": "parts",
-        f"{sequence._MOST_WAITING}": "events wait",
+        f"{MAX_ENTRIES:,}": "parts",
+        f"{sequence._MAX_WAITING}": "events wait",
         f"{masking._DEEPEST}": "levels",
-        f"{LONGEST_RETRY_AFTER:.0f} s": "is a refusal",
+        f"{MAX_RETRY_AFTER:.0f} s": "is a refusal",
         f"{DRAIN_SECONDS} s": "",
     }.items():
         assert f"{figure} {words}".strip() in bounds

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .streams import KEY
 

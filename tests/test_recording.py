@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard import recording
-from openai_stream_guard.dialects import Asked, dialect_for
-from openai_stream_guard.masking import blanked
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Tape, kept_headers, kept_policy, kept_request
+from openai_stream_guard.apis.registry import adapter_for
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.capture import recording
+from openai_stream_guard.capture.recording import Tape, kept_headers, kept_policy, kept_request
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.redaction import blanked
 
 from .recorded import record
 from .simulated import Response
@@ -25,8 +26,8 @@ SIZES = st.lists(st.integers(0, 60), max_size=60)
 def small() -> Any:
     """Bounds that a test can reach."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording, "MOST_BYTES", 100)
-        patch.setattr(recording, "MOST_READS", 20)
+        patch.setattr(recording, "MAX_BYTES", 100)
+        patch.setattr(recording, "MAX_READS", 20)
         yield
 
 
@@ -114,10 +115,10 @@ def test_headers_are_kept_by_name() -> None:
 )
 def test_a_request_is_kept_without_its_words(body: dict[str, object], path: str) -> None:
     """What is left decides the same: the dialect, the choices, and whether asking again could do something twice."""
-    asked = Asked("post", path, "host", body)
+    asked = StreamRequest("post", path, "host", body)
     kept = kept_request(asked)
     assert "secret words" not in repr(kept)
-    assert type(dialect_for(kept)) is type(dialect_for(asked))
+    assert type(adapter_for(kept)) is type(adapter_for(asked))
     for name in ("choices", "stateful", "background", "model", "stored_id"):
         assert getattr(kept, name) == getattr(asked, name), name
     assert kept_request(kept) == kept
@@ -132,15 +133,15 @@ def test_of_a_policy_what_judges_is_kept() -> None:
         continuation=lambda body, text: body,
         repair="off",
     )
-    kept = kept_policy(policy, Asked("post", "/x", "h:1"))
+    kept = kept_policy(policy, StreamRequest("post", "/x", "h:1"))
     assert kept.lenient_hosts == ("h:1",)
     assert (kept.repair, kept.capture, kept.on_event) == ("off", None, None)
     assert kept.continuation not in (None, policy.continuation)
-    assert kept_policy(policy, Asked("post", "/x", "else")).lenient_hosts == ()
+    assert kept_policy(policy, StreamRequest("post", "/x", "else")).lenient_hosts == ()
 
 
 def test_a_stream_that_breaks_for_ever_is_bounded() -> None:
-    """After `MOST_ATTEMPTS` attempts no more is kept."""
+    """After `MAX_ATTEMPTS` attempts no more is kept."""
     policy = Policy(retry_budget=None, backoff_initial=0.0, max_retries=20)
     capture = record(itertools.repeat(Response([b": nothing\n\n"]), 9), policy)
-    assert len(capture.attempts) == recording.MOST_ATTEMPTS
+    assert len(capture.attempts) == recording.MAX_ATTEMPTS

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard import recording
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import Capture
-from openai_stream_guard.recording.rerun import rerun
-from openai_stream_guard.recording.ssecap import dump, load
-from openai_stream_guard.testing import FAULTS, Raw, Repeat, Send, Take, take_answer
-from openai_stream_guard.verdicts import Clocks
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.capture import recording
+from openai_stream_guard.capture.recording import Capture
+from openai_stream_guard.capture.rerun import rerun
+from openai_stream_guard.capture.ssecap import dump, load
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.testing import FAULTS, AnswerVariant, Raw, Repeat, Send, take_answer
 
 from .recorded import NO_BUDGET, record
 from .simulated import ANSWERS, CHAT, End, Response, body, take
 
-RESPONSES = Asked("post", "/responses", "host:1", {"model": "m"})
+RESPONSES = StreamRequest("post", "/responses", "host:1", {"model": "m"})
 LAST = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
 
 
@@ -55,7 +55,7 @@ def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, deli
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
         responses.append(Response(reads, end, data.draw(st.sampled_from([0.0, 0.125, 1.0]))))
     busy = data.draw(st.sampled_from([0.0, 0.3, 2.0]))
-    capture = record(responses, NO_BUDGET.replace(delivery=delivery), clocks=Clocks(2.0, 0.9), busy=busy)
+    capture = record(responses, NO_BUDGET.replace(delivery=delivery), clocks=Timeouts(2.0, 0.9), busy=busy)
     runs = rerun(load(dump(capture)))
     assert [one.recording for one in runs] == list(capture.attempts)
     assert [one.answer for one in runs] == ["same"] * len(capture.attempts)
@@ -67,11 +67,11 @@ def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, deli
 )
 def test_every_fault_byte_by_byte(fault: Any) -> None:
     """Also where each byte is a read of its own, and where nothing is wrong at all."""
-    steps = fault.perform(take_answer("chat", fault.answer or "text", Take(1))).steps
+    steps = fault.perform(take_answer("chat", fault.answer or "text", AnswerVariant(1))).steps
     sent = b"".join(step.data for step in steps if isinstance(step, Send | Raw) for _ in (1,))
     if any(isinstance(step, Repeat) for step in steps):
         sent += b": keep-alive\n\n" * 20
-    capture = record([Response([bytes([byte]) for byte in sent], pause=0.01)], clocks=Clocks(1e9, 1.0))
+    capture = record([Response([bytes([byte]) for byte in sent], pause=0.01)], clocks=Timeouts(1e9, 1.0))
     (one,) = rerun(load(dump(capture)))
     assert one.answer == "same"
     assert one.recording == capture.attempts[0]
@@ -81,7 +81,7 @@ def test_every_fault_byte_by_byte(fault: Any) -> None:
 def test_what_the_program_took_for_itself_is_known_again() -> None:
     """A silence counts from when the program was done with the last event, on another machine too."""
     reads = [*words(3), b": keep-alive\n\n", b": keep-alive\n\n"]
-    capture = record([Response(reads, pause=0.5)], NO_BUDGET.replace(recovery=()), clocks=Clocks(0.9, 0.9), busy=0.5)
+    capture = record([Response(reads, pause=0.5)], NO_BUDGET.replace(recovery=()), clocks=Timeouts(0.9, 0.9), busy=0.5)
     (recording,) = capture.attempts
     assert [read.waiting_since for read in recording.reads] == [0.0, 1.0, 2.0, 3.0, 3.0]
     assert recording.judgement is not None
@@ -91,7 +91,7 @@ def test_what_the_program_took_for_itself_is_known_again() -> None:
 
 def test_what_was_learnt_of_a_host_is_known_again() -> None:
     """A `[DONE]` is no end where the server was seen to send a finish_reason, also on another machine."""
-    hosts = Hosts()
+    hosts = HostMemory()
     hosts.saw_finish(CHAT.host, CHAT.path, CHAT.model)
     reads = [*words(3), b"data: [DONE]\n\n"]
     learnt = record([Response(reads)], NO_BUDGET, hosts=hosts)
@@ -122,7 +122,7 @@ def test_another_setting_shows_what_it_would_have_made_of_it() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ring that is soon full."""
-    monkeypatch.setattr(recording, "MOST_BYTES", 1000)
+    monkeypatch.setattr(recording, "MAX_BYTES", 1000)
 
 
 @pytest.mark.usefixtures("small")

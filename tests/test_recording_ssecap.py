@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recording import MOST_ATTEMPTS, MOST_READS, Capture, Ending, Judgement, Read, Recording
-from openai_stream_guard.recording.jsonline import NotACapture
-from openai_stream_guard.recording.rerun import rerun
-from openai_stream_guard.recording.ssecap import MOST_FILE_BYTES, VERSION, dump, load
-from openai_stream_guard.verdicts import Clocks
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.capture.json_line import NotACapture
+from openai_stream_guard.capture.recording import MAX_ATTEMPTS, MAX_READS, Capture, Ending, Judgement, Read, Recording
+from openai_stream_guard.capture.rerun import rerun
+from openai_stream_guard.capture.ssecap import MAX_FILE_BYTES, VERSION, dump, load
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Timeouts
 
 from .recorded import a_capture, record
 from .simulated import CHAT, Response
@@ -58,9 +58,11 @@ BODIES = st.dictionaries(
 )
 CAPTURES = st.builds(
     Capture,
-    st.builds(Asked, WORDS, WORDS, WORDS, BODIES, st.booleans(), st.none() | COUNTS, st.booleans(), st.booleans()),
+    st.builds(
+        StreamRequest, WORDS, WORDS, WORDS, BODIES, st.booleans(), st.none() | COUNTS, st.booleans(), st.booleans()
+    ),
     st.builds(Policy, recovery=st.sampled_from([(), ("replay",)]), repair=st.sampled_from(["safe", "lenient", "off"])),
-    st.builds(Clocks, SECONDS, SECONDS | st.just(math.inf)),
+    st.builds(Timeouts, SECONDS, SECONDS | st.just(math.inf)),
     SECONDS,
     st.lists(RECORDINGS, max_size=3).map(tuple),
     written=WORDS,
@@ -155,7 +157,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "huge version": (b'{"type": "capture", "version": ' + b"9" * 5000 + b"}\n", "the file is no capture"),
     "a million lines": (LINES[0] + b'{"type": "x"}\n' * 1_000_000, "line 2 has an unknown 'type'"),
     "a million attempts": (LINES[0] + b"{}\n" * 1_000_000, "line 2 has no 'type'"),
-    "too large": (b" " * (MOST_FILE_BYTES + 1), "has 16777217 bytes"),
+    "too large": (b" " * (MAX_FILE_BYTES + 1), "has 16777217 bytes"),
     "a bad line": (line(2) + b"", ""),
     "a torn line inside": (b"".join([*LINES[:2], LINES[2][:20] + b"\n", *LINES[3:]]), "line 3 is no JSON object"),
     "negative time": (line(2, at=-0.1), "line 3 has a 'at' out of range"),
@@ -217,18 +219,18 @@ def test_the_largest_capture_takes_seconds() -> None:
     """As many reads as an attempt can have are loaded and run again in bounded time, and no read more."""
     read = b'{"type": "read", "at": 0, "text": ":"}\n'
     started = time.monotonic()
-    capture = load(LINES[0] + LINES[1] + read * MOST_READS)
-    assert len(rerun(capture)[0].steps) == MOST_READS
+    capture = load(LINES[0] + LINES[1] + read * MAX_READS)
+    assert len(rerun(capture)[0].steps) == MAX_READS
     assert time.monotonic() - started < 10
     with pytest.raises(NotACapture, match="is a read more than the 16384"):
-        load(LINES[0] + LINES[1] + read * (MOST_READS + 1))
+        load(LINES[0] + LINES[1] + read * (MAX_READS + 1))
     with pytest.raises(NotACapture, match="begins an attempt more than the 8"):
-        load(LINES[0] + LINES[1] * (MOST_ATTEMPTS + 1))
+        load(LINES[0] + LINES[1] * (MAX_ATTEMPTS + 1))
 
 
 def test_a_request_of_another_api_is_kept() -> None:
     """What the end rule depends on is in the file."""
     asked = replace(CHAT, host="api.openai.com", one_identity=True, starting_after=7, method="get")
-    capture = record([Response([])], asked=asked, clocks=Clocks(1.5, math.inf))
+    capture = record([Response([])], asked=asked, clocks=Timeouts(1.5, math.inf))
     assert load(dump(capture)) == capture
     assert capture.attempts[0].rule == "strict"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.dialects import Asked, dialect_for
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.recovery import LEAST_POLL, Go, Recovery, way_on
-from openai_stream_guard.transcript import Transcript
-from openai_stream_guard.verdicts import Reopen, Resume
+from openai_stream_guard.apis.registry import adapter_for
+from openai_stream_guard.apis.request import Resume, StreamRequest
+from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Reissue
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.recovery import MIN_POLL, Recovery, RecoveryPlan, choose_recovery
 
 BOTH, RESTART, REPLAY, NONE = ("restart", "replay"), ("restart",), ("replay",), ()
 OPT_IN = ("resume", "continue", "stateful")
@@ -22,65 +23,73 @@ OPT_IN = ("resume", "continue", "stateful")
 @pytest.mark.parametrize("resendable", [True, False])
 @pytest.mark.parametrize("store", [None, False, True])
 def test_what_cannot_be_sent_twice_is_not(
-    path: str, resendable: bool, store: bool | None, recovery: tuple[str, ...], visible: bool, diverged_lately: bool
+    path: str, resendable: bool, store: bool | None, recovery: tuple[str, ...], visible: bool, recently_diverged: bool
 ) -> None:
     """Every combination: first what is safe at all, then what the policy allows, then what is worth trying."""
-    asked = Asked("post", path, "host", {"store": store}, resendable=resendable)
+    asked = StreamRequest("post", path, "host", {"store": store}, resendable=resendable)
     transcript = Transcript()
     transcript.add([((0, "content"), "Blue")] if visible else [], [((0, "role"), "assistant")], "usage")
-    way = way_on(Policy(recovery=recovery), asked, dialect_for(asked), transcript, diverged_lately=diverged_lately)
+    way = choose_recovery(
+        Policy(recovery=recovery), asked, adapter_for(asked), transcript, recently_diverged=recently_diverged
+    )
     if path == "/threads/runs" or not resendable:
         assert way == "unsafe"
     elif not visible:
-        assert way == (Go("restart") if "restart" in recovery else "policy")
+        assert way == (RecoveryPlan("restart") if "restart" in recovery else "policy")
     elif "replay" not in recovery:
         assert way == "policy"
     elif store:
         assert way == "unsafe"
     else:
-        assert way == ("diverged" if diverged_lately else Go("replay"))
+        assert way == ("diverged" if recently_diverged else RecoveryPlan("replay"))
 
 
 @pytest.mark.parametrize(
     ("path", "body", "visible", "diverged_lately", "expected"),
     [
-        ("/chat/completions", {}, False, False, Go("restart")),
-        ("/chat/completions", {}, False, True, Go("restart")),
-        ("/chat/completions", {}, True, False, Go("replay")),
+        ("/chat/completions", {}, False, False, RecoveryPlan("restart")),
+        ("/chat/completions", {}, False, True, RecoveryPlan("restart")),
+        ("/chat/completions", {}, True, False, RecoveryPlan("replay")),
         ("/chat/completions", {}, True, True, "diverged"),
-        ("/chat/completions", {"store": True}, False, False, Go("restart")),
+        ("/chat/completions", {"store": True}, False, False, RecoveryPlan("restart")),
         ("/chat/completions", {"store": True}, True, False, "unsafe"),
-        ("/completions", {}, True, False, Go("replay")),
+        ("/completions", {}, True, False, RecoveryPlan("replay")),
         ("/threads/t/runs", {}, False, False, "unsafe"),
         ("/images/generations", {}, False, False, "unsafe"),
     ],
 )
 def test_the_default_policy(
-    path: str, body: dict[str, object], visible: bool, diverged_lately: bool, expected: object
+    path: str, body: dict[str, object], visible: bool, recently_diverged: bool, expected: object
 ) -> None:
     """The safety table, row by row."""
-    asked = Asked("post", path, "host", body)
+    asked = StreamRequest("post", path, "host", body)
     transcript = Transcript()
     transcript.add([((0, "content"), "Blue")] if visible else [])
-    assert way_on(Policy(), asked, dialect_for(asked), transcript, diverged_lately=diverged_lately) == expected
+    assert (
+        choose_recovery(Policy(), asked, adapter_for(asked), transcript, recently_diverged=recently_diverged)
+        == expected
+    )
 
 
 @pytest.mark.parametrize("backoff_initial", [0.0, 2.0])
 def test_a_poll_is_never_at_once(backoff_initial: float) -> None:
     """It costs no retry, so that nothing else would hold it back."""
     policy = Policy(backoff_initial=backoff_initial, retry_budget=None)
-    asked = Asked("post", "/responses", "host")
-    recovery = Recovery(policy, asked, Hosts(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
-    verdict = recovery.poll(Resume("resp_1", 3, poll=True), 0.0)
-    assert isinstance(verdict, Reopen)
-    assert verdict.delay == max(backoff_initial, LEAST_POLL)
+    asked = StreamRequest("post", "/responses", "host")
+    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
+    decision = recovery.poll(Resume("resp_1", 3, poll=True), 0.0)
+    assert isinstance(decision, Reissue)
+    assert decision.delay == max(backoff_initial, MIN_POLL)
 
 
 def test_a_reissue_has_what_is_left_of_max_elapsed() -> None:
     """From the fault on, the wait included."""
-    policy, asked = Policy(backoff_initial=1.0, max_elapsed=10.0, retry_budget=None), Asked("post", "/completions", "h")
-    recovery = Recovery(policy, asked, Hosts(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
+    policy, asked = (
+        Policy(backoff_initial=1.0, max_elapsed=10.0, retry_budget=None),
+        StreamRequest("post", "/completions", "h"),
+    )
+    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
     recovery.failed(100.0)
-    verdict = recovery.plan(dialect_for(asked), Transcript(), 102.0, None)
-    assert isinstance(verdict, Reopen)
-    assert (verdict.delay, verdict.within) == (1.0, 7.0)
+    decision = recovery.plan(adapter_for(asked), Transcript(), 102.0, None)
+    assert isinstance(decision, Reissue)
+    assert (decision.delay, decision.within) == (1.0, 7.0)

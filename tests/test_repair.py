@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.repair import REPAIRS, Defect, Mode, Payload, Reader, jsontext
+from openai_stream_guard.decoding import json_text as jsontext
+from openai_stream_guard.decoding.reader import REPAIRS, DecodeFault, Mode, Payload, Reader
 from openai_stream_guard.sse import Decoder
 
 from .vectors import Case, cases, cuts, in_pieces
@@ -325,7 +326,7 @@ def test_defects_and_payloads_do_not_show_text() -> None:
     reader = Reader()
     payload = reader.feed(b'data: {"a":"secret"}\n\n')[0]
     reader.feed(b"data: {secret}\n\n")
-    assert isinstance(reader.fault, Defect)
+    assert isinstance(reader.fault, DecodeFault)
     assert isinstance(reader.fault.error, json.JSONDecodeError)
     assert "secret" not in repr(payload) + repr(reader.fault) + reader.fault.reason
     assert reader.error is None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from openai_stream_guard.repair import Mode, Reader
+from openai_stream_guard.decoding.reader import Mode, Reader
 
 DONE = "[DONE]"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.repair.datatext import DONE, DataText, Value, Where, undo_bytes_repr
+from openai_stream_guard.decoding.event_data import DONE, DataText, Value, Where, undo_bytes_repr
 
 # Text that would be framing if it stood between values.
 TEMPTING = st.lists(

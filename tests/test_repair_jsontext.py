@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.repair import jsontext
-from openai_stream_guard.repair.jsontext import Scanner, is_prefix, loads, loads_loosely, may_continue, stock_error
+from openai_stream_guard.decoding import json_text as jsontext
+from openai_stream_guard.decoding.json_text import Scanner, is_prefix, loads, loads_loosely, may_continue, stock_error
 
 # Pieces of JSON, and of what is nearly JSON: mostly in an order that means something.
 PIECES = ["{", "}", "[", "]", ":", ",", '"a"', '"', "\\", "\\n", "\\x", "'", '{"a":1}', '{"a":1,"a":2}', "[]"]

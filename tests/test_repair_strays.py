@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.repair.strays import is_content, stray
+from openai_stream_guard.decoding.blocks import is_content, stray
 
 
 @pytest.mark.parametrize(

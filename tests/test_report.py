@@ -10,7 +10,7 @@ import pytest
 
 from openai_stream_guard import disable, guarding, report
 from openai_stream_guard.testing import Server
-from tests.streams import COLOURS, awaited, chat, client_for, consume, run
+from tests.streams import CLIENT_KINDS, awaited, chat, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -93,16 +93,16 @@ def test_every_handle_has_the_report(server: Server, read: Callable[[Any], Any])
 
 
 @pytest.mark.parametrize("read", ASYNC_HANDLES, ids=lambda read: read.__name__)
-@pytest.mark.parametrize("colour", COLOURS[1:])
-def test_every_asynchronous_handle_has_the_report(server: Server, colour: str, read: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
+def test_every_asynchronous_handle_has_the_report(server: Server, client_kind: str, read: Callable[[Any], Any]) -> None:
     """The same for the asynchronous client."""
 
     async def main() -> Any:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             return report(await read(client))
 
     server.reset(fault="truncate_clean")
-    found = run(colour, main)
+    found = run(client_kind, main)
     assert found.outcome == "recovered"
     assert [attempt.fault for attempt in found.attempts] == ["truncated", None]
 
@@ -129,28 +129,28 @@ def test_a_stream_that_is_not_over_is_open(server: Server) -> None:
         assert report(handle).outcome == "complete"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_closed_stream_is_abandoned_at_once(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_closed_stream_is_abandoned_at_once(server: Server, client_kind: str) -> None:
     """The report does not wait until the stream is collected."""
 
     async def main() -> Any:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             handle = await chat(client)
             await handle.__anext__()
             await handle.close()
             return report(handle)
 
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client:
             handle = chat(client)
             next(handle)
             handle.close()
             found = report(handle)
     else:
-        found = run(colour, main)
+        found = run(client_kind, main)
     assert found is not None
     assert found.outcome == "abandoned"
-    assert repr(found) == "<StreamReport abandoned: left after 1 events; 1 events delivered>"
+    assert repr(found) == f"<StreamReport abandoned: no fault in 1 event and {found.bytes} bytes; 1 event delivered>"
 
 
 def test_a_stream_closed_between_two_attempts_counts_none_twice(server: Server) -> None:

@@ -13,15 +13,15 @@ import openai
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.dialects.unstreamed import events_of
+from openai_stream_guard.apis.polled_response import events_from
 from openai_stream_guard.testing import (
     FAULTS,
+    AnswerVariant,
     Frame,
-    Habits,
-    Performance,
+    ScriptedResponse,
     Send,
     Server,
-    Take,
+    ServerBehaviour,
     Wait,
     streaming,
     take_answer,
@@ -41,24 +41,24 @@ from .responses import (
     plain,
     unbroken,
 )
-from .streams import COLOURS, VERSION, client_for, run
+from .streams import CLIENT_KINDS, VERSION, client_for, run
 
 pytestmark = [pytest.mark.usefixtures("guarded"), has_responses]
 
 # Numbers, ends and errors.
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize(
     "fault", [fault for fault in FAULTS.values() if fault.api == "responses"], ids=lambda fault: fault.name
 )
-def test_faults_of_this_api(server: Server, fault: Any, colour: str) -> None:
+def test_faults_of_this_api(server: Server, fault: Any, client_kind: str) -> None:
     """Each keeps the promise of the catalogue, once and every time."""
     name = fault.answer or "text"
     whole, _ = unbroken(name)
     for after in (None, 9):
         server.reset(fault=fault, after=after)
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
         if not fault.retryable:
             assert (seen.error.fault, seen.error.code, len(server.requests)) == (
                 "upstream_error",
@@ -71,18 +71,18 @@ def test_faults_of_this_api(server: Server, fault: Any, colour: str) -> None:
         assert len(server.requests) == fault.promise.requests if hasattr(fault.promise, "requests") else 1
         if fault.verdict:
             server.reset(fault=fault, after=after, times=None)
-            seen = consume(server, colour, max_retries=1)
+            seen = consume(server, client_kind, max_retries=1)
             assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == (fault.verdict, "retries", 2)
             assert plain(seen) == whole[: len(seen.items)]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("answer", ["text", "failed", "incomplete", "litellm", "litellm_failed", "llamacpp"])
-def test_a_terminal_event_is_acted_on_at_once(server: Server, answer: str, colour: str) -> None:
+def test_a_terminal_event_is_acted_on_at_once(server: Server, answer: str, client_kind: str) -> None:
     """The stream ends though the server keeps the connection open: whatever the word was, it is passed on."""
-    frames = take_answer("responses", answer, Take(1)).encode()
-    server.script(Performance((*map(Send, frames), Wait())))
-    seen = consume(server, colour, timeout=3.0)
+    frames = take_answer("responses", answer, AnswerVariant(1)).encode()
+    server.script(ScriptedResponse((*map(Send, frames), Wait())))
+    seen = consume(server, client_kind, timeout=3.0)
     assert seen.error is None
     assert len(seen.items) == len(frames) - frames.count(b"data: [DONE]\n\n")
     assert seen.report is not None
@@ -100,15 +100,15 @@ def test_the_connection_is_used_again(server: Server, answer: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["several", "llamacpp", "litellm"])
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_other_servers_are_recovered_too(server: Server, name: str, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_other_servers_are_recovered_too(server: Server, name: str, client_kind: str) -> None:
     """Without numbers or places, or with `[DONE]` at the end: healthy ones pass, broken ones are repeated."""
     whole, _ = unbroken(name)
     server.reset(answer=name)
-    assert plain(consume(server, colour)) == whole
+    assert plain(consume(server, client_kind)) == whole
     for after in (1, 5, 9):
         server.reset(answer=name, fault="truncate_clean", after=after)
-        seen = consume(server, colour, asking(store=False))
+        seen = consume(server, client_kind, asking(store=False))
         assert seen.error is None
         assert plain(seen) == whole
 
@@ -117,19 +117,19 @@ def test_other_servers_are_recovered_too(server: Server, name: str, colour: str)
 
 
 @has_helper
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_helper_raises_the_typed_error(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_the_helper_raises_the_typed_error(server: Server, client_kind: str) -> None:
     """`get_final_response()` of a broken stream is that error, and not a RuntimeError about a missing event."""
     for fault in ("truncate_clean", "rst", "empty_body", "html_200"):
         server.reset(fault=fault, times=None)
-        seen = help_along(server, colour)
+        seen = help_along(server, client_kind)
         assert isinstance(seen.error, OpenAIStreamParseError)
         assert seen.error.stopped_by == "retries"
 
 
 def told(response: dict[str, Any]) -> list[bytes]:
     """A finished response as a stream."""
-    return [Frame(json.dumps(event), event["type"]).encode() for event in events_of(response)]
+    return [Frame(json.dumps(event), event["type"]).encode() for event in events_from(response)]
 
 
 @has_helper
@@ -142,7 +142,7 @@ def test_structured_outputs_are_parsed(server: Server) -> None:
 
     parts = []
     for serial in (1, 2):
-        response = copy.deepcopy(take_answer("responses", "text", Take(serial, model="m")).plain)
+        response = copy.deepcopy(take_answer("responses", "text", AnswerVariant(serial, model="m")).plain)
         response["output"][0]["content"][0]["text"] = Place(city="Zürich 🚋").model_dump_json()
         parts.append(told(response))
     server.script(streaming(parts[0][:-2]), streaming(parts[1]))
@@ -181,7 +181,7 @@ def test_a_second_request_is_the_first_one_again(server: Server, fault: str) -> 
 @pytest.mark.parametrize("streamable", [True, False])
 def test_a_resumption_keeps_the_extra_query_and_headers(server: Server, streamable: bool) -> None:
     """It has no body, and asks the same tenant with the same headers; so does a poll."""
-    server.habits = Habits(streamable=streamable)
+    server.habits = ServerBehaviour(streamable=streamable)
     server.script("truncate_clean", after=9)
     assert consume(server, "sync", asking(background=True, **EXTRAS)).error is None
     for request in server.requests[1:]:
@@ -231,8 +231,8 @@ def test_the_streaming_response_is_guarded(server: Server) -> None:
 
 
 @pytest.mark.parametrize("streamable", [True, False])
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_beta_responses_are_resumed_as_such(server: Server, colour: str, streamable: bool) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_beta_responses_are_resumed_as_such(server: Server, client_kind: str, streamable: bool) -> None:
     """The query that makes them beta stays with the resumption and the poll."""
     if VERSION < (2, 54):
         pytest.skip("this SDK has no beta.responses")
@@ -240,16 +240,16 @@ def test_beta_responses_are_resumed_as_such(server: Server, colour: str, streama
     def ask(client: Any) -> Any:
         return client.beta.responses.create(model="m", input="", stream=True, background=True)
 
-    server.habits = Habits(streamable=streamable)
+    server.habits = ServerBehaviour(streamable=streamable)
     server.script("truncate_clean", after=9)
-    seen = consume(server, colour, ask)
+    seen = consume(server, client_kind, ask)
     assert seen.error is None
     assert all("beta=true" in request.path for request in server.requests)
     assert seen.items[-1][1]["type"] == "response.completed"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_azure_gets_a_fresh_token(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_azure_gets_a_fresh_token(server: Server, client_kind: str) -> None:
     """The token provider is asked again for a repetition and for a resumption, and the path stays."""
     tokens: list[str] = []
 
@@ -257,7 +257,7 @@ def test_azure_gets_a_fresh_token(server: Server, colour: str) -> None:
         tokens.append(f"token-{len(tokens)}")
         return tokens[-1]
 
-    kind = openai.AzureOpenAI if colour == "sync" else openai.AsyncAzureOpenAI
+    kind = openai.AzureOpenAI if client_kind == "sync" else openai.AsyncAzureOpenAI
     client = kind(
         azure_endpoint=server.base_url.removesuffix("/v1"), api_version="1", azure_ad_token_provider=next_token
     )
@@ -267,11 +267,11 @@ def test_azure_gets_a_fresh_token(server: Server, colour: str) -> None:
             return [event async for event in await create(client)]
 
     server.script("truncate_clean", after=9)
-    if colour == "sync":
+    if client_kind == "sync":
         with client:
             events = list(create(client))
     else:
-        events = run(colour, main)
+        events = run(client_kind, main)
     assert [event.type for event in events] == [item["type"] for item in unbroken("text")[0]]
     assert len(tokens) == 2
     assert [request.path for request in server.requests] == ["/openai/responses?api-version=1"] * 2
@@ -305,23 +305,23 @@ def test_a_body_that_cannot_be_sent_twice_is_not(server: Server) -> None:
 # Held delivery.
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("name", ["text", "function_call", "several"])
-def test_atomic_delivery_makes_every_break_a_restart(server: Server, name: str, colour: str) -> None:
+def test_atomic_delivery_makes_every_break_a_restart(server: Server, name: str, client_kind: str) -> None:
     """Nothing was seen, so nothing has to be repeated, not even the calls that the API stores."""
     configure(delivery="atomic")
     ends = offsets(name)[0]
     for offset in (ends[4], ends[9], ends[-1]):
         server.reset(answer=name)
         server.script(cut_at(offset))
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
         assert seen.error is None
         assert plain(seen) == unbroken(name)[0]
         assert len({item["response"]["id"] for _, item in seen.items if "response" in item}) == 1
         assert seen.report is not None
         assert seen.report.recoveries == ["restart"]
     server.reset(answer=name, fault="truncate_clean", after=9, times=None)
-    assert consume(server, colour).items == []
+    assert consume(server, client_kind).items == []
 
 
 @has_background
@@ -347,8 +347,8 @@ def test_a_call_is_handed_over_when_it_is_whole(server: Server, way: dict[str, A
 
 
 @has_background
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_call_stays_held_while_it_is_resumed(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_call_stays_held_while_it_is_resumed(server: Server, client_kind: str) -> None:
     """What two attempts brought of it comes when it is whole, and not at all when none brings the rest."""
     configure(delivery="tool_calls")
     whole, _ = unbroken("several", background=True)
@@ -357,6 +357,6 @@ def test_a_call_stays_held_while_it_is_resumed(server: Server, colour: str) -> N
     for resumptions in (1, 2):
         server.reset(answer="several")
         server.script(inside, *["truncate_clean"] * resumptions, after=1)
-        seen = consume(server, colour, asking(background=True))
+        seen = consume(server, client_kind, asking(background=True))
         assert plain(seen) == (whole if resumptions == 1 else whole[:begin])
         assert bool(seen.error) is (resumptions == 2)

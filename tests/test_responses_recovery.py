@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.testing import Habits, Server, replying
+from openai_stream_guard.testing import Server, ServerBehaviour, replying
 
 from .responses import (
     NAMES,
@@ -28,7 +28,7 @@ from .responses import (
     unbroken,
     unbroken_help,
 )
-from .streams import COLOURS, VERSION
+from .streams import CLIENT_KINDS, VERSION
 
 pytestmark = [pytest.mark.usefixtures("guarded"), has_responses]
 
@@ -89,14 +89,14 @@ def test_the_helper_comes_to_the_same_final_response(server: Server, name: str, 
         assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("name", ["text", "refusal"])
-def test_a_message_that_is_stored_is_repeated_too(server: Server, name: str, colour: str) -> None:
+def test_a_message_that_is_stored_is_repeated_too(server: Server, name: str, client_kind: str) -> None:
     """By default the API stores: the final response of `create` is the real one, with the id that was stored."""
     for offset in offsets(name)[0][3::4]:
         server.reset(answer=name)
         server.script(cut_at(offset))
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
         assert seen.error is None
         assert plain(seen) == unbroken(name)[0]
         items = [item for _, item in seen.items]
@@ -148,16 +148,16 @@ def structure(items: Any) -> list[str]:
 # Vetoes.
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("name", ["function_call", "reasoning", "several"])
-def test_what_the_api_has_stored_is_not_repeated(server: Server, name: str, colour: str) -> None:
+def test_what_the_api_has_stored_is_not_repeated(server: Server, name: str, client_kind: str) -> None:
     """Once a call or a thought was seen a second answer would be stored under other ids: the error, a true prefix."""
     whole, _ = unbroken(name)
     deed = [item.get("item", {}).get("type") in ("function_call", "reasoning") for item in whole].index(True)
     for place in (deed + 1, deed + 3, len(whole) - 1):
         server.reset(answer=name)
         server.script(cut_at(offsets(name)[0][place - 1], "reset"))
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
         assert isinstance(seen.error, OpenAIStreamParseError)
         assert (seen.error.fault, seen.error.stopped_by) == ("disconnected", "unsafe")
         assert plain(seen) == whole[:place]
@@ -165,7 +165,7 @@ def test_what_the_api_has_stored_is_not_repeated(server: Server, name: str, colo
         assert seen.error.partial.status == "incomplete"
     server.reset(answer=name)
     server.script(cut_at(offsets(name)[0][deed - 1]))
-    assert consume(server, colour).error is None, "nothing was seen yet"
+    assert consume(server, client_kind).error is None, "nothing was seen yet"
 
 
 STATEFUL: list[dict[str, Any]] = [
@@ -207,12 +207,12 @@ def test_hosted_tools_matter_where_the_answer_is_stored(server: Server, body: di
 
 
 @has_background
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_job_that_drops_again_and_again_is_resumed_each_time(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_job_that_drops_again_and_again_is_resumed_each_time(server: Server, client_kind: str) -> None:
     """Every resumption begins behind the last number, and what is delivered in between is no fault of the next."""
     server.script("truncate_clean", "rst", "fin_mid_chunk", after=4)
     configure(max_retries=3)
-    seen = consume(server, colour, asking(background=True))
+    seen = consume(server, client_kind, asking(background=True))
     assert seen.error is None
     assert plain(seen) == unbroken("text", background=True)[0]
     queries = [request.path.partition("?")[2] for request in server.requests[1:]]
@@ -233,36 +233,36 @@ def test_a_job_of_which_no_id_is_known_is_not_begun_again(server: Server) -> Non
 
 
 @has_background
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_resumption_may_fail_like_any_request(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_resumption_may_fail_like_any_request(server: Server, client_kind: str) -> None:
     """Refused or broken, it costs a retry; when they are spent the first error is raised."""
     server.script("truncate_clean", BUSY, "rst", after=6)
-    seen = consume(server, colour, asking(background=True), max_retries=3)
+    seen = consume(server, client_kind, asking(background=True), max_retries=3)
     assert seen.error is None
     assert plain(seen) == unbroken("text", background=True)[0]
     server.reset()
     server.script("truncate_clean", BUSY, BUSY, after=6)
-    seen = consume(server, colour, asking(background=True))
+    seen = consume(server, client_kind, asking(background=True))
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "retries", 3)
     assert plain(seen) == unbroken("text", background=True)[0][:6]
     server.reset()
     server.script("truncate_clean", replying({"error": {"message": "gone"}}, 404), after=6)
-    seen = consume(server, colour, asking(background=True))
+    seen = consume(server, client_kind, asking(background=True))
     assert (seen.error.stopped_by, len(server.requests)) == ("not_retryable", 2)
 
 
 @has_background
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_can_no_longer_be_streamed_is_polled(server: Server, name: str, colour: str) -> None:
+def test_what_can_no_longer_be_streamed_is_polled(server: Server, name: str, client_kind: str) -> None:
     """Until it is complete; then the rest comes as the events the consumer would have had, under the same ids."""
     whole, ids = unbroken(name, background=True)
-    server.habits = Habits(streamable=False, pending_polls=2)
-    for offset in offsets(name, background=True)[0][:: 7 if colour == "sync" else 20]:
+    server.habits = ServerBehaviour(streamable=False, pending_polls=2)
+    for offset in offsets(name, background=True)[0][:: 7 if client_kind == "sync" else 20]:
         server.reset(answer=name)
         server.script(cut_at(offset))
-        seen = consume(server, colour, asking(background=True))
+        seen = consume(server, client_kind, asking(background=True))
         assert seen.error is None, offset
         items = [item for _, item in seen.items]
         assert texts_of(items) == texts_of(whole)
@@ -278,7 +278,7 @@ def test_what_can_no_longer_be_streamed_is_polled(server: Server, name: str, col
 @pytest.mark.parametrize("name", NAMES)
 def test_the_helper_reads_what_was_polled(server: Server, name: str) -> None:
     """It comes to the same final response."""
-    server.habits = Habits(streamable=False)
+    server.habits = ServerBehaviour(streamable=False)
     server.reset(answer=name)
     server.script(cut_at(offsets(name, background=True)[0][9]))
     seen = help_along(server, background=True)
@@ -289,12 +289,12 @@ def test_the_helper_reads_what_was_polled(server: Server, name: str) -> None:
 @has_background
 def test_polling_has_growing_pauses_and_an_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that never ends is waited for no longer than `max_elapsed`; then the first error is raised."""
-    from openai_stream_guard.exchange import SyncExchange
+    from openai_stream_guard.transport.exchange import SyncExchange
 
     slept: list[float] = []
     monkeypatch.setattr(SyncExchange, "sleep", lambda self, seconds: slept.append(seconds))
     configure(backoff_initial=1.0, backoff_max=100.0, max_elapsed=60.0)
-    server.habits = Habits(streamable=False, pending_polls=5)
+    server.habits = ServerBehaviour(streamable=False, pending_polls=5)
     server.script("truncate_clean", after=6)
     seen = consume(server, "sync", asking(background=True))
     assert seen.error is None
@@ -302,7 +302,7 @@ def test_polling_has_growing_pauses_and_an_end(server: Server, monkeypatch: pyte
     assert len(slept) == 7
     assert all(1.4 < ratio < 2.8 for ratio in doubled)
 
-    server.habits = Habits(streamable=False, pending_polls=99)
+    server.habits = ServerBehaviour(streamable=False, pending_polls=99)
     server.script("truncate_clean", after=6)
     seen = consume(server, "sync", asking(background=True))
     assert isinstance(seen.error, OpenAIStreamParseError)
@@ -311,8 +311,8 @@ def test_polling_has_growing_pauses_and_an_end(server: Server, monkeypatch: pyte
 
 @has_background
 @pytest.mark.parametrize("after", [None, 5])
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_retrieved_stream_is_resumed(server: Server, colour: str, after: int | None) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_retrieved_stream_is_resumed(server: Server, client_kind: str, after: int | None) -> None:
     """`retrieve(stream=True)` reads what is stored: from the start or a number, it is picked up where it broke."""
     whole, _ = unbroken("text", background=True)
 
@@ -324,7 +324,7 @@ def test_a_retrieved_stream_is_resumed(server: Server, colour: str, after: int |
         server.reset()
         response_id = consume(server, "sync", asking(background=True)).items[0][1]["response"]["id"]
         server.script(cut_at(400) if place == 0 else "rst", "truncate_clean" if place else None, after=place)
-        seen = consume(server, colour, retrieve)
+        seen = consume(server, client_kind, retrieve)
         assert seen.error is None, place
         assert plain(seen) == whole[0 if after is None else after + 1 :]
         assert {request.method for request in server.requests[1:]} == {"GET"}

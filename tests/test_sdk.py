@@ -10,9 +10,9 @@ import openai
 import pytest
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import (
-    COLOURS,
+    CLIENT_KINDS,
     awaited,
     chat,
     client_for,
@@ -122,16 +122,16 @@ ASYNC_ENTRIES = (a_by_create, a_by_raw_response, a_by_streaming_response, a_by_h
 
 @pytest.mark.parametrize("fault", FAULTS_MET)
 @pytest.mark.parametrize("entry", ASYNC_ENTRIES, ids=lambda entry: entry.__name__)
-@pytest.mark.parametrize("colour", COLOURS[1:])
-def test_every_asynchronous_entry_point_is_guarded(server: Server, colour: str, entry: Any, fault: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
+def test_every_asynchronous_entry_point_is_guarded(server: Server, client_kind: str, entry: Any, fault: str) -> None:
     """The same for the asynchronous client, under asyncio and trio."""
 
     async def main() -> str:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             return str(await entry(client))
 
     server.reset(fault=fault)
-    assert run(colour, main) == TEXT
+    assert run(client_kind, main) == TEXT
     assert len(server.requests) == 2
 
 
@@ -146,8 +146,8 @@ def test_the_module_level_client_is_guarded(server: Server, monkeypatch: pytest.
     openai._client.close()
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_a_re_issue_to_azure_carries_a_fresh_token(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_a_re_issue_to_azure_carries_a_fresh_token(server: Server, client_kind: str) -> None:
     """The token provider is asked again, and the deployment's path is not prefixed twice."""
     tokens: list[str] = []
 
@@ -155,12 +155,12 @@ def test_a_re_issue_to_azure_carries_a_fresh_token(server: Server, colour: str) 
         tokens.append(f"token-{len(tokens)}")
         return tokens[-1]
 
-    kind = openai.AzureOpenAI if colour == "sync" else openai.AsyncAzureOpenAI
+    kind = openai.AzureOpenAI if client_kind == "sync" else openai.AsyncAzureOpenAI
     client = kind(
         azure_endpoint=server.base_url.removesuffix("/v1"), api_version="1", azure_ad_token_provider=next_token
     )
     server.reset(fault="truncate_clean")
-    if colour == "sync":
+    if client_kind == "sync":
         with client:
             assert by_create(client) == TEXT
     else:

@@ -14,9 +14,9 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard import guarding, sdk
 from openai_stream_guard.testing import Server, healthy, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT, Take
+from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
 from tests.streams import (
-    COLOURS,
+    CLIENT_KINDS,
     VERSION,
     alone,
     chat,
@@ -93,15 +93,15 @@ def test_streams_in_threads_do_not_meet(server: Server) -> None:
     assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_interleaved_streams_do_not_meet(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_interleaved_streams_do_not_meet(server: Server, client_kind: str) -> None:
     """Two streams of one client read item by item come out whole, each with its own retries."""
     server.reset(fault="truncate_clean", times=2)
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client:
             pairs = list(itertools.zip_longest(chat(client), chat(client)))
     else:
-        pairs = run(colour, _zipped, server)
+        pairs = run(client_kind, _zipped, server)
     for items in zip(*pairs, strict=True):
         assert text_of(items) == TEXT
     assert len(server.requests) == 4
@@ -120,8 +120,8 @@ async def _rest(left: Any, right: Any) -> Any:
         yield one, other
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_no_context_variable_stays_set_across_an_item(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_no_context_variable_stays_set_across_an_item(server: Server, client_kind: str) -> None:
     """While the consumer holds an item its context is as it was before it asked, a re-issue in between or not."""
     server.reset(fault="truncate_clean")
 
@@ -132,7 +132,7 @@ def test_no_context_variable_stays_set_across_an_item(server: Server, colour: st
                 ours[variable.name] = value
         return {name: value for name, value in ours.items() if value not in (None, False)}
 
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client:
             seen = [values() for _ in chat(client)]
     else:
@@ -157,5 +157,5 @@ def test_the_unguarded_sdk_is_what_it_was(server: Server) -> None:
     play = performance("truncate_clean")
     server.script(play)
     assert alone(server).text != TEXT
-    server.script(healthy(take_answer("chat", "text", Take(1))))
+    server.script(healthy(take_answer("chat", "text", AnswerVariant(1))))
     assert alone(server).text == TEXT

@@ -14,28 +14,29 @@ import openai
 import pytest
 from openai import _base_client
 
-from openai_stream_guard import configure, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import configure
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
-from .streams import COLOURS, Seen, chat, client_for, consume
+from .streams import CLIENT_KINDS, Seen, chat, client_for, consume
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
 
-def owner(colour: str) -> Any:
+def owner(client_kind: str) -> Any:
     """The class whose `request` the guard wraps."""
-    return _base_client.SyncAPIClient if colour == "sync" else _base_client.AsyncAPIClient
+    return _base_client.SyncAPIClient if client_kind == "sync" else _base_client.AsyncAPIClient
 
 
-def stock(colour: str) -> Any:
+def stock(client_kind: str) -> Any:
     """The SDK's own `request`, as somebody has it who looked before the guard came."""
-    return inspect.unwrap(vars(owner(colour))["request"])
+    return inspect.unwrap(vars(owner(client_kind))["request"])
 
 
-def put(monkeypatch: pytest.MonkeyPatch, colour: str, request: Any) -> None:
+def put(monkeypatch: pytest.MonkeyPatch, client_kind: str, request: Any) -> None:
     """Have every client of a colour call this instead."""
-    monkeypatch.setattr(openai.OpenAI if colour == "sync" else openai.AsyncOpenAI, "request", request)
+    monkeypatch.setattr(openai.OpenAI if client_kind == "sync" else openai.AsyncOpenAI, "request", request)
 
 
 def counting(request: Any, calls: list[Any]) -> Callable[..., Any]:
@@ -54,14 +55,14 @@ def whole(server: Server, seen: Seen) -> bool:
     return seen.text == TEXT and len(server.requests) == 2
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_an_older_request_put_on_the_class_is_guarded(
-    server: Server, colour: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, client_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a tracer leaves it there when it is told to stop, or calls it while it is at work."""
-    put(monkeypatch, colour, stock(colour))
+    put(monkeypatch, client_kind, stock(client_kind))
     server.reset(fault="truncate_clean", after=5)
-    assert whole(server, consume(server, colour))
+    assert whole(server, consume(server, client_kind))
 
 
 def test_an_older_request_put_on_a_client_is_guarded(server: Server) -> None:
@@ -75,15 +76,15 @@ def test_an_older_request_put_on_a_client_is_guarded(server: Server) -> None:
 
 
 @pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize("colour", COLOURS[:2])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 def test_a_wrapper_around_request_is_called_once(
-    server: Server, colour: str, older: bool, monkeypatch: pytest.MonkeyPatch
+    server: Server, client_kind: str, older: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has begun a span for the stream; one for the re-issue would wait in vain for somebody to read it."""
     calls: list[Any] = []
-    put(monkeypatch, colour, counting(stock(colour) if older else owner(colour).request, calls))
+    put(monkeypatch, client_kind, counting(stock(client_kind) if older else owner(client_kind).request, calls))
     server.reset(fault="truncate_clean", after=5)
-    assert whole(server, consume(server, colour))
+    assert whole(server, consume(server, client_kind))
     assert len(calls) == 1
 
 

@@ -13,8 +13,8 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
-from openai_stream_guard.testing import Performance, Request, Server, Take, healthy, replying, take_answer
-from tests.streams import COLOURS, chat, client_for, idle, run
+from openai_stream_guard.testing import AnswerVariant, Request, ScriptedResponse, Server, healthy, replying, take_answer
+from tests.streams import CLIENT_KINDS, chat, client_for, idle, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -66,15 +66,15 @@ def test_another_thread_can_close_a_stream(server: Server, moment: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["read", "backoff"])
-@pytest.mark.parametrize("colour", COLOURS[1:])
-def test_another_task_can_close_a_stream(server: Server, colour: str, moment: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
+def test_another_task_can_close_a_stream(server: Server, client_kind: str, moment: str) -> None:
     """The same between tasks of one event loop."""
     recovering = threading.Event()
     held_in_backoff(recovering)
     server.reset(fault="truncate_clean" if moment == "backoff" else "stall", after=1)
 
     async def main() -> None:
-        async with client_for(server, colour, timeout=0.5) as client, anyio.create_task_group() as tasks:
+        async with client_for(server, client_kind, timeout=0.5) as client, anyio.create_task_group() as tasks:
             stream = await chat(client)
             reading, over = anyio.Event(), anyio.Event()
 
@@ -98,7 +98,7 @@ def test_another_task_can_close_a_stream(server: Server, colour: str, moment: st
             assert time.monotonic() - started < (AT_ONCE if moment == "backoff" else 1.0)
             assert openai_stream_guard.report(stream).outcome == "abandoned"
 
-    run(colour, main)
+    run(client_kind, main)
     assert len(server.requests) == 1
 
 
@@ -108,10 +108,10 @@ class Slow:
     def __init__(self) -> None:
         self.asked, self.may = threading.Event(), threading.Event()
 
-    def __call__(self, request: Request) -> Performance:
+    def __call__(self, request: Request) -> ScriptedResponse:
         self.asked.set()
         self.may.wait(5)
-        return healthy(take_answer("chat", "text", Take(1)))
+        return healthy(take_answer("chat", "text", AnswerVariant(1)))
 
 
 def test_a_stream_that_is_closed_while_its_request_is_sent_again_is_over(server: Server) -> None:
@@ -135,15 +135,15 @@ def test_a_stream_that_is_closed_while_its_request_is_sent_again_is_over(server:
 
 
 @pytest.mark.parametrize("refused", [False, True])
-@pytest.mark.parametrize("colour", COLOURS[1:])
-def test_the_same_from_another_task(server: Server, colour: str, refused: bool) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
+def test_the_same_from_another_task(server: Server, client_kind: str, refused: bool) -> None:
     """Also where the new request is refused with a wish to wait: then nobody waits."""
     slow = Slow()
     wish = replying(503, b"{}", headers=(("retry-after", "60"),))
     server.script("truncate_clean", (lambda request: slow(request) and wish) if refused else slow, after=3)
 
     async def main() -> None:
-        async with client_for(server, colour) as client, anyio.create_task_group() as tasks:
+        async with client_for(server, client_kind) as client, anyio.create_task_group() as tasks:
             stream = await chat(client)
             over = anyio.Event()
 
@@ -164,7 +164,7 @@ def test_the_same_from_another_task(server: Server, colour: str, refused: bool) 
             assert report is not None
             assert (report.outcome, len(report.attempts)) == ("abandoned", 2)
 
-    run(colour, main)
+    run(client_kind, main)
 
 
 def test_a_hook_may_close_the_stream(server: Server) -> None:
@@ -195,15 +195,15 @@ def test_a_hook_that_closes_what_has_failed_hides_no_error(server: Server) -> No
 
 
 @pytest.mark.parametrize("moment", ["read", "backoff"])
-@pytest.mark.parametrize("colour", COLOURS[1:])
-def test_a_cancel_scope_ends_a_stream_at_once(server: Server, colour: str, moment: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
+def test_a_cancel_scope_ends_a_stream_at_once(server: Server, client_kind: str, moment: str) -> None:
     """Cancelled in a read or in a backoff, the task is out within 0.1 s, and the scope sees its cancellation."""
     recovering = threading.Event()
     held_in_backoff(recovering)
     server.reset(fault="truncate_clean" if moment == "backoff" else "stall", after=1)
 
     async def main() -> None:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             stream = await chat(client)
             await stream.__anext__()
             with anyio.CancelScope() as scope:
@@ -224,7 +224,7 @@ def test_a_cancel_scope_ends_a_stream_at_once(server: Server, colour: str, momen
             assert idle(client)
             assert openai_stream_guard.report(stream).outcome == "abandoned"
 
-    run(colour, main)
+    run(client_kind, main)
     assert len(server.requests) == 1
 
 

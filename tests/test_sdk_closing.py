@@ -12,10 +12,11 @@ import pytest
 import trio
 
 import openai_stream_guard
-from openai_stream_guard import configure, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import configure
 from openai_stream_guard.notices import Ended
 from openai_stream_guard.testing import Server
-from tests.streams import COLOURS, KEY, awaited, chat, client_for, idle, run, settles
+from tests.streams import CLIENT_KINDS, KEY, awaited, chat, client_for, idle, run, settles
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -108,14 +109,14 @@ ASYNC_WAYS = (a_by_break, a_by_an_exception, a_by_close, a_by_drop)
 
 @pytest.mark.parametrize("fault", [None, "stall"])
 @pytest.mark.parametrize("leave", ASYNC_WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("colour", COLOURS[1:])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
 def test_an_asynchronous_stream_that_is_left_is_closed(
-    server: Server, colour: str, leave: Callable[[Any], Awaitable[None]], fault: Any, ended: Any
+    server: Server, client_kind: str, leave: Callable[[Any], Awaitable[None]], fault: Any, ended: Any
 ) -> None:
     """The same, whether asyncio or trio finalises what was dropped."""
 
     async def main() -> None:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             await leave(await chat(client))
             gc.collect()
             for _ in range(20):
@@ -123,7 +124,7 @@ def test_an_asynchronous_stream_that_is_left_is_closed(
             assert idle(client)
 
     server.reset(fault=fault)
-    run(colour, main)
+    run(client_kind, main)
     assert len(server.requests) == 1
     assert settles(lambda: server.open_connections == 0)
 
@@ -159,23 +160,23 @@ def test_trio_hears_no_more_complaints_than_without_the_guard(server: Server) ->
     assert all(ours <= theirs for ours, theirs in zip(guarded, alone, strict=True)), (guarded, alone)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_stream_left_after_its_recovery_closes_the_answer_that_is_alive(
-    server: Server, colour: str, warned: Any
+    server: Server, client_kind: str, warned: Any
 ) -> None:
     """`close()` on the stream of the first response closes the second one, which replaced it."""
     server.script("truncate_clean", "stall", after=5)
     server.reset(fault="truncate_clean", after=0)
 
     async def main() -> None:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             stream = await awaited(chat(client))
             for _ in range(3):
                 await stream.__anext__()
             await stream.close()
             assert idle(client)
 
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client:
             stream = chat(client)
             for _ in range(3):
@@ -183,49 +184,49 @@ def test_a_stream_left_after_its_recovery_closes_the_answer_that_is_alive(
             stream.close()
             assert idle(client)
     else:
-        run(colour, main)
+        run(client_kind, main)
     assert len(server.requests) == 2
     assert settles(lambda: server.open_connections == 0)
     assert len(warned()) == 1
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_stream_that_is_never_read_is_closed_by_close(server: Server, colour: str, warned: Any) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_that_is_never_read_is_closed_by_close(server: Server, client_kind: str, warned: Any) -> None:
     """Nothing was begun, so nothing has to be undone but the response."""
 
     async def main() -> None:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             await (await chat(client)).close()
             assert idle(client)
 
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client:
             chat(client).close()
             assert idle(client)
     else:
-        run(colour, main)
+        run(client_kind, main)
     assert not warned()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_raised_error_leaves_nothing_open(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_raised_error_leaves_nothing_open(server: Server, client_kind: str) -> None:
     """After the last attempt failed no connection is in use, even while the error is still held."""
     server.reset(fault="rst", times=None)
 
     async def main() -> None:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             stream = await chat(client)
             with pytest.raises(openai_stream_guard.OpenAIStreamParseError):
                 async for _ in stream:
                     pass
             assert idle(client)
 
-    if colour == "sync":
+    if client_kind == "sync":
         with client_for(server) as client:
             with pytest.raises(openai_stream_guard.OpenAIStreamParseError):
                 list(chat(client))
             assert idle(client)
     else:
-        run(colour, main)
+        run(client_kind, main)
     assert len(server.requests) == 3
     assert KEY not in repr(server.requests)

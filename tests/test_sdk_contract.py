@@ -17,8 +17,8 @@ import pytest
 from openai import _base_client, _models, _streaming
 
 from openai_stream_guard import sdk
-from openai_stream_guard.payload import Payload
-from openai_stream_guard.sdk import calls
+from openai_stream_guard.decoding.payload import Payload
+from openai_stream_guard.sdk import requests as calls
 from openai_stream_guard.testing import Server
 from tests.streams import chat, client_for, helpers_of
 
@@ -111,10 +111,10 @@ def test_the_responses_helper_is_given_its_stream_by_name(helper: str) -> None:
 
 def test_no_seam_is_missing() -> None:
     """The guard's own check at import finds all it needs."""
-    assert sdk.missing_seams() == [], broken("seams are missing")
+    assert sdk.missing_patch_points() == [], broken("seams are missing")
 
 
-@pytest.mark.parametrize(("module", "owner", "method", "parameters"), sdk.SEAMS)
+@pytest.mark.parametrize(("module", "owner", "method", "parameters"), sdk.PATCH_POINTS)
 def test_each_seam_is_defined_by_its_class(module: str, owner: str, method: str, parameters: tuple[str, ...]) -> None:
     """The method is the class's own, no subclass of the SDK overrides it, and it has the parameters that are used."""
     kind = getattr(importlib.import_module(module), owner)
@@ -155,7 +155,7 @@ def test_the_options_have_the_fields_that_are_used(name: str) -> None:
 def test_the_options_can_be_copied_and_tell_their_retries() -> None:
     """A copy may be changed without changing the first, and `get_max_retries` falls back to the client's."""
     options = _models.FinalRequestOptions.construct(method="post", url="/x", json_data={"stream": True})
-    again = calls.copy_of(options)
+    again = calls.copy_options(options)
     again.max_retries = 0
     assert options.get_max_retries(3) == 3, broken("get_max_retries, or the copy is not one")
     assert again.get_max_retries(3) == 0, broken("get_max_retries ignores what was set")

@@ -10,22 +10,23 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import configure, switch
+from openai_stream_guard import activation as switch
+from openai_stream_guard import configure
 from openai_stream_guard.testing import (
     ANSWERS,
     FAULTS,
     End,
     Equal,
-    Performance,
+    ScriptedResponse,
     Send,
     Server,
     healthy,
     streaming,
     take_answer,
 )
-from openai_stream_guard.testing.answers.answer import Take
+from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 from tests.streams import (
-    COLOURS,
+    CLIENT_KINDS,
     PATHS,
     VERSION,
     alone,
@@ -56,7 +57,7 @@ def said(text: str, finish: str | None = None, index: int = 0) -> dict[str, Any]
 
 
 HI, STOP, DONE = chunk(said("Hi")), chunk(said("", "stop")), b"data: [DONE]\n\n"
-ODD: dict[str, Performance] = {
+ODD: dict[str, ScriptedResponse] = {
     "empty choices": streaming([chunk(), HI, chunk(), STOP, DONE]),
     "choices null": streaming(
         [b'data: {"id":"","object":"","created":0,"model":"","choices":null}\n\n', HI, STOP, DONE]
@@ -75,10 +76,10 @@ ODD: dict[str, Performance] = {
     "named events": streaming([b"event: message\n" + HI, b"event: chunk\n" + STOP, DONE]),
     "a foreign named event": streaming([HI, b'event: citations\ndata: {"citations":["a"]}\n\n', STOP, DONE]),
     "error null": streaming([chunk(said("Hi"), error=None), STOP, DONE]),
-    "content-type of plain json": Performance(
+    "content-type of plain json": ScriptedResponse(
         streaming([HI, STOP, DONE]).steps, headers=(("content-type", "application/json"),)
     ),
-    "no content-type": Performance(streaming([HI, STOP, DONE]).steps, headers=()),
+    "no content-type": ScriptedResponse(streaming([HI, STOP, DONE]).steps, headers=()),
     "finish reason empty until the end": streaming([chunk(said("Hi", "")), STOP, DONE]),
     "several choices in one chunk": streaming(
         [chunk(said("a"), said("b", index=1)), chunk(said("", "stop"), said("", "stop", 1)), DONE]
@@ -89,7 +90,7 @@ ODD: dict[str, Performance] = {
 }
 for name in ANSWERS["chat"]:
     if name != "huge":
-        ODD[f"answer {name}"] = healthy(take_answer("chat", name, Take(1)))
+        ODD[f"answer {name}"] = healthy(take_answer("chat", name, AnswerVariant(1)))
 # Streams of the Responses API on which the SDK alone fails, or loses an event.
 LOST_ALONE = {("no_final_newline", "responses"), ("trailing_after_done", "responses")}
 CATALOGUE = [
@@ -101,27 +102,27 @@ CATALOGUE = [
 ]
 
 
-def same(server: Server, play: Performance, colour: str, ask: Callable[[Any], Any]) -> None:
+def same(server: Server, play: ScriptedResponse, client_kind: str, ask: Callable[[Any], Any]) -> None:
     """Assert that guarded and unguarded consumers of these bytes cannot tell the difference."""
     server.script(play, play)
-    plain = alone(server, colour, ask)
+    plain = alone(server, client_kind, ask)
     before = len(server.requests)
-    seen = consume(server, colour, ask)
+    seen = consume(server, client_kind, ask)
     assert plain.error is None
     assert seen.error is None
     assert seen.items == plain.items
     assert seen.kind is plain.kind
-    assert seen.kind is (openai.Stream if colour == "sync" else openai.AsyncStream)
+    assert seen.kind is (openai.Stream if client_kind == "sync" else openai.AsyncStream)
     assert len(server.requests) == before + 1
     assert seen.report is not None
     assert seen.report.outcome == "complete"
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_but_healthy_stream_passes_untouched(server: Server, name: str, colour: str, warned: Any) -> None:
+def test_an_odd_but_healthy_stream_passes_untouched(server: Server, name: str, client_kind: str, warned: Any) -> None:
     """Every item equals the unguarded SDK's, in one request, and nothing is logged at WARNING."""
-    same(server, ODD[name], colour, chat)
+    same(server, ODD[name], client_kind, chat)
     assert not warned()
 
 
@@ -130,8 +131,8 @@ def test_a_fault_that_is_none_passes_untouched(server: Server, fault: str, api: 
     """What the catalogue promises to be equal is equal, whichever API sends it."""
     if api == "responses" and VERSION < (1, 66):
         pytest.skip(f"openai {openai.__version__} has no Responses API")
-    colour = COLOURS[(len(fault) + len(api)) % 2]
-    same(server, performance(fault, api), colour, ASKS[api])
+    client_kind = CLIENT_KINDS[(len(fault) + len(api)) % 2]
+    same(server, performance(fault, api), client_kind, ASKS[api])
     assert not warned()
 
 
@@ -143,27 +144,27 @@ def test_a_server_that_ignores_n_costs_no_second_request(server: Server, warned:
 
 def test_a_stream_to_a_server_of_http_1_0_passes_untouched(server: Server) -> None:
     """A body that ends with its connection, as HTTP/1.0 servers send it, is complete by its end mark."""
-    play = Performance((Send(HI), Send(STOP), Send(DONE), End()), framing="close")
-    for colour in COLOURS:
-        same(server, play, colour, chat)
+    play = ScriptedResponse((Send(HI), Send(STOP), Send(DONE), End()), framing="close")
+    for client_kind in CLIENT_KINDS:
+        same(server, play, client_kind, chat)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_hundred_streams_open_as_many_connections_as_unguarded(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_hundred_streams_open_as_many_connections_as_unguarded(server: Server, client_kind: str) -> None:
     """The guard leaves each connection as fit for the next stream as the SDK does."""
 
     def connections() -> int:
         server.reset()
-        if colour == "sync":
+        if client_kind == "sync":
             with client_for(server) as client:
                 for _ in range(100):
                     assert len(list(chat(client))) == 15
         else:
-            run(colour, hundred)
+            run(client_kind, hundred)
         return server.connections
 
     async def hundred() -> None:
-        async with client_for(server, colour) as client:
+        async with client_for(server, client_kind) as client:
             for _ in range(100):
                 assert len([item async for item in await chat(client)]) == 15
 
@@ -172,8 +173,8 @@ def test_a_hundred_streams_open_as_many_connections_as_unguarded(server: Server,
     assert guarded <= connections()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_each_event_is_handed_over_before_the_next_is_sent(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_each_event_is_handed_over_before_the_next_is_sent(server: Server, client_kind: str) -> None:
     """A server that waits for the consumer between two events gets an answer out at all."""
     turns = threading.Semaphore(0)
     missed = []
@@ -185,13 +186,13 @@ def test_each_event_is_handed_over_before_the_next_is_sent(server: Server, colou
                 missed.append(event)
         yield End()
 
-    server.script(Performance(paced()))
-    if colour == "sync":
+    server.script(ScriptedResponse(paced()))
+    if client_kind == "sync":
         with client_for(server) as client:
             for _ in chat(client):
                 turns.release()
     else:
-        run(colour, _release_each, server, turns)
+        run(client_kind, _release_each, server, turns)
     assert not missed
 
 
@@ -202,10 +203,10 @@ async def _release_each(server: Server, turns: threading.Semaphore) -> None:
 
 
 @pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_responses_stream_passes_untouched(server: Server, colour: str, warned: Any) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_responses_stream_passes_untouched(server: Server, client_kind: str, warned: Any) -> None:
     """The typed events of the Responses API arrive as the SDK alone gives them."""
-    same(server, performance("clean", "responses"), colour, responses)
+    same(server, performance("clean", "responses"), client_kind, responses)
     assert not warned()
 
 

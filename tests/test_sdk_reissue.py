@@ -9,9 +9,9 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import FAULTS, Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import (
-    COLOURS,
+    CLIENT_KINDS,
     VERSION,
     chat,
     client_for,
@@ -27,14 +27,14 @@ OVERLOADED = {"error": {"message": "busy", "type": "server_error"}}
     ("of_client", "of_policy", "requests"),
     [(2, None, 3), (0, None, 1), (3, None, 4), (2, 0, 1), (0, 1, 2), (2, 4, 5)],
 )
-@pytest.mark.parametrize("colour", COLOURS[:2])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 def test_a_lasting_fault_costs_one_request_and_the_retries(
-    server: Server, colour: str, of_client: int, of_policy: int | None, requests: int
+    server: Server, client_kind: str, of_client: int, of_policy: int | None, requests: int
 ) -> None:
     """Where every answer breaks there are exactly 1 + max_retries requests, the policy's or else the client's."""
     configure(max_retries=of_policy)
     server.reset(fault="truncate_clean", times=None)
-    seen = consume(server, colour, max_retries=of_client)
+    seen = consume(server, client_kind, max_retries=of_client)
     assert len(server.requests) == requests
     assert seen.error.stopped_by == "retries"
     assert len(seen.error.attempts) == requests
@@ -51,10 +51,10 @@ RECOVERABLE = [
 @pytest.mark.parametrize("every_time", [False, True])
 def test_each_fault_keeps_its_promise(server: Server, fault: Any, every_time: bool) -> None:
     """Struck once it comes out whole or is raised; struck every time it is raised, after all the retries."""
-    colour = COLOURS[len(fault.name) % 3]
+    client_kind = CLIENT_KINDS[len(fault.name) % 3]
     server.reset(fault=fault, times=None if every_time else 1)
     promise = fault.promised(every_time=every_time, max_retries=2)
-    seen = consume(server, colour)
+    seen = consume(server, client_kind)
     assert len(server.requests) <= promise.requests
     if hasattr(promise, "fault"):
         assert seen.error.fault == promise.fault
@@ -65,25 +65,25 @@ def test_each_fault_keeps_its_promise(server: Server, fault: Any, every_time: bo
             assert seen.text == TEXT
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("fault", ["stall", "stall_heartbeat", "stall_before_first"])
-def test_a_stall_is_noticed_by_the_clock_of_events(server: Server, colour: str, fault: str) -> None:
+def test_a_stall_is_noticed_by_the_clock_of_events(server: Server, client_kind: str, fault: str) -> None:
     """Silence and mere heartbeats both end at the idle timeout, and the stream comes out whole."""
     configure(idle_timeout=0.15)
     server.reset(fault=fault)
-    seen = consume(server, colour)
+    seen = consume(server, client_kind)
     assert seen.text == TEXT
     assert seen.report.attempts[0].fault == "stalled"
     assert seen.report.attempts[0].seconds < 1.0
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_retries_that_the_sdk_spent_before_the_headers_count(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_retries_that_the_sdk_spent_before_the_headers_count(server: Server, client_kind: str) -> None:
     """One 503 before the stream leaves one of two re-issues."""
     if VERSION < (1, 50):
         pytest.skip(f"openai {openai.__version__} does not tell how many retries a response took")
     server.script("status_503", *["truncate_clean"] * 5)
-    seen = consume(server, colour, max_retries=2)
+    seen = consume(server, client_kind, max_retries=2)
     assert len(server.requests) == 3
     assert seen.error.attempts[0].requests == 2
     assert [attempt.requests for attempt in seen.error.attempts] == [2, 1]
@@ -100,13 +100,13 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_a_refused_re_issue_is_counted_and_the_first_error_raised(server: Server, name: str, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_a_refused_re_issue_is_counted_and_the_first_error_raised(server: Server, name: str, client_kind: str) -> None:
     """A refusal costs one retry; one that no retry cures ends recovery. The error is the first failure's."""
     status, headers, requests = REFUSALS[name]
     refusal = replying(OVERLOADED, status, headers)
     server.script("truncate_clean", *[refusal] * 5)
-    seen = consume(server, colour)
+    seen = consume(server, client_kind)
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert seen.error.fault == "truncated"
     assert len(server.requests) == requests
@@ -116,11 +116,11 @@ def test_a_refused_re_issue_is_counted_and_the_first_error_raised(server: Server
     assert seen.error.stopped_by == ("retries" if requests == 3 else "not_retryable")
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_a_stream_goes_on_after_a_refused_re_issue(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_a_stream_goes_on_after_a_refused_re_issue(server: Server, client_kind: str) -> None:
     """A 503 in between delays the recovery and does not end it."""
     server.script("truncate_clean", replying(OVERLOADED, 503, (("retry-after-ms", "10"),)))
-    seen = consume(server, colour)
+    seen = consume(server, client_kind)
     assert seen.text == TEXT
     assert [attempt.status for attempt in seen.report.attempts] == [200, 503, 200]
 
@@ -143,15 +143,15 @@ def test_a_connection_that_is_refused_counts_as_a_refusal() -> None:
     assert caught.value.attempts[1].status is None
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_default_headers_and_body_are_sent_again(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_the_default_headers_and_body_are_sent_again(server: Server, client_kind: str) -> None:
     """A re-issue is the request as the caller made it, extra headers, query and body included."""
 
     def ask(client: Any) -> Any:
         return chat(client, extra_headers={"x-mine": "1"}, extra_query={"q": "2"}, extra_body={"top_k": 3}, seed=4)
 
     server.reset(fault="truncate_clean")
-    assert consume(server, colour, ask).text == TEXT
+    assert consume(server, client_kind, ask).text == TEXT
     first, second = server.requests
     assert first.body == second.body
     assert first.path == second.path

@@ -19,10 +19,10 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import Notice
-from openai_stream_guard.testing import FAULTS, Performance, Raw, Send, Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing import FAULTS, Raw, ScriptedResponse, Send, Server, replying
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_responses
-from tests.streams import COLOURS, VERSION, chat, consume, performance, responses
+from tests.streams import CLIENT_KINDS, VERSION, chat, consume, performance, responses
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -52,7 +52,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def planted(played: Performance) -> Performance:
+def planted(played: ScriptedResponse) -> ScriptedResponse:
     """The same performance, whose payloads repeat every key, and whose headers do."""
     steps = tuple(Send(_plant(step.data)) if isinstance(step, Send) else step for step in played.steps)
     headers = (*played.headers, ("x-request-id", f"req {KEYS['api_key']} {KEYS['azure']}"), ("x-echo", KEYS["bearer"]))
@@ -118,9 +118,9 @@ def assert_free(told: list[str], planted_words: list[str]) -> None:
     assert found == set(), "\n".join(words for words in told if any(word in words for word in found))[:2000]
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_no_fault_gives_anything_away(server: Server, name: str, colour: str, heard: Heard, recwarn: Any) -> None:
+def test_no_fault_gives_anything_away(server: Server, name: str, client_kind: str, heard: Heard, recwarn: Any) -> None:
     """Log, error, chain of causes, notices, report and warnings hold neither keys nor text; a pickle holds no key."""
     api = FAULTS[name].api or "chat"
     ask = responses if api == "responses" else lambda client: chat(client, user=PROMPT)
@@ -132,7 +132,7 @@ def test_no_fault_gives_anything_away(server: Server, name: str, colour: str, he
 
     configure(on_event=listen, idle_timeout=0.3, log_raw=False)
     server.script(*[planted(performance(name, api))] * 4)
-    seen = consume(server, colour, ask, **OPTIONS)
+    seen = consume(server, client_kind, ask, **OPTIONS)
 
     told = [*heard.told, repr(notices), repr(seen.report), *(str(warning.message) for warning in recwarn)]
     assert notices or name == "status_503"
@@ -146,15 +146,15 @@ def test_no_fault_gives_anything_away(server: Server, name: str, colour: str, he
     assert_free(told, [] if getattr(error, "fault", "") == "upstream_error" else WORDS)
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 @pytest.mark.parametrize(
     "name", ["truncate_mid_event", "garbage_event", "invalid_utf8", "bad_chunk_header", "error_event"]
 )
-def test_the_raw_tail_that_is_logged_holds_no_key(server: Server, name: str, colour: str, heard: Heard) -> None:
+def test_the_raw_tail_that_is_logged_holds_no_key(server: Server, name: str, client_kind: str, heard: Heard) -> None:
     """`log_raw` asks for text; keys are masked there too."""
     configure(log_raw=True, max_retries=0)
     server.script(planted(performance(name, after=6)))
-    consume(server, colour, **OPTIONS)
+    consume(server, client_kind, **OPTIONS)
     assert any("raw tail" in words for words in heard.told)
     assert_free(heard.told, SECRETS)
 
@@ -169,7 +169,7 @@ def test_what_the_api_says_is_kept_but_for_the_keys_in_it(server: Server) -> Non
         "inner": [{"api_key": "short", "n": 1}],
     }
     server.script(
-        performance("clean"), Performance((Send(b"data: " + json.dumps({"error": body}).encode() + b"\n\n"),))
+        performance("clean"), ScriptedResponse((Send(b"data: " + json.dumps({"error": body}).encode() + b"\n\n"),))
     )
     consume(server, **OPTIONS)
     error = consume(server, **OPTIONS).error
@@ -203,7 +203,7 @@ IDS = [
 def test_an_id_that_is_none_is_neither_told_nor_asked_for(server: Server, given: str, heard: Heard) -> None:
     """A server chooses the id of its answer: it becomes no header, no path and no line of a log."""
     created = {"type": "response.created", "sequence_number": 0, "response": {"id": given, "object": "response"}}
-    server.script(Performance((Send(b"data: " + json.dumps(created).encode() + b"\n\n"),)))
+    server.script(ScriptedResponse((Send(b"data: " + json.dumps(created).encode() + b"\n\n"),)))
     asked: dict[str, Any] = {"model": "m", "input": "", "stream": True, "extra_body": {"background": True}}
     seen = consume(server, ask=lambda client: client.responses.create(**asked))
     assert seen.error.stopped_by == "unsafe"
@@ -222,8 +222,8 @@ def test_a_request_id_is_one_short_line(server: Server, heard: Heard) -> None:
     assert seen.error.request_id == seen.error.attempts[0].request_id
 
 
-@pytest.mark.parametrize("colour", COLOURS[:2])
-def test_what_a_transport_quotes_is_in_no_traceback(server: Server, colour: str, heard: Heard) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_what_a_transport_quotes_is_in_no_traceback(server: Server, client_kind: str, heard: Heard) -> None:
     """h11 quotes the bytes that it cannot read: neither the causes of the error nor a hook's traceback print them."""
 
     def listen(notice: Notice) -> None:
@@ -231,8 +231,8 @@ def test_what_a_transport_quotes_is_in_no_traceback(server: Server, colour: str,
 
     configure(on_event=listen, max_retries=0)
     first = performance("clean").steps[0]
-    server.script(Performance((first, Raw(f"{WORD} {KEYS['api_key']}\r\n".encode()))))
-    error = consume(server, colour, **OPTIONS).error
+    server.script(ScriptedResponse((first, Raw(f"{WORD} {KEYS['api_key']}\r\n".encode()))))
+    error = consume(server, client_kind, **OPTIONS).error
     assert "illegal chunk header" in str(error)
     assert "illegal chunk header" in str(chained(error)[-1])
     assert any("the hook's own" in words for words in heard.told)
@@ -244,7 +244,7 @@ def test_a_key_that_the_tail_cuts_in_two_is_not_shown(server: Server, offset: in
     """Its second half alone looks like nothing, and is a secret."""
     configure(max_retries=0)
     key = "sk-" + "".join(chr(97 + number % 26) for number in range(60))
-    server.script(Performance((Send(b": " + key.encode() + b" " + b"." * (offset - 1)), Send(b"\n\n"))))
+    server.script(ScriptedResponse((Send(b": " + key.encode() + b" " + b"." * (offset - 1)), Send(b"\n\n"))))
     tail = consume(server, **OPTIONS).error.raw_tail
     assert len(tail) <= 1024
     assert not set(re.findall("[a-z]{4,}", tail.decode()))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import Hosts
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.verdicts import Clocks
 
 from .chunks import chunk
 from .simulated import ANSWERS, End, Response, body, ids, play, said, take
@@ -115,12 +115,12 @@ def test_tool_calls_delivery_hands_a_call_over_only_when_it_is_whole() -> None:
 
 def test_a_model_that_does_not_repeat_itself_is_asked_once_more_and_then_not_again() -> None:
     """The first error stands, the delivered text is a true prefix, and for ten minutes no replay is tried."""
-    hosts = Hosts()
+    hosts = HostMemory()
     first = [cut("text", 0, 1500, sampled=True), cut("text", 1, 9999, sampled=True)]
     outcome = play(first, NO_BUDGET.replace(max_retries=5), hosts=hosts)
     assert outcome.gave_up is not None
     assert outcome.gave_up.stopped_by == "diverged"
-    assert outcome.gave_up.failure.trouble.fault == "truncated"
+    assert outcome.gave_up.first_failure.fault.kind == "truncated"
     assert outcome.network.requests == 2
     sampled = said(json.loads(frame.data) for frame in take("text", 0, sampled=True).frames[:-1])
     assert is_prefix(said(outcome.values), sampled)
@@ -172,7 +172,7 @@ def test_a_refused_reissue_costs_a_retry() -> None:
     responses = [cut("text", 0, 0), Response([], "refused"), Response([], "refused")]
     outcome = play(responses, NO_BUDGET.replace(max_retries=2))
     assert outcome.gave_up is not None
-    assert outcome.gave_up.failure.trouble.fault == "truncated"
+    assert outcome.gave_up.first_failure.fault.kind == "truncated"
     report = outcome.session.report()
     assert [(attempt.fault, attempt.way) for attempt in report.attempts] == [
         ("truncated", None),
@@ -187,10 +187,10 @@ def test_keep_alives_do_not_hold_the_idle_clock() -> None:
     outcome = play(
         [Response([begun, *[b": ping\n\n"] * 100], pause=1.0)],
         NO_BUDGET.replace(max_retries=0),
-        clocks=Clocks(first_event=50.0, idle=10.0),
+        clocks=Timeouts(first_event=50.0, idle=10.0),
     )
     assert outcome.gave_up is not None
-    assert outcome.gave_up.failure.trouble.fault == "stalled"
+    assert outcome.gave_up.first_failure.fault.kind == "stalled"
     assert outcome.network.now == pytest.approx(11.0)
 
 
@@ -198,7 +198,7 @@ def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
     """However long it is busy with an item, also after the last finish_reason: the clock runs while it waits."""
     frames = take("usage", 0).encode()
     reads = [part for frame in frames for part in (b": ping\n\n", frame[:9], frame[9:])]
-    outcome = play([Response(reads, pause=1.0)], NO_BUDGET, clocks=Clocks(idle=4.5), busy=60.0)
+    outcome = play([Response(reads, pause=1.0)], NO_BUDGET, clocks=Timeouts(idle=4.5), busy=60.0)
     report = outcome.session.report()
     assert (report.outcome, report.notes) == ("complete", ())
     assert said(outcome.values) == WHOLE["usage"]
@@ -207,9 +207,9 @@ def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
 def test_the_first_event_has_a_clock_of_its_own() -> None:
     """A model may think longer before its first event than between two."""
     late = Response([*[b": ping\n\n"] * 40, body(take("text", 0))], pause=1.0)
-    clocks = Clocks(first_event=60.0, idle=5.0)
+    clocks = Timeouts(first_event=60.0, idle=5.0)
     assert play([late], NO_BUDGET, clocks=clocks).gave_up is None
-    assert play([late, late, late], NO_BUDGET, clocks=Clocks(first_event=20.0)).gave_up is not None
+    assert play([late, late, late], NO_BUDGET, clocks=Timeouts(first_event=20.0)).gave_up is not None
 
 
 def test_no_clock_runs_where_none_was_set() -> None:
@@ -275,7 +275,9 @@ def test_a_divergence_in_the_chunk_that_finishes_is_one(tokens: tuple[str, ...])
     assert said(outcome.values)[0, "content"] == "Hel"
 
 
-LAUGHING = Asked("post", "/chat/completions", "host:1", {"model": "m", "messages": [{"role": "user", "content": "?"}]})
+LAUGHING = StreamRequest(
+    "post", "/chat/completions", "host:1", {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+)
 
 
 def laughs(*values: dict[str, object], done: bool = True) -> Response:
@@ -307,14 +309,14 @@ def test_an_end_inside_what_follows_the_finish_is_told() -> None:
 def test_where_a_finish_reason_was_seen_a_bare_done_is_no_end() -> None:
     """A gateway can append [DONE] to a cut stream; a server that has sent finish_reasons is held to them."""
     forged = body(take("text", 0))[:1500].rpartition(b"\n\n")[0] + b"\n\ndata: [DONE]\n\n"
-    hosts = Hosts()
+    hosts = HostMemory()
     assert play([Response([forged])], NO_BUDGET, hosts=hosts).gave_up is None, (
         "nothing is known yet: either mark will do"
     )
     play([whole("text", 1)], NO_BUDGET, hosts=hosts)
     caught = play([Response([forged])], NO_BUDGET.replace(max_retries=0), hosts=hosts)
     assert caught.gave_up is not None
-    official = Asked("post", "/chat/completions", "api.openai.com", {"model": "m"})
+    official = StreamRequest("post", "/chat/completions", "api.openai.com", {"model": "m"})
     assert play([Response([forged])], NO_BUDGET.replace(max_retries=0), asked=official).gave_up is not None
 
 
@@ -333,7 +335,7 @@ def test_held_bytes_are_bounded() -> None:
     """What atomic delivery may hold has a limit, and asking again would not make the answer smaller."""
     outcome = play([whole("text", 0)], NO_BUDGET.replace(delivery="atomic", max_held_bytes=1000))
     assert outcome.gave_up is not None
-    assert outcome.gave_up.failure.trouble.fault == "oversized"
+    assert outcome.gave_up.first_failure.fault.kind == "oversized"
     assert outcome.values == []
 
 
@@ -350,13 +352,13 @@ def test_notices_tell_the_story_in_order() -> None:
 
 def test_a_consumer_that_leaves_is_no_fault() -> None:
     """A stream closed before its end is abandoned: told as such, and nothing else."""
-    from openai_stream_guard.drivers import drive
-    from openai_stream_guard.session import Session
+    from openai_stream_guard.engine.session import Session
+    from openai_stream_guard.transport.drivers import drive
 
     from .simulated import CHAT, Network
 
     network = Network([Response(take("text", 0).encode())])
-    session = Session(CHAT, NO_BUDGET, Hosts(), now=0.0, max_retries=2)
+    session = Session(CHAT, NO_BUDGET, HostMemory(), now=0.0, max_retries=2)
     events = drive(session, network)
     next(events)
     events.close()

@@ -14,18 +14,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Clocks, Finish, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Fail, Finish, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
 
 from .proof.recorded import HOST, STREAMS, Stream
 from .responses import nameless
 from .vectors import in_pieces
 
-RESET = Trouble("disconnected", "reset")
-CLOCKS = Clocks(first_event=20.0, idle=10.0)
+RESET = StreamFault("disconnected", "reset")
+CLOCKS = Timeouts(first_event=20.0, idle=10.0)
 RETRIES = 3
 
 
@@ -40,7 +40,7 @@ class SessionMachine(RuleBasedStateMachine):
     def begin(self, stream: Stream, delivery: Any, learnt: bool) -> None:
         """A request is answered."""
         policy = Policy(retry_budget=None, backoff_initial=0.5, delivery=delivery, max_elapsed=60.0)
-        hosts = Hosts()
+        hosts = HostMemory()
         if learnt:
             hosts.saw_finish(HOST, stream.path, "m")
         self.stream, self.atomic = stream, delivery == "atomic"
@@ -55,7 +55,7 @@ class SessionMachine(RuleBasedStateMachine):
     @property
     def reading(self) -> bool:
         """The session wants bytes."""
-        return hasattr(self, "session") and self.session.verdict is None and not self.left
+        return hasattr(self, "session") and self.session.decision is None and not self.left
 
     @property
     def frames(self) -> tuple[bytes, ...]:
@@ -93,11 +93,11 @@ class SessionMachine(RuleBasedStateMachine):
         following = self.frames[until] if until < len(self.frames) else b""
         end = len(b"".join(self.frames[:until])) + int(len(following) * inside)
         for data in in_pieces(b"".join(self.frames)[self.bytes : end], split):
-            if self.session.verdict is None:
+            if self.session.decision is None:
                 self.fed(data)
                 payloads = self.session.receive(data, self.now)
                 self.take(payloads)
-                if payloads and self.session.verdict is None:
+                if payloads and self.session.decision is None:
                     self.now += busy
                     self.session.waiting_since = self.progress_at = self.now
 
@@ -113,33 +113,33 @@ class SessionMachine(RuleBasedStateMachine):
     def the_body_ends(self, clean: bool) -> None:
         """In good order, or by a reset."""
         self.take(self.session.end(self.now) if clean else self.session.fail(RESET, self.now))
-        assert self.session.verdict is not None, "an end is always judged"
+        assert self.session.decision is not None, "an end is always judged"
 
-    @precondition(lambda self: hasattr(self, "session") and isinstance(self.session.verdict, Reopen))
+    @precondition(lambda self: hasattr(self, "session") and isinstance(self.session.decision, Reissue))
     @rule()
     def it_is_asked_again(self) -> None:
         """After the delay that was asked for, the server answers from the beginning, under new ids."""
-        verdict = self.session.verdict
-        assert isinstance(verdict, Reopen)
-        assert verdict.way == ("restart" if not self.visible else "replay")
-        self.now += verdict.delay
-        self.session.reopened(verdict, ResponseHead(200), self.now)
+        decision = self.session.decision
+        assert isinstance(decision, Reissue)
+        assert decision.way == ("restart" if not self.visible else "replay")
+        self.now += decision.delay
+        self.session.reopened(decision, ResponseHead(200), self.now)
         self.serial += 1
         self.requests += 1
         self.bytes = self.arrived = 0
         self.between = True
         self.progress_at = self.now
 
-    @precondition(lambda self: hasattr(self, "session") and isinstance(self.session.verdict, Reopen))
+    @precondition(lambda self: hasattr(self, "session") and isinstance(self.session.decision, Reissue))
     @rule(retryable=st.booleans(), wait=st.none() | st.floats(0, 200))
     def it_is_refused(self, retryable: bool, wait: float | None) -> None:
         """The server does not want to be asked: that is one of the requests."""
-        verdict = self.session.verdict
-        assert isinstance(verdict, Reopen)
-        self.now += verdict.delay
+        decision = self.session.decision
+        assert isinstance(decision, Reissue)
+        self.now += decision.delay
         self.requests += 1
-        self.session.refused(verdict, Refusal(retryable, status=503, retry_after=wait), self.now)
-        assert isinstance(self.session.verdict, GiveUp) or retryable
+        self.session.refused(decision, Refusal(retryable, status=503, retry_after=wait), self.now)
+        assert isinstance(self.session.decision, Fail) or retryable
 
     @precondition(lambda self: self.reading)
     @rule()
@@ -160,7 +160,7 @@ class SessionMachine(RuleBasedStateMachine):
     @property
     def over(self) -> bool:
         """It has ended, or nobody reads it."""
-        return self.left or isinstance(self.session.verdict, Finish | GiveUp)
+        return self.left or isinstance(self.session.decision, Finish | Fail)
 
     @property
     def visible(self) -> bool:
@@ -190,7 +190,7 @@ class SessionMachine(RuleBasedStateMachine):
             assert self.items == [] or self.session.outcome in ("complete", "recovered")
         else:
             assert len(self.items) <= min(self.given + 1, len(whole))
-            assert len(self.items) >= min(self.given, len(whole)) or self.session.verdict is not None
+            assert len(self.items) >= min(self.given, len(whole)) or self.session.decision is not None
 
     @invariant()
     def ids_are_those_of_one_answer(self) -> None:
@@ -206,8 +206,8 @@ class SessionMachine(RuleBasedStateMachine):
         assert self.requests <= 1 + RETRIES
         report = self.session.report()
         assert sum(attempt.requests for attempt in report.attempts) <= 1 + RETRIES
-        match self.session.verdict:
-            case GiveUp(_, stopped_by):
+        match self.session.decision:
+            case Fail(_, stopped_by):
                 assert stopped_by in ("retries", "time", "unsafe", "not_retryable")
                 assert (stopped_by == "retries") <= (self.requests == 1 + RETRIES)
                 assert stopped_by != "not_retryable" or self.requests > 1

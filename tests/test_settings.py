@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from openai_stream_guard import policy as policy_module
-from openai_stream_guard.policy import KINDS, Policy, StreamGuardConfigError
-from openai_stream_guard.settings import StreamGuardWarning, read_mode, read_settings
+from openai_stream_guard.config import policy as policy_module
+from openai_stream_guard.config.environment import StreamGuardWarning, read_mode, read_settings
+from openai_stream_guard.config.policy import KINDS, Policy, StreamGuardConfigError
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import Policy
-from openai_stream_guard.session import Session
-from openai_stream_guard.testing import Take, take_answer
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.testing import AnswerVariant, take_answer
 
 from .chunks import called, chunk
 from .vectors import in_pieces
@@ -114,23 +114,25 @@ STRANGE = {api: [odd for value in PLAIN[api] for odd in altered(value)] for api 
 
 def seen(api: str, reads: list[bytes], *, short: bool) -> list[object]:
     """What a session hands over in each read, and all that it and its dialect know in the end."""
-    session = Session(Asked("post", PATHS[api], "host", {"model": "m"}), Policy(), Hosts(), now=0.0, max_retries=2)
+    session = Session(
+        StreamRequest("post", PATHS[api], "host", {"model": "m"}), Policy(), HostMemory(), now=0.0, max_retries=2
+    )
     if not short:
         session._straight = False
     told: list[object] = []
     for number, data in enumerate(reads):
-        if session.verdict is not None:
+        if session.decision is not None:
             break
         out = session.receive(data, number / 10)
         told.append([(payload.event, payload.raw) for payload in out])
-        told.append((repr(session.verdict), session.deadline))
-    if session.verdict is None:
+        told.append((repr(session.decision), session.deadline))
+    if session.decision is None:
         session.end(99.0)
-    dialect = {
-        name: vars(value) if hasattr(value, "__dict__") else value for name, value in vars(session.dialect).items()
+    adapter = {
+        name: vars(value) if hasattr(value, "__dict__") else value for name, value in vars(session.adapter).items()
     }
     transcript = vars(session.transcript)
-    return [*told, repr(session.verdict), repr(dialect), repr(transcript), session._items, repr(session.report())]
+    return [*told, repr(session.decision), repr(adapter), repr(transcript), session._items, repr(session.report())]
 
 
 def frames(values: list[Any]) -> bytes:
@@ -167,7 +169,7 @@ def test_any_mixture_is_read_the_same_by_both_ways(api: str, data: st.DataObject
 @pytest.mark.parametrize(("api", "answer"), [(api, answer) for api in PATHS for answer in RECORDED[api]])
 def test_recorded_answers_are_read_the_same_by_both_ways(api: str, answer: str, size: int) -> None:
     """Real streams of every kind, in reads of several sizes."""
-    body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, Take(1)).encode())
+    body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
     reads = in_pieces(body, size)
     assert seen(api, reads, short=True) == seen(api, reads, short=False)
 
@@ -175,7 +177,7 @@ def test_recorded_answers_are_read_the_same_by_both_ways(api: str, answer: str, 
 @pytest.mark.parametrize(("api", "answer"), [("chat", "text"), ("chat", "tool_calls"), ("responses", "text")])
 def test_the_short_way_is_taken(api: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a recorded answer most events never see the general way: else these tests would compare it with itself."""
-    body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, Take(1)).encode())
+    body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
     general: list[object] = []
     sort_one = Session._sort_one
     monkeypatch.setattr(Session, "_sort_one", lambda self, payload: general.append(payload) or sort_one(self, payload))

@@ -14,7 +14,7 @@ from openai_stream_guard.sse import Decoder, Event, Lines, parse_retry
 
 from .vectors import Case, cases, cuts, in_pieces
 
-LONGEST_RETRY = 10**4300 - 1
+MAX_RETRY = 10**4300 - 1
 JUNK = st.lists(
     st.sampled_from(
         [
@@ -45,7 +45,7 @@ def decoded(reads: list[bytes]) -> tuple[list[Event], str, int | None]:
 
 def retry_of(recorded: int | str | None) -> int | None:
     """The vectors hold a number too long for `int()` as text, and allow to cap it."""
-    return LONGEST_RETRY if isinstance(recorded, str) else recorded
+    return MAX_RETRY if isinstance(recorded, str) else recorded
 
 
 @pytest.mark.parametrize("case", cases("spec"), ids=repr)
@@ -115,9 +115,9 @@ def test_skipped_bytes_count_as_read(skipped: list[bytes], body: bytes) -> None:
     [
         (b"0", 0),
         (b"0" * 9000 + b"3000", 3000),
-        (b"9" * 4300, LONGEST_RETRY),
-        (b"1" + b"0" * 4300, LONGEST_RETRY),
-        (b"9" * 200_000, LONGEST_RETRY),
+        (b"9" * 4300, MAX_RETRY),
+        (b"1" + b"0" * 4300, MAX_RETRY),
+        (b"9" * 200_000, MAX_RETRY),
         (b"", None),
         (b"-1", None),
         (b"+1", None),
@@ -138,7 +138,7 @@ def test_retry_under_a_lower_limit_of_the_interpreter() -> None:
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(640)
     try:
-        assert parse_retry(b"1" * 1000) == LONGEST_RETRY
+        assert parse_retry(b"1" * 1000) == MAX_RETRY
     finally:
         sys.set_int_max_str_digits(limit)
 

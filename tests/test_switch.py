@@ -10,19 +10,10 @@ import openai
 import pytest
 import wrapt
 
-from openai_stream_guard import (
-    Policy,
-    StreamGuardConfigError,
-    configure,
-    disable,
-    enable,
-    guarding,
-    is_enabled,
-    report,
-    switch,
-)
+from openai_stream_guard import Policy, StreamGuardConfigError, configure, disable, enable, guarding, is_enabled, report
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import chat, client_for, consume
 
 
@@ -163,4 +154,4 @@ def test_the_environment_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch) -
         assert switch.current_policy().max_retries == 4
         configure(max_retries=5)
         assert switch.current_policy().max_retries == 5
-    assert switch.unguarded_seams() == []
+    assert switch.unguarded_patch_points() == []

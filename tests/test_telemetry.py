@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import Policy, configure, switch
+from openai_stream_guard import Policy, configure
+from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
 from openai_stream_guard.testing import Server, replying
-from openai_stream_guard.testing.answers.answer import TEXT
-from tests.streams import COLOURS, KEY, chat, client_for, consume, performance, run
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.streams import CLIENT_KINDS, KEY, chat, client_for, consume, performance, run
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
 from opentelemetry import metrics, trace  # noqa: E402 - skipped before
@@ -26,7 +27,7 @@ from opentelemetry.sdk.trace import TracerProvider  # noqa: E402 - skipped befor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402 - skipped before
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402 - skipped before
 
-from openai_stream_guard import telemetry  # noqa: E402 - skipped before
+from openai_stream_guard.observability import opentelemetry as telemetry  # noqa: E402 - skipped before
 
 ROOT = Path(__file__).parent.parent
 SPANS = InMemorySpanExporter()
@@ -81,16 +82,16 @@ def points() -> dict[str, list[Any]]:
     return found
 
 
-def in_a_span(server: Server, colour: str = "sync") -> Any:
+def in_a_span(server: Server, client_kind: str = "sync") -> Any:
     with tracer().start_as_current_span("ask"):
-        return consume(server, colour)
+        return consume(server, client_kind)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_recovery_is_on_the_span_and_counted(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_recovery_is_on_the_span_and_counted(server: Server, client_kind: str) -> None:
     """Fault, re-issue and end are events of the span that asked, in order; each counter counted what it names."""
     server.reset(fault="truncate_clean", after=6)
-    assert in_a_span(server, colour).text == TEXT
+    assert in_a_span(server, client_kind).text == TEXT
     (fault_name, fault), (way_name, way), (end_name, end) = events()
     place = {"server.address": "127.0.0.1", "server.port": int(server.base_url.split(":")[2][:-3])}
     place["gen_ai.request.model"] = "m"
@@ -122,10 +123,10 @@ def test_a_recovery_is_on_the_span_and_counted(server: Server, colour: str) -> N
         assert point.attributes == place
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_healthy_stream_is_counted_and_leaves_the_span_alone(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_healthy_stream_is_counted_and_leaves_the_span_alone(server: Server, client_kind: str) -> None:
     """One stream, its times, and no event: there is nothing to tell."""
-    assert in_a_span(server, colour).text == TEXT
+    assert in_a_span(server, client_kind).text == TEXT
     assert events() == []
     measured = points()
     assert sorted(measured) == ["first_event.duration", "streams", "worst_gap.duration"]
@@ -331,6 +332,8 @@ def test_an_opentelemetry_that_does_not_fit_is_told_once_and_harms_no_stream() -
 
 def test_without_it_the_module_names_the_extra() -> None:
     """Whoever imports the module where OpenTelemetry is not installed is told what to install."""
-    done = python("import sys; sys.modules['opentelemetry'] = None; import openai_stream_guard.telemetry")
+    done = python(
+        "import sys; sys.modules['opentelemetry'] = None; import openai_stream_guard.observability.opentelemetry"
+    )
     assert done.returncode == 1
     assert done.stderr.strip().endswith("pip install 'openai-stream-guard[otel]' brings it")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
-from openai_stream_guard import Policy, switch
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
+from openai_stream_guard.notices import Notice, Recovering
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.account import difference
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.fixture import StreamGuard
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
+from openai_stream_guard.testing.failure_report import account, difference
+from openai_stream_guard.testing.harness import Harness, staged
+from openai_stream_guard.testing.stream_guard import StreamGuard
 from tests.streams import chat, client_for, consume
 
 
@@ -34,7 +37,7 @@ def test_a_difference_is_told_from_where_it_begins(received: str, expected: str,
 def test_the_account(server: Server) -> None:
     """A line for each request, stream and attempt, and what never happened."""
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     guard = StreamGuard(rehearsal, clock)
     assert guard.explain() == "no stream was requested"
     with staged(rehearsal):
@@ -51,15 +54,36 @@ def test_the_account(server: Server) -> None:
         "(the stream was over before all of it struck)",
     ]
     assert lines[2].startswith("stream 1: recovered by replay; 2 attempts, ")
-    assert lines[3].startswith("  attempt 1: truncated after 3 events, ")
-    assert lines[4].startswith("  attempt 2 (replay): read to its end after ")
+    assert lines[3].startswith("  attempt 1: truncated after 3 events and ")
+    assert lines[4].startswith("  attempt 2 (replay): no fault in ")
     assert lines[5:] == ["planned, but no response came for it: stall(after_events=2)", "would have slept: 0.5 s"]
+
+
+def test_a_refusal_without_a_response_has_one_text() -> None:
+    """Nobody listens any more: the report, the notes of the error and the account tell it by the same words."""
+    rehearsal = Harness(Clock())
+
+    def leave(notice: Notice) -> None:
+        if isinstance(notice, Recovering):
+            serving.close()
+
+    with ExitStack() as serving, staged(rehearsal):
+        server = serving.enter_context(Server())
+        switch.enable(Policy(retry_budget=None, max_retries=1, on_event=leave))
+        server.script("truncate_clean", after=3)
+        seen = consume(server)
+    first, second = seen.error.attempts
+    assert (second.refused, second.status) == (True, None)
+    assert str(second) == "refused without a response"
+    assert repr(seen.report).startswith(f"<StreamReport failed: {first}, {second}; ")
+    assert seen.error.__notes__[0] == f"attempt 2 (replay): {second}"
+    assert f"  attempt 1: {first}\n  attempt 2 (replay): {second}" in account(rehearsal)
 
 
 def test_assertions_explain_themselves(server: Server) -> None:
     """Each says what it found instead, and then everything that happened."""
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     guard = StreamGuard(rehearsal, clock)
     with pytest.raises(AssertionError, match="the last stream should have recovered, but none was requested"):
         guard.assert_recovered()
@@ -102,13 +126,13 @@ def test_assertions_explain_themselves(server: Server) -> None:
         ("off", False, "but the guard was off, and has judged none\nrequest 1: POST *, not guarded: status 200"),
         ("observe", False, "but it came out whole in one attempt\nrequest 1: POST *, only observed: status 200\n*"),
         ("on", True, "but none has ended: read it to its end, or close it\nrequest 1: POST *: status 200"),
-        ("on", False, "but it was left before its end\n*\n  attempt 1: left after 1 event, * bytes"),
+        ("on", False, "but it was left before its end\n*\n  attempt 1: no fault in 1 event and * bytes"),
     ],
 )
 def test_what_kept_an_assertion_from_holding_is_told(server: Server, mode: Any, left: bool, says: str) -> None:
     """The guard was off, only looked on, or the stream is still open or was left."""
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     guard = StreamGuard(rehearsal, clock)
     with staged(rehearsal), client_for(server) as client:
         guard.switch(mode)

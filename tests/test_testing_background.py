@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard.testing import ANSWERS, End, Habits, Performance, Send, Server, replying
+from openai_stream_guard.testing import ANSWERS, End, ScriptedResponse, Send, Server, ServerBehaviour, replying
 
 from .streams import VERSION, client_for
 
@@ -101,7 +101,9 @@ def test_a_fault_without_a_place_strikes_the_first_delta_that_is_left(server: Se
 
 def test_own_performances_are_given_to_resumptions(server: Server, client: Any) -> None:
     """A script's own part answers a GET as it would a POST."""
-    server.script(None, replying({"error": {"message": "later"}}, 503), Performance((Send(b"data: [DONE]\n\n"), End())))
+    server.script(
+        None, replying({"error": {"message": "later"}}, 503), ScriptedResponse((Send(b"data: [DONE]\n\n"), End()))
+    )
     response_id = begin(client)[0].response.id
     with pytest.raises(openai.InternalServerError):
         resume(client, response_id, 3)
@@ -117,7 +119,7 @@ def test_nothing_is_behind_the_last_event(server: Server, client: Any) -> None:
 
 def test_polls_say_in_progress_as_often_as_asked(server: Server, client: Any) -> None:
     """The first polls find a response without output, those behind them the whole one; each job counts its own."""
-    server.habits = Habits(pending_polls=2)
+    server.habits = ServerBehaviour(pending_polls=2)
     for _ in range(2):
         whole = begin(client)
         polls = [client.responses.retrieve(whole[0].response.id) for _ in range(4)]
@@ -136,11 +138,11 @@ def test_a_failed_job_is_polled_as_failed() -> None:
 def test_a_response_may_be_too_old_to_be_streamed(server: Server, client: Any) -> None:
     """With `streamable` off the stream is refused with status 400, and the response can still be retrieved."""
     response_id = begin(client)[0].response.id
-    server.habits = Habits(streamable=False)
+    server.habits = ServerBehaviour(streamable=False)
     with pytest.raises(openai.BadRequestError, match="can no longer be streamed because it is more than 5 minutes"):
         resume(client, response_id, 3)
     assert client.responses.retrieve(response_id).status == "completed"
-    server.habits = Habits()
+    server.habits = ServerBehaviour()
     assert len(resume(client, response_id, 3)) == EVENTS - 4
 
 

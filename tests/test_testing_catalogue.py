@@ -19,14 +19,14 @@ from openai_stream_guard.testing import (
     ANSWERS,
     FAULTS,
     Answer,
+    AnswerVariant,
     Equal,
     Fault,
     Outcome,
-    Performance,
     Raises,
+    ScriptedResponse,
     Send,
     Server,
-    Take,
     Whole,
     find_fault,
     healthy,
@@ -62,12 +62,12 @@ def ids(faults: list[Fault]) -> list[str]:
     return [fault.name for fault in faults]
 
 
-def answer_of(fault: Fault, api: str = "chat", serial: int = 1) -> Answer:
+def answer_from(fault: Fault, api: str = "chat", serial: int = 1) -> Answer:
     """The take of the answer that the fault is about."""
-    return take_answer(api, fault.answer or "text", Take(serial))
+    return take_answer(api, fault.answer or "text", AnswerVariant(serial))
 
 
-def sent(performance: Performance) -> bytes:
+def sent(performance: ScriptedResponse) -> bytes:
     """The body that the steps send, before any framing."""
     return b"".join(step.data for step in performance.steps if isinstance(step, Send))
 
@@ -100,7 +100,7 @@ def test_a_fault_that_loses_something_has_a_verdict(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", ODD, ids=ids(ODD))
 def test_odd_streams_carry_exactly_the_healthy_payloads(fault: Fault) -> None:
     """To a reader that keeps to the specification an odd stream is the healthy one."""
-    answer = answer_of(fault, fault.api or "chat")
+    answer = answer_from(fault, fault.api or "chat")
     performance = fault.perform(answer)
     body = sent(performance)
     if fault.name == "gzip":
@@ -117,7 +117,7 @@ def test_odd_streams_carry_exactly_the_healthy_payloads(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", DAMAGED, ids=ids(DAMAGED))
 def test_damaged_framing_loses_no_payload(fault: Fault, after: int | None) -> None:
     """Where the promise is a repair, every payload is on the wire, whole and in order."""
-    answer = answer_of(fault)
+    answer = answer_from(fault)
     performance = fault.perform(answer, after)
     assert performance != healthy(answer)
     place, body = 0, sent(performance).decode()
@@ -130,7 +130,7 @@ def test_damaged_framing_loses_no_payload(fault: Fault, after: int | None) -> No
 @pytest.mark.parametrize("fault", PLACED, ids=ids(PLACED))
 def test_what_comes_before_a_fault_is_healthy(fault: Fault, after: int | None) -> None:
     """A fault that strikes at a frame leaves the frames before it as they were."""
-    answer = answer_of(fault)
+    answer = answer_from(fault)
     before = b"".join(answer.encode()[: answer.visible if after is None else after])
     assert sent(fault.perform(answer, after)).removeprefix(b"retry: 3000\n\n").startswith(before)
 
@@ -138,20 +138,20 @@ def test_what_comes_before_a_fault_is_healthy(fault: Fault, after: int | None) -
 @pytest.mark.parametrize("fault", BROKEN, ids=ids(BROKEN))
 def test_a_broken_stream_is_not_whole(fault: Fault) -> None:
     """Where the promise is another try, a reader of the specification does not get every payload."""
-    answer = answer_of(fault)
+    answer = answer_from(fault)
     performance = fault.perform(answer)
     assert data_of(sent(performance)) != [frame.data for frame in answer.frames]
 
 
 def test_a_fault_beyond_the_end_strikes_at_the_last_frame() -> None:
     """A number of frames that the answer does not have is no error."""
-    answer = answer_of(FAULTS["clean"])
+    answer = answer_from(FAULTS["clean"])
     assert len(data_of(sent(FAULTS["truncate_clean"].perform(answer, 99)))) == len(answer.frames) - 1
 
 
 def test_the_halves_of_an_event_part_inside_its_text() -> None:
     """An event is cut inside the string that says something: joined again it is the event."""
-    answer = answer_of(FAULTS["blank_inside"])
+    answer = answer_from(FAULTS["blank_inside"])
     body = sent(FAULTS["blank_inside"].perform(answer, 3))
     cut = [data for data in data_of(body) if data not in {frame.data for frame in answer.frames}]
     assert "".join(cut) == answer.frames[3].data
@@ -192,8 +192,8 @@ def test_a_gap_is_one_missing_number() -> None:
     assert [later - earlier for earlier, later in pairwise(numbers)].count(2) == 1
 
 
-def _responses(name: str, after: int | None = None) -> Performance:
-    return FAULTS[name].perform(answer_of(FAULTS[name], "responses"), after)
+def _responses(name: str, after: int | None = None) -> ScriptedResponse:
+    return FAULTS[name].perform(answer_from(FAULTS[name], "responses"), after)
 
 
 def test_a_failed_response_is_the_apis_word() -> None:
@@ -204,7 +204,7 @@ def test_a_failed_response_is_the_apis_word() -> None:
 @pytest.mark.parametrize("name", ANSWERS["chat"])
 def test_an_answer_is_the_same_streamed_and_plain(name: str) -> None:
     """The deltas of every recorded answer add up to the message of its plain body."""
-    answer = take_answer("chat", name, Take(1))
+    answer = take_answer("chat", name, AnswerVariant(1))
     said: dict[int, dict[str, str]] = {}
     for frame in answer.frames[:-1]:
         for one in json.loads(frame.data)["choices"]:
@@ -233,7 +233,7 @@ def _texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("name", ANSWERS["chat"])
 def test_the_first_visible_frame_is_the_first_that_shows_something(name: str) -> None:
     """What comes before `visible` shows a reader nothing, and the frame at it does."""
-    answer = take_answer("chat", name, Take(1))
+    answer = take_answer("chat", name, AnswerVariant(1))
     shown = [
         any(text for one in json.loads(frame.data)["choices"] for _, text in _texts(one.get("delta", {})))
         for frame in answer.frames[:-1]

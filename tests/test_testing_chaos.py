@@ -9,10 +9,11 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import Policy, switch
-from openai_stream_guard.testing import Server, Take, faults, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
+from openai_stream_guard.testing import AnswerVariant, Server, faults, take_answer
 from openai_stream_guard.testing.chaos import chaos
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_background, has_responses
 from tests.streams import chat, client_for, completions, responses
 from tests.test_injection_bodies import HTTP
@@ -25,7 +26,7 @@ BODIES: dict[str, Any] = {"/chat/completions": "chat", "/completions": "completi
 def answering_once(request: Any) -> Any:
     """A mock that knows each question once, as pytest-httpx's responses do."""
     api = next(api for path, api in BODIES.items() if request.url.path.endswith(path))
-    return HTTP.Response(200, content=b"".join(take_answer(api, "text", Take(1)).encode()))
+    return HTTP.Response(200, content=b"".join(take_answer(api, "text", AnswerVariant(1)).encode()))
 
 
 def through_a_mock(ask: Callable[[Any], Any]) -> tuple[list[Any], int]:

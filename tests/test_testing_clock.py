@@ -9,19 +9,20 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import Policy, switch
-from openai_stream_guard.testing import Faults, Performance, Send, Server, Wait, cut, refuse, stall, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT, Take
+from openai_stream_guard import Policy
+from openai_stream_guard import activation as switch
+from openai_stream_guard.testing import Faults, ScriptedResponse, Send, Server, Wait, cut, refuse, stall, take_answer
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
-from tests.streams import COLOURS, chat, client_for, consume
+from openai_stream_guard.testing.harness import Harness, staged
+from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
+from tests.streams import CLIENT_KINDS, chat, client_for, consume
 
 
 @contextmanager
 def on_a_test_clock(**policy: Any) -> Iterator[tuple[Clock, Faults]]:
     """A guarded stretch of time in which nothing really waits; it may take a second for a dozen streams."""
     clock = Clock()
-    rehearsal = Rehearsal(clock)
+    rehearsal = Harness(clock)
     started = time.monotonic()
     with staged(rehearsal):
         switch.enable(Policy(retry_budget=None, **policy))
@@ -29,45 +30,45 @@ def on_a_test_clock(**policy: Any) -> Iterator[tuple[Clock, Faults]]:
     assert time.monotonic() - started < 2.0
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_backoffs_are_counted(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_backoffs_are_counted(server: Server, client_kind: str) -> None:
     """Doubled from `backoff_initial` to `backoff_max`, without jitter: what production would wait at most."""
     with on_a_test_clock(backoff_initial=1.0, backoff_max=5.0, max_retries=4) as (clock, faults):
         faults.cut(after_events=3, times=4)
-        assert consume(server, colour).text == TEXT
+        assert consume(server, client_kind).text == TEXT
     assert clock.sleeps == [1.0, 2.0, 4.0, 5.0]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_retry_after_is_counted(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_retry_after_is_counted(server: Server, client_kind: str) -> None:
     """Of a refused re-issue and of a first request, which the SDK itself sends again."""
     with on_a_test_clock() as (clock, faults):
         faults.refuse(retry_after=20)
         faults.cut(after_events=3)
         faults.refuse(status=429, retry_after=11)
-        assert consume(server, colour, max_retries=4).text == TEXT
+        assert consume(server, client_kind, max_retries=4).text == TEXT
     assert clock.sleeps == [20.0, 0.5, 11.0]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_stall_lasts_as_long_as_the_clock_that_ends_it(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stall_lasts_as_long_as_the_clock_that_ends_it(server: Server, client_kind: str) -> None:
     """The read timeout, or the guard's `idle_timeout` where that is shorter; reports say so."""
     with on_a_test_clock(idle_timeout=33.0) as (clock, faults):
         faults.add(stall(after_events=3))
-        report: Any = consume(server, colour, timeout=600.0).report
+        report: Any = consume(server, client_kind, timeout=600.0).report
         assert 33.0 <= report.attempts[0].seconds < 34.0
         faults.add(stall(after_events=3))
-        report = consume(server, colour, timeout=20.0).report
+        report = consume(server, client_kind, timeout=20.0).report
         assert 20.0 <= report.attempts[0].seconds < 21.0
     assert clock.sleeps == [0.5, 0.5], "what a socket waits is no sleep"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_time_runs_out(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_time_runs_out(server: Server, client_kind: str) -> None:
     """`max_elapsed` counts skipped waits: a second stall is given up when it is over."""
     with on_a_test_clock(max_elapsed=60.0, idle_timeout=50.0, max_retries=9) as (_, faults):
         faults.add(stall(after_events=3, times=None))
-        error = consume(server, colour, timeout=600.0).error
+        error = consume(server, client_kind, timeout=600.0).error
     assert error.stopped_by == "time"
     assert len(error.attempts) == 3
 
@@ -75,8 +76,8 @@ def test_time_runs_out(server: Server, colour: str) -> None:
 def test_the_test_itself_lets_time_pass(server: Server) -> None:
     """`advance` in the middle of a stream: the next read finds that it has stalled."""
     with on_a_test_clock(idle_timeout=30.0, recovery="none") as (clock, _), client_for(server) as client:
-        frames = [Send(frame) for frame in take_answer("chat", "text", Take(1)).encode()]
-        server.script(Performance((*frames[:3], Wait())))
+        frames = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
+        server.script(ScriptedResponse((*frames[:3], Wait())))
         stream = chat(client)
         for _ in range(3):
             next(stream)
@@ -97,13 +98,13 @@ def test_time_goes_on_only(bad: float) -> None:
     assert clock.sleeps == []
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_server_that_really_hangs_is_really_given_up(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_server_that_really_hangs_is_really_given_up(server: Server, client_kind: str) -> None:
     """Real time runs on beneath: no test hangs for ever, but it waits as long as its timeouts say."""
-    frames = [Send(frame) for frame in take_answer("chat", "text", Take(1)).encode()]
-    server.script(Performance((*frames[:3], Wait())))
+    frames = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
+    server.script(ScriptedResponse((*frames[:3], Wait())))
     with on_a_test_clock(idle_timeout=0.1) as (clock, _):
-        seen = consume(server, colour)
+        seen = consume(server, client_kind)
     assert seen.text == TEXT
     assert clock.sleeps == [0.5]
     assert seen.report.attempts[0].fault == "stalled"

@@ -11,8 +11,8 @@ import pytest
 
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.clock import Clock
+from openai_stream_guard.testing.harness import Harness, staged
 from openai_stream_guard.testing.leaks import Made, close, still_open
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
 from tests.streams import chat, client_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -21,30 +21,30 @@ pytestmark = pytest.mark.usefixtures("guarded")
 @pytest.fixture
 def rehearsal() -> Any:
     """A rehearsal that is on."""
-    rehearsal = Rehearsal(Clock())
+    rehearsal = Harness(Clock())
     with staged(rehearsal):
         yield rehearsal
 
 
-def line_of(words: str) -> str:
+def line_from(words: str) -> str:
     """Where in this file something is said first."""
     lines = Path(__file__).read_text().splitlines()
     return f"{__file__}:{next(number for number, line in enumerate(lines, 1) if words in line)}"
 
 
-def test_the_place_is_the_line_that_asked(rehearsal: Rehearsal, server: Server) -> None:
+def test_the_place_is_the_line_that_asked(rehearsal: Harness, server: Server) -> None:
     """Not one of the SDK, of the HTTP library, or of the guard."""
     with client_for(server) as client:
         stream = client.chat.completions.create(model="m", messages=[], stream=True)  # here
         next(stream)
         (left,) = still_open(rehearsal.responses)
-        assert left.place == line_of("# here")
+        assert left.place == line_from("# here")
         close(left)
         assert stream.response.is_closed
         assert still_open(rehearsal.responses) == []
 
 
-def test_the_place_in_a_task(rehearsal: Rehearsal, server: Server) -> None:
+def test_the_place_in_a_task(rehearsal: Harness, server: Server) -> None:
     """The coroutine that awaits it; it is closed in the loop it belongs to, as long as that can run."""
     loop = asyncio.new_event_loop()
 
@@ -56,14 +56,14 @@ def test_the_place_in_a_task(rehearsal: Rehearsal, server: Server) -> None:
 
     client, stream = loop.run_until_complete(ask())
     (left,) = still_open(rehearsal.responses)
-    assert left.place == line_of("# awaited here")
+    assert left.place == line_from("# awaited here")
     close(left)
     assert stream.response.is_closed
     loop.run_until_complete(client.close())
     loop.close()
 
 
-def test_what_was_dropped_is_finalised_first(rehearsal: Rehearsal, server: Server) -> None:
+def test_what_was_dropped_is_finalised_first(rehearsal: Harness, server: Server) -> None:
     """In a cycle, or by an event loop that has stopped before its turn came."""
     with client_for(server) as client:
         stream = chat(client)

@@ -14,16 +14,17 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import report, switch
-from openai_stream_guard.testing import Server, Take, cut, disconnect, faults, split, take_answer
-from openai_stream_guard.testing.answers.answer import TEXT
-from tests.streams import COLOURS, VERSION, awaited, chat, run
+from openai_stream_guard import activation as switch
+from openai_stream_guard import report
+from openai_stream_guard.testing import AnswerVariant, Server, cut, disconnect, faults, split, take_answer
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.streams import CLIENT_KINDS, VERSION, awaited, chat, run
 
 URL = "https://api.mock.test/v1"
 READ_ERRORS = tuple(
     importlib.import_module(name).ReadError for name in ("httpx", "httpx2") if importlib.util.find_spec(name)
 )
-BODY = b"".join(take_answer("chat", "text", Take(1)).encode())
+BODY = b"".join(take_answer("chat", "text", AnswerVariant(1)).encode())
 HEADERS = {"content-type": "text/event-stream"}
 
 
@@ -35,20 +36,20 @@ def has(module: str, *, legacy: bool | None = None) -> pytest.MarkDecorator:
     return pytest.mark.skipif(wrong, reason=f"{module} does not see what openai {openai.__version__} speaks")
 
 
-def ask(colour: str, base_url: str = URL, **options: Any) -> tuple[str, Any]:
+def ask(client_kind: str, base_url: str = URL, **options: Any) -> tuple[str, Any]:
     """What one stream says, and its report."""
 
     async def body() -> tuple[str, Any]:
-        kind: Any = openai.OpenAI if colour == "sync" else openai.AsyncOpenAI
+        kind: Any = openai.OpenAI if client_kind == "sync" else openai.AsyncOpenAI
         client = kind(base_url=base_url, api_key="k", **options)
         try:
             stream = await awaited(chat(client))
-            chunks = list(stream) if colour == "sync" else [one async for one in stream]
+            chunks = list(stream) if client_kind == "sync" else [one async for one in stream]
             return "".join(one.choices[0].delta.content or "" for one in chunks), report(stream)
         finally:
             await awaited(client.close())
 
-    answer: tuple[str, Any] = run(colour, body)
+    answer: tuple[str, Any] = run(client_kind, body)
     return answer
 
 
@@ -66,50 +67,50 @@ pytestmark = pytest.mark.usefixtures("guarded")
 
 
 @has("respx", legacy=True)
-@pytest.mark.parametrize("colour", COLOURS)
-def test_respx(colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_respx(client_kind: str) -> None:
     """Which patches the connection pool below httpx."""
     import respx
 
     with respx.mock:
         route = respx.post(f"{URL}/chat/completions")
         route.respond(content=BODY, headers=HEADERS)
-        meets_faults(lambda: ask(colour))
+        meets_faults(lambda: ask(client_kind))
         assert route.call_count == 4
 
 
 @has("pytest_httpx", legacy=True)
-@pytest.mark.parametrize("colour", COLOURS)
-def test_pytest_httpx(colour: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_pytest_httpx(client_kind: str, request: pytest.FixtureRequest) -> None:
     """Which patches httpx's transports."""
     mock = request.getfixturevalue("httpx_mock")
     mock.add_response(content=BODY, headers=HEADERS, is_reusable=True)
-    meets_faults(lambda: ask(colour))
+    meets_faults(lambda: ask(client_kind))
     assert len(mock.get_requests()) == 4
 
 
 @has("pytest_httpx2", legacy=False)
-@pytest.mark.parametrize("colour", COLOURS)
-def test_pytest_httpx2(colour: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_pytest_httpx2(client_kind: str, request: pytest.FixtureRequest) -> None:
     """respx's way for httpx2."""
     route = request.getfixturevalue("httpx2_mock").post(f"{URL}/chat/completions")
     route.respond(content=BODY, headers=HEADERS)
-    meets_faults(lambda: ask(colour))
+    meets_faults(lambda: ask(client_kind))
     assert route.call_count == 4
 
 
 @has("vcr")
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_cassette(colour: str, tmp_path: Path, server: Server) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_cassette(client_kind: str, tmp_path: Path, server: Server) -> None:
     """Recorded whole while the stream that the application saw was broken, and played back broken."""
     import vcr
 
     cassette = str(tmp_path / "stream.yaml")
     with vcr.use_cassette(cassette, record_mode="once"), faults(cut(after_events=3)):
-        assert ask(colour, server.base_url)[0] == TEXT
+        assert ask(client_kind, server.base_url)[0] == TEXT
     asked = len(server.requests)
     with vcr.use_cassette(cassette, record_mode="none", allow_playback_repeats=True):
-        meets_faults(lambda: ask(colour, server.base_url))
+        meets_faults(lambda: ask(client_kind, server.base_url))
     assert len(server.requests) == asked
 
 

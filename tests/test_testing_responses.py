@@ -15,12 +15,12 @@ from openai_stream_guard.testing import (
     ANSWERS,
     FAULTS,
     Answer,
+    AnswerVariant,
     Equal,
     Fault,
-    Performance,
+    ScriptedResponse,
     Send,
     Server,
-    Take,
     Whole,
     take_answer,
 )
@@ -42,22 +42,22 @@ MIDWAY = 6
 has_responses = pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
 
 
-def answer_of(name: str, *, background: bool = False) -> Answer:
+def answer_from(name: str, *, background: bool = False) -> Answer:
     """A take of the answer."""
-    return take_answer("responses", name, Take(1, background=background))
+    return take_answer("responses", name, AnswerVariant(1, background=background))
 
 
-def events_of(answer: Answer) -> list[Any]:
+def events_from(answer: Answer) -> list[Any]:
     """The payloads of the answer, without `[DONE]`."""
     return [json.loads(frame.data) for frame in answer.frames if frame.data != "[DONE]"]
 
 
-def sent_bytes(performance: Performance) -> bytes:
+def sent_bytes(performance: ScriptedResponse) -> bytes:
     """The body that the steps send, before any framing."""
     return b"".join(step.data for step in performance.steps if isinstance(step, Send))
 
 
-def sent(performance: Performance) -> list[Any]:
+def sent(performance: ScriptedResponse) -> list[Any]:
     """The payloads that a reader who keeps to the specification gets."""
     decoder = Decoder()
     events = decoder.feed(sent_bytes(performance)) + decoder.finish()
@@ -84,7 +84,7 @@ def test_every_event_is_one_of_the_sdks_types(name: str, background: bool) -> No
     from openai.types.responses import ResponseStreamEvent
 
     known: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(ResponseStreamEvent)
-    for event in events_of(answer_of(name, background=background)):
+    for event in events_from(answer_from(name, background=background)):
         model = known.validate_python(event, strict=True)
         assert model.type == event["type"]
         assert set(extras(model)) <= {"ResponseFunctionCallArgumentsDoneEvent.name"}  # required until 2.54
@@ -94,8 +94,8 @@ def test_every_event_is_one_of_the_sdks_types(name: str, background: bool) -> No
 @pytest.mark.parametrize("name", OPENAI_NAMES)
 def test_events_are_named_and_numbered(name: str, background: bool) -> None:
     """An event's name is its type, the numbers count from 0, and nothing follows the terminal event."""
-    answer = answer_of(name, background=background)
-    events = events_of(answer)
+    answer = answer_from(name, background=background)
+    events = events_from(answer)
     assert [frame.event for frame in answer.frames] == [event["type"] for event in events]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     begun = ["created", "queued", "in_progress"] if background else ["created", "in_progress"]
@@ -108,10 +108,10 @@ def test_events_are_named_and_numbered(name: str, background: bool) -> None:
 @pytest.mark.parametrize("name", [name for name in OPENAI_NAMES if name != "failed"])
 def test_the_deltas_of_every_channel_add_up(name: str) -> None:
     """Output item, part and kind: what the deltas of each say is what its done event and the final response say."""
-    answer = answer_of(name)
+    answer = answer_from(name)
     said: dict[tuple[int, int, str], str] = {}
     done: dict[tuple[int, int, str], str] = {}
-    for event in events_of(answer):
+    for event in events_from(answer):
         kind, _, stage = event["type"].removeprefix("response.").rpartition(".")
         place = (event.get("output_index", 0), event.get("content_index", event.get("summary_index", 0)), kind)
         if stage == "delta":
@@ -125,7 +125,7 @@ def test_the_deltas_of_every_channel_add_up(name: str) -> None:
 
 def test_several_has_every_kind_of_place() -> None:
     """Three output items, the first of two content parts: no place can stand for another."""
-    events = events_of(answer_of("several"))
+    events = events_from(answer_from("several"))
     deltas = [event for event in events if event["type"].endswith(".delta")]
     places = {(event["output_index"], event.get("content_index")) for event in deltas}
     assert places == {(0, 0), (0, 1), (1, None), (2, 0)}
@@ -134,19 +134,19 @@ def test_several_has_every_kind_of_place() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_visible_frame_is_the_first_delta(name: str) -> None:
     """What comes before `visible` is the life of the response and of its items."""
-    answer = answer_of(name)
-    kinds = [event["type"].rpartition(".")[2] for event in events_of(answer)]
+    answer = answer_from(name)
+    kinds = [event["type"].rpartition(".")[2] for event in events_from(answer)]
     assert kinds.index("delta") == answer.visible
 
 
 def test_what_other_servers_do_differently() -> None:
     """llama.cpp's server gives no numbers and places, and LiteLLM's ends with `[DONE]`; else they say the same."""
-    text, other = events_of(answer_of("text")), events_of(answer_of("llamacpp"))
+    text, other = events_from(answer_from("text")), events_from(answer_from("llamacpp"))
     places = {"sequence_number", "output_index", "content_index"}
     assert other == [{key: event[key] for key in event if key not in places} for event in text]
     for name, like in (("litellm", "text"), ("litellm_failed", "failed")):
-        assert answer_of(name).frames[-1].data == "[DONE]"
-        assert answer_of(name).frames[:-1] == answer_of(like).frames
+        assert answer_from(name).frames[-1].data == "[DONE]"
+        assert answer_from(name).frames[:-1] == answer_from(like).frames
 
 
 @has_responses
@@ -156,7 +156,7 @@ def test_the_sdk_reads_every_answer(name: str) -> None:
     ends = {"incomplete": "incomplete", "failed": "failed", "litellm_failed": "failed"}
     with Server(answer=name) as server, client_for(server) as client:
         types = [event.type for event in client.responses.create(model="m", input="", stream=True)]
-    assert types == [event["type"] for event in events_of(answer_of(name))]
+    assert types == [event["type"] for event in events_from(answer_from(name))]
     assert types[-1] == f"response.{ends.get(name, 'completed')}"
 
 
@@ -184,15 +184,15 @@ def nameless(value: Any) -> Any:
 @pytest.mark.parametrize("fault", ODD, ids=[fault.name for fault in ODD])
 def test_an_odd_stream_carries_the_healthy_events(fault: Fault, after: int | None) -> None:
     """What is odd about any stream changes none of these events."""
-    answer = answer_of("several")
-    assert sent(fault.perform(answer, after)) == events_of(answer)
+    answer = answer_from("several")
+    assert sent(fault.perform(answer, after)) == events_from(answer)
 
 
 @pytest.mark.parametrize("after", [None, 0, MIDWAY, 99])
 @pytest.mark.parametrize("fault", DAMAGED, ids=[fault.name for fault in DAMAGED])
 def test_damaged_framing_loses_no_event(fault: Fault, after: int | None) -> None:
     """Where the promise is a repair, every payload is on the wire, whole and in order, wherever it strikes."""
-    answer, place = answer_of("several"), 0
+    answer, place = answer_from("several"), 0
     body = sent_bytes(fault.perform(answer, after)).decode()
     for frame in answer.frames:
         place = body.index(frame.data, place) + len(frame.data)
@@ -202,19 +202,19 @@ def test_damaged_framing_loses_no_event(fault: Fault, after: int | None) -> None
 @pytest.mark.parametrize("fault", BROKEN, ids=[fault.name for fault in BROKEN])
 def test_a_broken_stream_is_not_whole(fault: Fault, after: int | None) -> None:
     """Where something is lost, the bytes are not those of the healthy stream, wherever it strikes."""
-    answer = answer_of("several")
+    answer = answer_from("several")
     assert sent_bytes(fault.perform(answer, after)) != b"".join(answer.encode())
 
 
 def numbers(name: str, after: int | None) -> list[int]:
     """The sequence numbers that a fault leaves."""
-    return [event["sequence_number"] for event in sent(FAULTS[name].perform(answer_of("text"), after))]
+    return [event["sequence_number"] for event in sent(FAULTS[name].perform(answer_from("text"), after))]
 
 
 @pytest.mark.parametrize("after", [None, 0, MIDWAY, 99])
 def test_numbers_come_twice_or_out_of_order(after: int | None) -> None:
     """A duplicate is one number twice, a disorder two neighbours swapped; sorted and once each they are whole."""
-    whole = list(range(len(events_of(answer_of("text")))))
+    whole = list(range(len(events_from(answer_from("text")))))
     twice, swapped = numbers("seq_duplicate", after), numbers("seq_disorder", after)
     assert sorted(set(twice)) == sorted(swapped) == whole
     assert [later - earlier for earlier, later in pairwise(twice)].count(0) == 1
@@ -225,19 +225,19 @@ def test_numbers_come_twice_or_out_of_order(after: int | None) -> None:
 @pytest.mark.parametrize("name", ["text", "litellm"])
 def test_a_stream_without_its_terminal_event_ends_cleanly(name: str) -> None:
     """All but the terminal event comes, or what there was with `[DONE]` behind it."""
-    answer = answer_of(name)
-    assert sent(FAULTS["no_terminal"].perform(answer)) == events_of(answer)[:-1]
-    for after, count in ((MIDWAY, MIDWAY), (99, len(events_of(answer)) - 1)):
+    answer = answer_from(name)
+    assert sent(FAULTS["no_terminal"].perform(answer)) == events_from(answer)[:-1]
+    for after, count in ((MIDWAY, MIDWAY), (99, len(events_from(answer)) - 1)):
         performance = FAULTS["done_without_terminal"].perform(answer, after)
-        assert sent(performance) == events_of(answer)[:count]
+        assert sent(performance) == events_from(answer)[:count]
         assert performance.steps[-2] == Send(b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize(("name", "code"), [("error_flat", "server_error"), ("error_flat_invalid", "invalid_prompt")])
 def test_the_apis_own_error_event_is_flat_and_numbered(name: str, code: str) -> None:
     """The error comes as an `error` event with the number that was due, and nothing after it."""
-    *before, error = sent(FAULTS[name].perform(answer_of("text"), MIDWAY))
-    assert before == events_of(answer_of("text"))[:MIDWAY]
+    *before, error = sent(FAULTS[name].perform(answer_from("text"), MIDWAY))
+    assert before == events_from(answer_from("text"))[:MIDWAY]
     assert error["type"] == "error"
     assert error["code"] == code
     assert error["sequence_number"] == MIDWAY
@@ -245,8 +245,8 @@ def test_the_apis_own_error_event_is_flat_and_numbered(name: str, code: str) -> 
 
 def test_names_can_be_lost() -> None:
     """Without `event:` lines every payload still says its type."""
-    performance = FAULTS["named_lost"].perform(answer_of("several"))
-    assert sent(performance) == events_of(answer_of("several"))
+    performance = FAULTS["named_lost"].perform(answer_from("several"))
+    assert sent(performance) == events_from(answer_from("several"))
     assert b"event:" not in sent_bytes(performance)
 
 
@@ -257,5 +257,5 @@ def test_the_sdk_alone_notices_nothing(fault: Fault) -> None:
     with Server(fault=fault, after=MIDWAY) as server, client_for(server) as client:
         types = [event.type for event in client.responses.create(model="m", input="", stream=True)]
         assert len(server.requests) == 1
-    answer = answer_of(fault.answer or "text")
+    answer = answer_from(fault.answer or "text")
     assert types == [event["type"] for event in sent(fault.perform(answer, MIDWAY))]

@@ -7,31 +7,31 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import switch
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server, cut, refuse
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.rehearsal import Rehearsal, staged
-from openai_stream_guard.testing.sent import HEADERS, sent_request
+from openai_stream_guard.testing.harness import Harness, staged
+from openai_stream_guard.testing.sent_requests import HEADERS, sent_request
 from tests.responses import has_background
-from tests.streams import COLOURS, KEY, VERSION, alone, consume
+from tests.streams import CLIENT_KINDS, KEY, VERSION, alone, consume
 from tests.test_injection_bodies import HTTP
 
 
-def recorded(server: Server, colour: str, *injections: Any, consuming: Any = consume, **options: Any) -> Rehearsal:
+def recorded(server: Server, client_kind: str, *injections: Any, consuming: Any = consume, **options: Any) -> Harness:
     """What a rehearsal of one stream has recorded."""
-    rehearsal = Rehearsal(Clock())
+    rehearsal = Harness(Clock())
     for injection in injections:
         rehearsal.faults.add(injection)
     with staged(rehearsal):
-        consuming(server, colour, **options)
+        consuming(server, client_kind, **options)
     return rehearsal
 
 
 @pytest.mark.usefixtures("guarded")
-@pytest.mark.parametrize("colour", COLOURS)
-def test_each_request_is_recorded_with_its_way(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_each_request_is_recorded_with_its_way(server: Server, client_kind: str) -> None:
     """In order: how it came to be sent, what answered, and what was done to it."""
-    sent = recorded(server, colour, cut(after_events=3), refuse(status=429)).requests
+    sent = recorded(server, client_kind, cut(after_events=3), refuse(status=429)).requests
     assert [(one.way, one.attempt, one.status, one.faults, one.struck) for one in sent] == [
         (None, 1, 200, ("cut(after_events=3)",), True),
         ("replay", 2, 429, ("refuse(status=429)",), True),
@@ -41,20 +41,20 @@ def test_each_request_is_recorded_with_its_way(server: Server, colour: str) -> N
     assert sent[0].body == {"messages": [], "model": "m", "stream": True}
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_sdks_own_retries_are_recorded(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_the_sdks_own_retries_are_recorded(server: Server, client_kind: str) -> None:
     """With the guard off too; they have no way, and where the SDK says so a number."""
-    sent = recorded(server, colour, refuse(), consuming=alone).requests
+    sent = recorded(server, client_kind, refuse(), consuming=alone).requests
     assert [one.way for one in sent] == [None, None]
     if VERSION >= (1, 50):
         assert [one.attempt for one in sent] == [1, 2]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_what_the_sdk_would_have_slept_can_be_foretold(server: Server, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_what_the_sdk_would_have_slept_can_be_foretold(server: Server, client_kind: str) -> None:
     """Its backoffs are not shortened by chance on a test clock; what the server asks for is heeded."""
     rehearsal = recorded(
-        server, colour, refuse(), refuse(retry_after=9), refuse(), refuse(), consuming=alone, max_retries=4
+        server, client_kind, refuse(), refuse(retry_after=9), refuse(), refuse(), consuming=alone, max_retries=4
     )
     assert rehearsal.clock is not None
     assert rehearsal.clock.sleeps in ([0.5, 9.0, 2.0, 4.0], [1.0, 9.0, 4.0, 8.0]), "as this SDK counts its retries"
@@ -66,7 +66,7 @@ def test_no_credential_is_kept(server: Server) -> None:
     headers = {"api-key": KEY, "cookie": KEY, "x-own-secret": KEY, "idempotency-key": "7"}
     query = {"token": "geheim", "api-version": "2024"}
     extra = {"user": KEY}
-    rehearsal = Rehearsal(Clock())
+    rehearsal = Harness(Clock())
     with staged(rehearsal), openai.OpenAI(base_url=server.base_url, api_key=KEY) as client:
         client.chat.completions.create(
             model="m", messages=[], stream=True, extra_headers=headers, extra_query=query, extra_body=extra
@@ -133,7 +133,7 @@ def test_a_resumed_response(server: Server) -> None:
 
 def test_only_streams_are_recorded(server: Server) -> None:
     """Other requests are nobody's business here."""
-    rehearsal = Rehearsal(Clock())
+    rehearsal = Harness(Clock())
     switch.enable()
     with staged(rehearsal), openai.OpenAI(base_url=server.base_url, api_key=KEY) as client:
         client.chat.completions.create(model="m", messages=[])

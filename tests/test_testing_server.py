@@ -19,11 +19,11 @@ from openai_stream_guard.sse import Decoder
 from openai_stream_guard.testing import (
     Close,
     End,
-    Performance,
     Raw,
     Repeat,
     Request,
     Reset,
+    ScriptedResponse,
     Send,
     Server,
     Wait,
@@ -237,10 +237,10 @@ def test_a_fault_strikes_as_many_times_as_asked() -> None:
 
 def test_a_script_is_played_in_order() -> None:
     """Each request takes the next part: healthy, a fault's name, own bytes, a function of the request."""
-    own = Performance((Send(b"data: own\n\n"), End()))
+    own = ScriptedResponse((Send(b"data: own\n\n"), End()))
     asked: list[Request] = []
 
-    def choose(request: Request) -> Performance:
+    def choose(request: Request) -> ScriptedResponse:
         asked.append(request)
         return replying({"model": request.body["model"]}, 429)
 
@@ -294,21 +294,21 @@ def test_a_compressed_body_is_compressed(server: Server) -> None:
 
 def test_a_close_ends_the_body_without_its_last_chunk(server: Server) -> None:
     """`Close` is a FIN in the middle: the reader has what was sent, and no end of the body."""
-    server.script(Performance((Send(b"data: 1\n\n"), Raw(b"ff\r\nhalf"), Close())))
+    server.script(ScriptedResponse((Send(b"data: 1\n\n"), Raw(b"ff\r\nhalf"), Close())))
     with closing(connect(server)) as connection, pytest.raises(http.client.IncompleteRead):
         ask(connection).read()
 
 
 def test_a_chunk_that_promises_more_is_unfinished(server: Server) -> None:
     """`promised` is the size that the chunk says it has."""
-    server.script(Performance((Send(b"data: 1\n\n"), Send(b"half", promised=255), Close())))
+    server.script(ScriptedResponse((Send(b"data: 1\n\n"), Send(b"half", promised=255), Close())))
     with closing(connect(server)) as connection:
         assert ask(connection).fp.read() == b"9\r\ndata: 1\n\n\r\nff\r\nhalf"
 
 
 def test_who_knows_no_chunks_is_sent_none(server: Server) -> None:
     """A request of HTTP/1.0, as nginx makes it, is answered by a body that ends with the connection."""
-    server.script(Performance((Send(b"data: 1\n\n"), Send(b"half", promised=255), Close())))
+    server.script(ScriptedResponse((Send(b"data: 1\n\n"), Send(b"half", promised=255), Close())))
     with closing(connect(server)) as connection:
         connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
         response = ask(connection)
@@ -318,7 +318,7 @@ def test_who_knows_no_chunks_is_sent_none(server: Server) -> None:
 
 def test_a_reset_is_an_rst(server: Server) -> None:
     """`Reset` breaks the connection as a crashed host does."""
-    server.script(Performance((Send(b"data: 1\n\n"), Wait(0.05), Reset())))
+    server.script(ScriptedResponse((Send(b"data: 1\n\n"), Wait(0.05), Reset())))
     with closing(connect(server)) as connection:
         response = ask(connection)
         assert response.read(9) == b"data: 1\n\n"
@@ -328,7 +328,7 @@ def test_a_reset_is_an_rst(server: Server) -> None:
 
 def test_a_repeat_with_a_number_ends(server: Server) -> None:
     """Steps are repeated as often as asked, then the performance goes on."""
-    server.script(Performance((Repeat((Send(b":\n"), Wait(0.001)), times=3), End())))
+    server.script(ScriptedResponse((Repeat((Send(b":\n"), Wait(0.001)), times=3), End())))
     assert body_of(server) == b":\n:\n:\n"
 
 
@@ -337,7 +337,7 @@ def test_leaving_a_stalled_server_takes_no_time_and_leaves_no_thread(steps: tupl
     """Whatever the server waits for, leaving it ends every wait, thread and connection at once."""
     before = set(threading.enumerate())
     with Server() as server:
-        server.script(*[Performance(steps)] * 20)
+        server.script(*[ScriptedResponse(steps)] * 20)
         connections = [connect(server) for _ in range(20)]
         for connection in connections:
             ask(connection)
@@ -351,7 +351,7 @@ def test_leaving_a_stalled_server_takes_no_time_and_leaves_no_thread(steps: tupl
 
 def test_a_client_that_goes_away_ends_the_wait(server: Server) -> None:
     """A stalled connection is given up as soon as its client closes it."""
-    server.script(Performance((Wait(),)))
+    server.script(ScriptedResponse((Wait(),)))
     with closing(connect(server)) as connection:
         response = ask(connection)
         assert server.open_connections == 1
@@ -424,7 +424,7 @@ def test_a_script_part_of_unknown_name_is_refused(server: Server) -> None:
         server.script("rsst")
 
 
-def fail(request: Request) -> Performance:
+def fail(request: Request) -> ScriptedResponse:
     """A performance that cannot be given."""
     raise LookupError("nothing to perform")
 

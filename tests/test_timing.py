@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import openai_stream_guard
-from openai_stream_guard import timing
+from openai_stream_guard.transport import clock as timing
 
 PACKAGE = Path(openai_stream_guard.__file__).parent
 WAITING = {"sleep", "monotonic", "perf_counter", "move_on_after", "fail_after"}
@@ -18,10 +18,10 @@ def test_nothing_else_waits_or_reads_a_clock() -> None:
     The server and the demo have their own time, and a watchdog bounds real reads, as sockets do.
     """
     own = {
-        "timing.py",
-        "watchdog.py",
+        "transport/clock.py",
+        "transport/timeouts.py",
         "testing/clock.py",
-        "testing/server.py",
+        "testing/server/server.py",
         "testing/leaks.py",
         "cli/demo/__init__.py",
     }

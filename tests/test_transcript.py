@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.transcript import Diverged, Key, News, Piece, Replay, Transcript
+from openai_stream_guard.apis.second_answer import Addition, Diverged, ReplayChecker
+from openai_stream_guard.apis.transcript import Key, TextDelta, Transcript
 
 TEXT: Key = (0, "content")
 TOOL: Key = (0, "tool_calls", 0, "function", "arguments")
@@ -25,10 +26,10 @@ def cuts(draw: st.DrawFn, text: str) -> list[str]:
     return [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
 
 
-def delivered(*pieces: Piece) -> Transcript:
+def delivered(*text_deltas: TextDelta) -> Transcript:
     """A transcript of these pieces."""
     transcript = Transcript()
-    transcript.add([piece for piece in pieces if piece[1]])
+    transcript.add([piece for piece in text_deltas if piece[1]])
     return transcript
 
 
@@ -37,7 +38,7 @@ def test_any_cut_of_the_same_text_lets_exactly_the_continuation_through(data: st
     """However both attempts cut the answer: delivered + let through == the answer, and not a character sooner."""
     point = data.draw(st.integers(0, len(answer)))
     transcript = delivered(*((TEXT, piece) for piece in data.draw(cuts(answer[:point]))))
-    replay = Replay(transcript)
+    replay = ReplayChecker(transcript)
     repeated, surplus = 0, ""
     for piece in data.draw(cuts(answer)):
         surplus += replay.take(TEXT, piece)
@@ -51,7 +52,7 @@ def test_any_cut_of_the_same_text_lets_exactly_the_continuation_through(data: st
 @given(data=st.data(), answer=texts.filter(bool), other=texts)
 def test_any_difference_is_a_divergence_no_later_than_its_piece(data: st.DataObject, answer: str, other: str) -> None:
     """The piece that holds the first differing character raises, and so does an end that came too soon show."""
-    replay = Replay(delivered((TEXT, answer)))
+    replay = ReplayChecker(delivered((TEXT, answer)))
     same = next((i for i, (a, b) in enumerate(zip(answer, other, strict=False)) if a != b), None)
     seen = 0
     try:
@@ -68,10 +69,10 @@ def test_any_difference_is_a_divergence_no_later_than_its_piece(data: st.DataObj
 @given(data=st.data(), first=texts, second=texts)
 def test_every_channel_must_catch_up(data: st.DataObject, first: str, second: str) -> None:
     """Channels are followed one by one, in whatever order they come, and one that is behind holds up all."""
-    replay = Replay(delivered((TEXT, first), (TOOL, second)))
+    replay = ReplayChecker(delivered((TEXT, first), (TOOL, second)))
     behind = {TEXT: data.draw(cuts(first)), TOOL: data.draw(cuts(second))}
     while behind:
-        assert not replay.caught_up or not any(any(pieces) for pieces in behind.values())
+        assert not replay.caught_up or not any(any(text_deltas) for text_deltas in behind.values())
         key = data.draw(st.sampled_from(sorted(behind, key=len)))
         assert replay.take(key, behind[key].pop(0)) == ""
         if not behind[key]:
@@ -82,21 +83,21 @@ def test_every_channel_must_catch_up(data: st.DataObject, first: str, second: st
 
 def test_a_character_is_not_its_two_halves() -> None:
     """A consumer was handed two lone surrogates; the one character they would make is another text."""
-    replay = Replay(delivered((TEXT, "\ud83d"), (TEXT, "\ude8b")))
+    replay = ReplayChecker(delivered((TEXT, "\ud83d"), (TEXT, "\ude8b")))
     with pytest.raises(Diverged):
         replay.take(TEXT, "🚋!")
-    replay = Replay(delivered((TEXT, "🚋")))
+    replay = ReplayChecker(delivered((TEXT, "🚋")))
     with pytest.raises(Diverged):
         replay.take(TEXT, "\ud83d")
 
 
 @given(st.lists(st.tuples(st.sampled_from([TEXT, TOOL]), texts)))
-def test_a_transcript_gives_back_what_it_was_given(pieces: Sequence[Piece]) -> None:
+def test_a_transcript_gives_back_what_it_was_given(text_deltas: Sequence[TextDelta]) -> None:
     """Each channel is the text of its pieces in a row, to the last lone surrogate."""
-    transcript = delivered(*pieces)
+    transcript = delivered(*text_deltas)
     for key in (TEXT, TOOL):
-        assert transcript.text(key) == "".join(text for channel, text in pieces if channel == key)
-    assert transcript.visible == any(text for _, text in pieces)
+        assert transcript.text(key) == "".join(text for channel, text in text_deltas if channel == key)
+    assert transcript.visible == any(text for _, text in text_deltas)
 
 
 def test_names_are_said_once_and_are_not_visible() -> None:
@@ -113,10 +114,10 @@ def test_a_replay_answers_with_the_names_the_consumer_knows() -> None:
     """A known name is given back, whatever the second answer says; an unknown one is news."""
     transcript = Transcript()
     transcript.add((), [(("id",), "chatcmpl-1")])
-    replay = Replay(transcript)
+    replay = ReplayChecker(transcript)
     assert replay.identify(("id",), "chatcmpl-2") == "chatcmpl-1"
     assert replay.identify((0, "role"), "assistant") is None
-    assert replay.news() == News([], [((0, "role"), "assistant")])
+    assert replay.news() == Addition([], [((0, "role"), "assistant")])
 
 
 @given(st.lists(st.sampled_from("abc")), st.lists(st.sampled_from("abc")))
@@ -125,7 +126,7 @@ def test_items_without_text_are_counted_by_kind(first: list[str], second: list[s
     transcript = Transcript()
     for kind in first:
         transcript.add((), (), kind)
-    replay = Replay(transcript)
+    replay = ReplayChecker(transcript)
     for place, kind in enumerate(second):
         repeated = replay.repeats(kind)
         assert repeated == (second[:place].count(kind) < first.count(kind))
@@ -134,21 +135,21 @@ def test_items_without_text_are_counted_by_kind(first: list[str], second: list[s
 
 def test_news_are_those_since_the_last_call_and_only_what_is_new() -> None:
     """What a payload adds is told once, without the part that the consumer has."""
-    replay = Replay(delivered((TEXT, "Blue")))
+    replay = ReplayChecker(delivered((TEXT, "Blue")))
     replay.take(TEXT, "Blue trams")
     replay.take(TOOL, "{")
-    assert replay.news() == News([(TEXT, " trams"), (TOOL, "{")])
-    assert replay.news() == News()
+    assert replay.news() == Addition([(TEXT, " trams"), (TOOL, "{")])
+    assert replay.news() == Addition()
 
 
 def test_news_added_to_the_transcript_make_the_answer() -> None:
     """A third attempt is held against what two have delivered."""
     transcript = delivered((TEXT, "Blue"))
-    second = Replay(transcript)
+    second = ReplayChecker(transcript)
     second.take(TEXT, "Blue trams")
     news = second.news()
-    transcript.add(news.pieces, news.identities, news.kind)
-    third = Replay(transcript)
+    transcript.add(news.text_deltas, news.identities, news.kind)
+    third = ReplayChecker(transcript)
     assert third.take(TEXT, "Blue trams climb") == " climb"
     with pytest.raises(Diverged):
-        Replay(transcript).take(TEXT, "Blue tram climb")
+        ReplayChecker(transcript).take(TEXT, "Blue tram climb")

@@ -19,11 +19,12 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, report, switch
-from openai_stream_guard.hints import CLOSED
-from openai_stream_guard.policy import KINDS
-from openai_stream_guard.testing import Performance, Server, Take, take_answer
-from openai_stream_guard.testing.performance import End, Repeat, Send, Wait
+from openai_stream_guard import OpenAIStreamParseError, Policy, report
+from openai_stream_guard import activation as switch
+from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.diagnosis.causes import CLOSED
+from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Server, take_answer
+from openai_stream_guard.testing.server.scripted_response import End, Repeat, Send, Wait
 
 from .streams import VERSION, chat, client_for, performance, run, said_by
 
@@ -102,9 +103,9 @@ def respond(server: Server, *parts: bytes | str) -> Played:
             return Played(error=error, requests=len(server.requests))
 
 
-def streamed(parts: Any) -> Performance:
+def streamed(parts: Any) -> ScriptedResponse:
     """These bytes, as a stream of events that ends in good order."""
-    return Performance((*map(Send, parts), End()), headers=performance("clean").headers)
+    return ScriptedResponse((*map(Send, parts), End()), headers=performance("clean").headers)
 
 
 def faulty(name: str, **options: Any) -> Scene:
@@ -180,7 +181,7 @@ def no_answer(server: Server) -> Played:
 @shows("An error occurred during streaming")
 def error_without_message(server: Server) -> Played:
     """The API says that something of its own went wrong, and not what."""
-    first = take_answer("chat", "text", Take(0)).encode()[0]
+    first = take_answer("chat", "text", AnswerVariant(0)).encode()[0]
     server.script(streamed([first, b'data: {"error":{"type":"server_error"}}\n\n']))
     return read(server)
 
@@ -192,7 +193,7 @@ def responses_cut(server: Server) -> Played:
 
 
 def _responses(serial: int) -> list[bytes]:
-    return take_answer("responses", "text", Take(serial)).encode()
+    return take_answer("responses", "text", AnswerVariant(serial)).encode()
 
 
 @shows("Expected to have received `response.created` before")
@@ -261,8 +262,8 @@ def a_page(server: Server) -> Played:
 def only_comments(server: Server) -> Played:
     """Comments come for three times the read timeout; a server that really hangs sends them for ever."""
     beat = (Send(b": keep-alive\n\n"), Wait(0.05))
-    first = take_answer("chat", "text", Take(0)).encode()[0]
-    server.script(Performance((Send(first), Repeat(beat, 20), End()), headers=performance("clean").headers))
+    first = take_answer("chat", "text", AnswerVariant(0)).encode()[0]
+    server.script(ScriptedResponse((Send(first), Repeat(beat, 20), End()), headers=performance("clean").headers))
     return read(server, timeout=0.3)
 
 

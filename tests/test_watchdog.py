@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from openai_stream_guard.watchdog import Watchdog
+from openai_stream_guard.transport.timeouts import TaskDeadline
 
 from .streams import run
 
@@ -33,7 +33,7 @@ class Bytes:
         self.begun = 0
         self.shielded = False
         """A cancelled read cleans up for some turns of the loop before it ends."""
-        self.dog = Watchdog(self.next, self.begin, lambda: self.deadline, time.monotonic, Late)
+        self.dog = TaskDeadline(self.next, self.begin, lambda: self.deadline, time.monotonic, Late)
 
     def begin(self, now: float) -> float:
         self.begun += 1

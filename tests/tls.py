@@ -12,7 +12,7 @@ from functools import cache
 import trustme
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.connection import Connection
+from openai_stream_guard.testing.server.connection import Connection
 
 
 @cache

@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from ..payload import Payload
-from ..recording import Capture, Judgement, Recording
-from ..recording.rerun import Rerun, Step, rerun
-from .files import read_capture
-from .terminal import harmless
+from ..capture.recording import Capture, Judgement, Recording
+from ..capture.rerun import Rerun, Step, rerun
+from ..decoding.payload import Payload
+from .terminal import harmless, read_capture
 
 SUMMARY = "run a captured stream again, and show what the guard sees in it, read by read"
 _ANSWERS = {

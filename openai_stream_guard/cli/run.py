@@ -18,7 +18,7 @@ from pkgutil import get_importer
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
-from .. import switch
+from .. import activation as switch
 
 SUMMARY = "run a program with its streams guarded; the exit code is the program's"
 _HOOKS = "AUTOWRAPT_BOOTSTRAP"

@@ -1,15 +1,17 @@
-"""`status`: what is guarded here, found by looking at the SDK's classes and not at our own flags."""
+"""`status`: what is guarded here, found by looking at the SDK's classes and not at the guard's own flags."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
+from typing import Final
 
-from ..policy import ENVIRONMENT_PREFIX, KINDS
-from ..settings import MODE_VARIABLE, read_settings
+from .. import activation as switch
+from ..config.environment import MODE_VARIABLE, Mode, read_settings
+from ..config.policy import ENVIRONMENT_PREFIX, KINDS
 
 SUMMARY = "show what is guarded, in which SDK, and where each setting comes from"
+_PATCHED: Final[dict[Mode, str]] = {"on": "guarded", "observe": "observed", "off": "not guarded"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,38 +19,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the status; 1 where streams that should be guarded are not."""
-    import openai
+    """Print the status; return 1 where the guard is on (or observes) and does not see every stream."""
+    mode = switch.current_mode()
+    try:
+        import openai
 
-    from .. import sdk, switch
-
-    settings = read_settings(os.environ)
-    wrapped = [seam for seam in sdk.SEAMS if _is_ours(*seam[:3])]
-    missing = sdk.missing_seams()
-    print(f"openai {openai.__version__}")
-    print(f"mode   {settings.mode}  ({MODE_VARIABLE}={os.environ.get(MODE_VARIABLE, '')!r})")
-    print("seams")
-    for module, owner, method, _ in sdk.SEAMS:
-        state = "guarded" if (module, owner, method) in [seam[:3] for seam in wrapped] else "not guarded"
-        print(f"  {state:<12} {module}.{owner}.{method}")
-    for name in missing:
-        print(f"  missing      {name}")
+        states = _patch_points(mode)
+    except ImportError as error:
+        print(f"openai cannot be guarded ({error})")
+        states = []
+    else:
+        print(f"openai {openai.__version__}")
+    print(f"mode   {mode}  ({MODE_VARIABLE}={os.environ.get(MODE_VARIABLE, '')!r})")
+    if states:
+        print("patch points")
+    for state, name in states:
+        print(f"  {state:<12} {name}")
     print("policy")
+    settings = read_settings(os.environ)
     for name in KINDS:
         source = ENVIRONMENT_PREFIX + name.upper() if settings.sources[name] == "environment" else "default"
         print(f"  {name:<20} {getattr(settings.policy, name)!r:<36} {source}")
-    if settings.mode != "off" and (missing or len(wrapped) < len(sdk.SEAMS) or not switch.is_enabled()):
+    if mode == "off" or (states and all(state == _PATCHED[mode] for state, _ in states)):
+        return 0
+    if any(state == "replaced" for state, _ in states):
+        print("Other code stands in the place of the guard's, and may not call it: streams may be NOT guarded.")
+    else:
         print("Streams are NOT guarded, though the environment asks for it.")
-        return 1
-    return 0
+    return 1
 
 
-def _is_ours(module: str, owner: str, method: str) -> bool:
-    """Whether our wrapper is among those around this method; others may have been put on top."""
-    function = vars(getattr(importlib.import_module(module), owner)).get(method)
-    while function is not None:
-        wrapper = getattr(function, "_self_wrapper", None)
-        if getattr(wrapper, "__module__", None) == "openai_stream_guard.sdk":
-            return True
-        function = getattr(function, "__wrapped__", None)
-    return False
+def _patch_points(mode: Mode) -> list[tuple[str, str]]:
+    """The state and the name of each, and of what else the guard needs and this SDK release lacks."""
+    from .. import sdk
+
+    missing = sdk.missing_patch_points() if mode == "off" else switch.unguarded_patch_points()
+    unpatched = "not guarded" if mode == "off" or missing else "replaced"
+    states = []
+    for module, owner, method, _ in sdk.PATCH_POINTS:
+        name = f"{module}.{owner}.{method}"
+        if name not in missing:
+            states.append((_PATCHED[mode] if sdk.is_patched(module, owner, method) else unpatched, name))
+    return states + [("missing", name) for name in missing]

@@ -8,7 +8,16 @@ They reach `create`, `.stream()`, and `parse()` of the raw and streaming respons
 `_iter_events`. A stream whose request was not seen, built by hand on some response, is left alone.
 """
 
-from .seams import RESPONSES_HELPERS, SEAMS, missing_seams, patch
-from .streams import HOSTS, KEY, report_of
+from .patches import PATCH_POINTS, RESPONSES_HELPERS, is_patched, missing_patch_points, patch
+from .streams import HOSTS, KEY, report_from
 
-__all__ = ["HOSTS", "KEY", "RESPONSES_HELPERS", "SEAMS", "missing_seams", "patch", "report_of"]
+__all__ = [
+    "HOSTS",
+    "KEY",
+    "PATCH_POINTS",
+    "RESPONSES_HELPERS",
+    "is_patched",
+    "missing_patch_points",
+    "patch",
+    "report_from",
+]

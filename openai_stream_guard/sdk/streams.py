@@ -9,22 +9,23 @@ from typing import Any
 
 import openai
 
-from .. import timing
-from ..capture import captured_session
-from ..drivers import adrive, drive
-from ..exchange import AsyncExchange, SyncExchange
-from ..hosts import Hosts
-from ..logs import publish, publish_raw
+from ..capture.folder import captured_session
+from ..engine.host_memory import HostMemory
+from ..engine.session import Session
 from ..notices import FaultSeen, Notice, StreamReport
-from ..raw import leave_reads, watch_reads
-from ..session import Session
-from ..transport import clocks_for, credentials_of, head_of
-from .calls import Call, areissue, asked_of, reissue
+from ..observability.publish import publish, publish_raw
+from ..transport import clock as timing
+from ..transport.drivers import adrive, drive
+from ..transport.exchange import AsyncExchange, SyncExchange
+from ..transport.http import credentials_from, response_head
+from ..transport.timeouts import stream_timeouts
+from .raw_readers import leave_reads, watch_reads
+from .requests import Call, areissue, reissue, stream_request_from
 
 KEY = "openai_stream_guard"
 """Under this name the `extensions` of a response say how it is guarded."""
 
-HOSTS = Hosts()
+HOSTS = HostMemory()
 """What this process has learnt about servers."""
 
 session_for: Callable[..., Session] | None = None
@@ -79,14 +80,17 @@ def _iter_events(
     if binding is None:
         return wrapped(*args, **kwargs)
     session = _open_session(binding, stream.response)
-    worded = partial(_worded, stream.response.request)
+    sdk_exception_for = partial(_sdk_exception_for, stream.response.request)
     exchange = exchange_of(
-        stream.response, session, partial(send_again, binding.call, stream.response.request), worded=worded
+        stream.response,
+        session,
+        partial(send_again, binding.call, stream.response.request),
+        sdk_exception_for=sdk_exception_for,
     )
     return exchange.read_by(driver(session, exchange))
 
 
-def _worded(request: Any, error: Exception) -> Exception | None:
+def _sdk_exception_for(request: Any, error: Exception) -> Exception | None:
     """What this release makes of a transport's exception: since 3.14 one of its own, before that nothing."""
     for group, kind in (
         ("timeout_exceptions", openai.APITimeoutError),
@@ -133,28 +137,28 @@ def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Sess
         if policy.log_raw and isinstance(notice, FaultSeen) and binding.session is not None:
             publish_raw(binding.session.raw_tail, known)
 
-    known, retries = credentials_of(response.request), policy.max_retries
+    known, retries = credentials_from(response.request), policy.max_retries
     new_session: Callable[..., Session] = Session
     if session_for is not None:
         new_session = partial(session_for, credentials=known)
     elif policy.capture is not None:
         new_session = partial(captured_session, policy.capture, credentials=known)
     binding.session = new_session(
-        asked_of(call, response, one_identity=binding.one_identity),
+        stream_request_from(call, response, one_identity=binding.one_identity),
         policy,
         HOSTS,
         now=timing.current.clock(),
         max_retries=call.options.get_max_retries(call.client.max_retries) if retries is None else retries,
-        clocks=clocks_for(response, policy.first_event_timeout, policy.idle_timeout),
+        clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout),
         requests=1 + binding.retries_taken,
-        head=head_of(response, known),
+        head=response_head(response, known),
         jitter=timing.current.jitter,
         notify=notify,
     )
     return binding.session
 
 
-def report_of(handed_out: Any) -> StreamReport | None:
+def report_from(handed_out: Any) -> StreamReport | None:
     """The report of a stream, helper stream or raw response; None where it is not guarded."""
     for response in _responses_in(handed_out):
         binding = binding_on(response)

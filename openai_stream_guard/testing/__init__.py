@@ -12,65 +12,63 @@ pytest the fixture `stream_guard`, a `StreamGuard`, plans them.
         client = OpenAI(base_url=server.base_url, api_key="none")
 
 The server performs OpenAI's streaming endpoints over real sockets. `FAULTS` names what can go wrong on the wire,
-`ANSWERS` what there is to say. A `Performance` is one response as a list of steps, for what the catalogue does not
+`ANSWERS` what there is to say. A `ScriptedResponse` is one response as a list of steps, for what the catalogue does not
 have; `Server.script` takes them. Importing this needs the standard library only: neither openai nor httpx.
 """
 
 from __future__ import annotations
 
-from .answers import ANSWERS, take_answer
-from .answers.answer import Answer, Frame, Take
-from .captured import captured
-from .catalogue import FAULTS, Fault, find_fault
-from .fixture import StreamGuard
-from .habits import Habits
-from .injection import Faults, Injection
-from .injection.kinds import (
-    cut,
-    disconnect,
-    duplicate,
-    error,
-    gap,
-    garble,
-    glue,
-    html,
-    refuse,
-    slow,
-    split,
-    stall,
+from .faults import Faults, Injection
+from .faults.kinds import cut, disconnect, duplicate, error, gap, garble, glue, html, refuse, slow, split, stall
+from .harness import faults
+from .sent_requests import SentRequest
+from .server.answers import ANSWERS, take_answer
+from .server.answers.answer import Answer, AnswerVariant, Frame, ServerBehaviour
+from .server.captured import captured
+from .server.routing import Request
+from .server.scripted_response import (
+    Close,
+    End,
+    Raw,
+    Repeat,
+    Reset,
+    ScriptedResponse,
+    Send,
+    Wait,
+    healthy,
+    replying,
+    streaming,
 )
-from .performance import Close, End, Performance, Raw, Repeat, Reset, Send, Wait, healthy, replying, streaming
-from .promises import Equal, Outcome, Promise, Raises, Whole
-from .rehearsal import faults
-from .script import Request
-from .sent import SentRequest
-from .server import Server
+from .server.server import Server
+from .server.wire_faults import FAULTS, Fault, find_fault
+from .server.wire_faults.fault import Equal, Outcome, Promise, Raises, Whole
+from .stream_guard import StreamGuard
 
 __all__ = [
     "ANSWERS",
     "FAULTS",
     "Answer",
+    "AnswerVariant",
     "Close",
     "End",
     "Equal",
     "Fault",
     "Faults",
     "Frame",
-    "Habits",
     "Injection",
     "Outcome",
-    "Performance",
     "Promise",
     "Raises",
     "Raw",
     "Repeat",
     "Request",
     "Reset",
+    "ScriptedResponse",
     "Send",
     "SentRequest",
     "Server",
+    "ServerBehaviour",
     "StreamGuard",
-    "Take",
     "Wait",
     "Whole",
     "captured",

@@ -18,22 +18,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import Clock
-from .injection import Injection, kinds
-from .injection.bodies import library_of
-from .rehearsal import Rehearsal, staged
+from .faults import Injection, kinds
+from .faults.response_patch import library_from
+from .harness import Harness, staged
 
 if TYPE_CHECKING:
-    from ..policy import Policy
-    from ..sdk.staging import Sending
+    from ..config.policy import Policy
+    from ..sdk.test_hooks import Sending
 
-MOST_EVENTS: Final = 6
+MAX_EVENTS: Final = 6
 """A fault strikes before one of so many events."""
 
 _ON_THE_SERVER: Final = ("previous_response_id", "conversation", "background")
 _OF_THE_CLIENT: Final = ("function", "custom")
 
 
-class Chaos(Rehearsal):
+class Chaos(Harness):
     """Strikes the first stream of a test that plans no faults of its own."""
 
     def __init__(self, seed: str, test: str, clock: Clock | None) -> None:
@@ -48,12 +48,12 @@ class Chaos(Rehearsal):
         if self._recorded is None or sending.way is None or sending.request.content != self._recorded[0]:
             return None
         headers = {"content-type": "text/event-stream"}
-        response = library_of(sending.request).Response
+        response = library_from(sending.request).Response
         return response(200, headers=headers, content=self._recorded[1], request=sending.request)
 
     def strikes(self, sending: Sending, response: Any) -> list[Injection]:
         """One fault, once, while the guard is on."""
-        from .. import switch
+        from .. import activation as switch
 
         if (
             self.told is not None
@@ -72,16 +72,16 @@ class Chaos(Rehearsal):
 
 def _planned_elsewhere(chaos: Chaos) -> bool:
     """Whether the test has faults of its own, which it expects to be the only ones."""
-    from ..sdk import staging
+    from ..sdk import test_hooks as staging
 
-    return any(isinstance(stage, Rehearsal) and stage.faults.planned for stage in staging.stages if stage is not chaos)
+    return any(isinstance(stage, Harness) and stage.faults.planned for stage in staging.stages if stage is not chaos)
 
 
 def _in_memory(response: Any) -> bytes | None:
     """The body, if it is there without any reading; None where a socket may stand behind it."""
     if response.is_closed:
         return bytes(response.content)
-    body, stored = response.stream, library_of(response).ByteStream
+    body, stored = response.stream, library_from(response).ByteStream
     while not isinstance(body, stored) and hasattr(body, "_stream"):  # httpx wraps what a transport has returned
         body = body._stream
     return b"".join(body) if isinstance(body, stored) and "content-encoding" not in response.headers else None
@@ -93,7 +93,7 @@ def _choose(chance: random.Random, sending: Sending, policy: Policy, *, anywhere
     Args:
         anywhere: whether a second request brings the same answer, or the first is not shown before it is whole.
     """
-    events, size, seed = chance.randrange(MOST_EVENTS), chance.choice((1, 2, 7, 64)), chance.randrange(1000)
+    events, size, seed = chance.randrange(MAX_EVENTS), chance.choice((1, 2, 7, 64)), chance.randrange(1000)
     order = sorted(kinds.KINDS)
     chance.shuffle(order)
     after = events if anywhere else 0
@@ -136,9 +136,9 @@ def _asks_again(sending: Sending, policy: Policy, after: int) -> bool:
 
 def _has_clock(sending: Sending, policy: Policy) -> bool:
     """Whether a silence would ever end."""
-    from ..transport import timeouts_of
+    from ..transport.timeouts import request_timeouts
 
-    return timeouts_of(sending.request).get("read") is not None or policy.idle_timeout is not None
+    return request_timeouts(sending.request).get("read") is not None or policy.idle_timeout is not None
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def chaos(seed: str, test: str, *, guarded: bool) -> Iterator[Chaos]:
     Args:
         guarded: whether guard and clock are seen to already.
     """
-    from .. import switch
+    from .. import activation as switch
 
     striking = Chaos(seed, test, None if guarded else Clock())
     with switch.restored(), staged(striking):

@@ -13,12 +13,12 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .injection.bodies import line_of
+from .faults.response_patch import line_from
 
 if TYPE_CHECKING:
     import anyio
 
-    from ..transport import Patience
+    from ..transport.timeouts import SocketDeadline
 
 
 class Clock:
@@ -59,7 +59,7 @@ class SkippedTime:
         self.clock: Callable[[], float] = clock.now
 
     @staticmethod
-    def stopwatch() -> float:
+    def consumer_clock() -> float:
         """None: what a test lets pass between two items is the stream's."""
         return 0.0
 
@@ -84,15 +84,15 @@ class SkippedTime:
         await anyio.lowlevel.checkpoint()
         self._clock.slept(seconds)
 
-    def patience(self, response: Any, deadline: Callable[[float], float]) -> Patience:
+    def patience(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
         """Bound real reads by the deadline, and tell it to the faults, whose silence is not real."""
-        from ..transport import Patience
+        from ..transport.timeouts import SocketDeadline
 
-        line = line_of(response)
+        line = line_from(response)
         if line is not None:
             held = weakref.WeakMethod(deadline)  # or the response would hold what holds it
             line.deadline = lambda now: (held() or _never)(now)
-        return Patience(response, deadline, self.clock)
+        return SocketDeadline(response, deadline, self.clock)
 
 
 def _never(now: float) -> float:

@@ -30,7 +30,7 @@ _CARRIERS: Final = frozenset(
     }
 )
 TURNS_OF_A_GENERATOR: Final = 20
-MOST_TURNS: Final = 5 * TURNS_OF_A_GENERATOR
+MAX_TURNS: Final = 5 * TURNS_OF_A_GENERATOR
 _INSTALLED: Final = tuple(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib"))
 
 
@@ -89,7 +89,7 @@ async def _finalised(responses: list[Made]) -> None:
     """Let what was dropped be finalised: generators within generators, each in some turns of the loop."""
     import asyncio
 
-    for turn in range(MOST_TURNS):
+    for turn in range(MAX_TURNS):
         if not any(one.open for one in responses):
             break
         if turn % TURNS_OF_A_GENERATOR == 0:

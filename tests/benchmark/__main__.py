@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 from tests.benchmark.bodies import PATHS, READS
 
 ROOT = Path(__file__).parents[2]
-COLOURS = ("sync", "async")
+CLIENT_KINDS = ("sync", "async")
 DECODERS = ("guard", "SDK", "httpx-sse", "httpx2", "split + jiter")
 END_TO_END = 0.95
 """The target for the CPU time of a guarded stream, in that of an unguarded one."""
@@ -39,7 +39,7 @@ IMPORT = 15.0
 """Milliseconds that importing the guard may take beyond wrapt."""
 
 
-LONGEST = 1800
+MAX = 1800
 """Seconds after which the command ends, whatever it is doing."""
 Job: TypeAlias = tuple[Any, ...]
 
@@ -132,7 +132,7 @@ def ratio_of(rounds: list[list[float]], over: int = 0, under: int = 1) -> float:
 
 def end_to_end(rounds: int, events: int) -> int:
     """Streams through the SDK."""
-    rows = list(product(PATHS, COLOURS))
+    rows = list(product(PATHS, CLIENT_KINDS))
     jobs = {(*row, read): ("stream", *row, size, events) for row in rows for read, size in READS.items()}
     found = pairs(rounds, ("absent", "guarded"), list(jobs.values()))
     least = pairs(rounds, ("absent", "floor"), [jobs[(*row, "event")] for row in rows])
@@ -153,8 +153,8 @@ def end_to_end(rounds: int, events: int) -> int:
 
 def disabled(rounds: int, events: int) -> int:
     """Streams through the SDK where the guard is imported and switched off."""
-    cells = list(product(COLOURS, ("event", "64 KiB")))
-    jobs = [("stream", "chat", colour, READS[read], events) for colour, read in cells]
+    cells = list(product(CLIENT_KINDS, ("event", "64 KiB")))
+    jobs = [("stream", "chat", client_kind, READS[read], events) for client_kind, read in cells]
     found = pairs(rounds, ("absent", "disabled"), jobs)
     table = Table(
         "The guard imported, and not enabled: chat (µs)", "", "a read is", "not imported", "imported", "ratio"
@@ -243,7 +243,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, metavar="N", help="default: 5, or 1 with --quick")
     options = parser.parse_args(arguments)
     if hasattr(signal, "alarm"):
-        signal.alarm(LONGEST)
+        signal.alarm(MAX)
     quick = options.quick
     rounds = options.rounds or (1 if quick else 5)
     print(

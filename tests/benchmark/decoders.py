@@ -14,7 +14,9 @@ Reads = list[bytes]
 
 def guard(reads: Reads) -> int:
     """Ours, which parses as it reads."""
-    reader = importlib.import_module("openai_stream_guard.repair").Reader()  # not in the process without the guard
+    reader = importlib.import_module(
+        "openai_stream_guard.decoding.reader"
+    ).Reader()  # not in the process without the guard
     count = sum(len(reader.feed(data)) for data in reads) + len(reader.finish())
     assert reader.fault is None
     return count - reader.done

@@ -70,10 +70,10 @@ def spent(work: Callable[[], int]) -> tuple[float, int]:
     return time.process_time() - started, count
 
 
-def stream(shape: str, colour: str, size: int | None, events: int) -> float:
+def stream(shape: str, client_kind: str, size: int | None, events: int) -> float:
     """Microseconds an item, of a stream read to its end by the SDK."""
     parts = reads(shape, size, events)
-    if colour == "sync":
+    if client_kind == "sync":
         plain = client(parts)
         seconds, count = spent(lambda: sum(1 for _ in CREATE[shape](plain)))
         return seconds / count * 1e6

@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from ..programs import ANSWER, ENDED_EARLY, INSTALLED, NAME, PRINT, ROOT, environment, needs, run, whole
 

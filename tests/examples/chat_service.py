@@ -23,7 +23,7 @@ import openai_stream_guard  # noqa: F401 - at startup; this is all that the serv
 
 PAGE = Path(__file__).with_name("chat.html")
 MODEL = "gpt-5.2"
-MOST_ROUNDS = 5  # of asking for tools
+MAX_ROUNDS = 5  # of asking for tools
 TOOLS: list[Any] = [
     {
         "type": "function",
@@ -87,7 +87,7 @@ async def answer(client: AsyncOpenAI, question: str, answers: list[str]) -> Asyn
     messages: list[Any] = [{"role": "user", "content": question}]
     text = ""
     try:
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             calls: dict[int, ToolCall] = {}
             stream = await client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS, stream=True)
             async with stream:

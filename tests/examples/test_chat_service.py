@@ -21,10 +21,10 @@ from fastapi import FastAPI
 
 from openai_stream_guard.sse import Decoder
 from openai_stream_guard.testing import (
+    AnswerVariant,
     Injection,
     Server,
     StreamGuard,
-    Take,
     cut,
     disconnect,
     error,
@@ -40,7 +40,7 @@ from tests.examples.chat_service import create_app
 
 OPENAI = tuple(int(part) for part in openai.__version__.split(".")[:2])
 
-CALL = healthy(take_answer("chat", "one_call", Take(1)))
+CALL = healthy(take_answer("chat", "one_call", AnswerVariant(1)))
 """A response of the API that asks for the weather."""
 
 

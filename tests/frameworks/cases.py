@@ -15,10 +15,10 @@ from typing import Any
 from openai_stream_guard.testing import (
     FAULTS,
     Answer,
-    Performance,
+    AnswerVariant,
     Request,
+    ScriptedResponse,
     Server,
-    Take,
     healthy,
     replying,
     take_answer,
@@ -62,11 +62,11 @@ def cases_of(kind: Kind) -> tuple[Case, ...]:
 
 def text() -> str:
     """What the answer says in words."""
-    message = take_answer("chat", "text", Take(0)).plain["choices"][0]["message"]
+    message = take_answer("chat", "text", AnswerVariant(0)).plain["choices"][0]["message"]
     return str(message["content"])
 
 
-class Fields(Take):
+class Fields(AnswerVariant):
     """A take that answers as DSPy asks for it, each field under its heading."""
 
     def say(self, recorded: str) -> str:
@@ -79,12 +79,12 @@ def serving(case: Case, kind: Kind, *, every_time: bool) -> Iterator[Server]:
     serials = itertools.count(1)
     struck = False
 
-    def play(request: Request) -> Performance:
+    def play(request: Request) -> ScriptedResponse:
         nonlocal struck
         called = _has_result(request.body)
         calling = kind == "object" or (case.tool and not called)
         api = "responses" if request.path.endswith("/responses") else "chat"
-        take = (Fields if kind == "fields" else Take)(next(serials))
+        take = (Fields if kind == "fields" else AnswerVariant)(next(serials))
         answer = take_answer(api, "one_call" if calling else "text", take)
         if not request.body.get("stream"):
             return replying(answer.plain)

@@ -62,7 +62,7 @@ def _programs(*names: str, kind: Kind = "tools") -> tuple[Program, ...]:
 
 
 def _both(*names: str, kind: Kind = "tools") -> tuple[Program, ...]:
-    return _programs(*(name + colour for name in names for colour in ("", "_async")), kind=kind)
+    return _programs(*(name + client_kind for name in names for client_kind in ("", "_async")), kind=kind)
 
 
 FRAMEWORKS = (

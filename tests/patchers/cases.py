@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 PROGRAM = Path(__file__).with_name("program.py")
 FAULT = "truncate_clean"
 STRIKES = 8
 """At which frame, of each API after some text."""
 ORDERS = ("guard first", "guard last")
-COLOURS = ("sync", "async")
+CLIENT_KINDS = ("sync", "async")
 APIS = ("chat", "stored responses", "responses")
 
 
@@ -78,13 +78,15 @@ ROUNDS = {
 """What is switched, one after the other: whether the guard is on then, and whether the tracer is."""
 
 
-def play(python: str | Path, patcher: Patcher, order: str, colour: str, api: str, env: Mapping[str, str]) -> list[Any]:
+def play(
+    python: str | Path, patcher: Patcher, order: str, client_kind: str, api: str, env: Mapping[str, str]
+) -> list[Any]:
     """What each round of the program came to."""
     script = [part for guarded, _ in ROUNDS.values() for part in ((FAULT, None) if guarded else (FAULT,))]
     with Server() as server:
         server.script(*script, after=STRIKES)
         done = subprocess.run(
-            [python, PROGRAM, patcher.name, order, colour, api],
+            [python, PROGRAM, patcher.name, order, client_kind, api],
             env={**env, "SERVER": server.base_url, "OPENAI_STREAM_GUARD": "1"},
             capture_output=True,
             text=True,

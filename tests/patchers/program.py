@@ -217,12 +217,12 @@ def plain(said: Any) -> str:
     return str(said)
 
 
-def ask(colour: str, api: str) -> str:
+def ask(client_kind: str, api: str) -> str:
     """One stream to its end; what it said."""
     import openai
 
     options: dict[str, Any] = {"base_url": os.environ["SERVER"], "api_key": "none", "timeout": SECONDS}
-    if colour == "sync":
+    if client_kind == "sync":
         with openai.OpenAI(**options) as client:
             return "".join(map(text_of, begin(client, api)))
 
@@ -246,7 +246,7 @@ def text_of(item: Any) -> str:
     return item.delta if item.type == "response.output_text.delta" else ""
 
 
-def main(name: str, order: str, colour: str, api: str) -> None:
+def main(name: str, order: str, client_kind: str, api: str) -> None:
     def load_guard() -> None:
         import openai_stream_guard  # noqa: F401 - it starts the guard
 
@@ -262,7 +262,7 @@ def main(name: str, order: str, colour: str, api: str) -> None:
         begun, ended = tracer.begun, len(tracer.said)
         with tracer.around():
             try:
-                text, error = ask(colour, api), None
+                text, error = ask(client_kind, api), None
             except openai_stream_guard.OpenAIStreamParseError as raised:
                 text, error = raised.partial_text, raised.fault
         tracer.settle()

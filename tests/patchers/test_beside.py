@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from ..programs import environment
-from .cases import COLOURS, ORDERS, PATCHERS, Patcher, line, play, wrong
+from .cases import CLIENT_KINDS, ORDERS, PATCHERS, Patcher, line, play, wrong
 
 README = Path(__file__).parent.parent.parent / "README.md"
 CASES = [
-    pytest.param(patcher, order, colour, api, id=f"{patcher.name}-{order}-{colour}-{api}")
+    pytest.param(patcher, order, client_kind, api, id=f"{patcher.name}-{order}-{client_kind}-{api}")
     for patcher in PATCHERS
     for order in ORDERS
-    for colour in COLOURS
+    for client_kind in CLIENT_KINDS
     for api in patcher.apis
 ]
 
@@ -32,12 +32,12 @@ def installed(module: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize(("patcher", "order", "colour", "api"), CASES)
-def test_streams_are_recovered_and_traced(patcher: Patcher, order: str, colour: str, api: str) -> None:
+@pytest.mark.parametrize(("patcher", "order", "client_kind", "api"), CASES)
+def test_streams_are_recovered_and_traced(patcher: Patcher, order: str, client_kind: str, api: str) -> None:
     """With each switched off and on again, in turn."""
     if not all(map(installed, patcher.modules)):
         pytest.skip(f"not installed: {', '.join([patcher.name, *patcher.extra])}")
-    assert wrong(patcher, api, play(sys.executable, patcher, order, colour, api, environment())) == []
+    assert wrong(patcher, api, play(sys.executable, patcher, order, client_kind, api, environment())) == []
 
 
 def test_the_table_in_the_readme_has_them_all() -> None:

@@ -24,14 +24,15 @@ from typing import Any
 
 import openai
 
-from openai_stream_guard.verdicts import Reopen, Resume
+from openai_stream_guard.apis.request import Resume
+from openai_stream_guard.engine.decisions import Reissue
 
 from . import through_sdk, wire
 from .damage import FAULTS, Damaged, Fault, damaged
 from .law import KINDS, verdict
-from .recorded import STREAMS, Stream, Way
+from .recorded import STREAMS, RecoveryMethod, Stream
 
-COLOURS = ("sync", "async")
+CLIENT_KINDS = ("sync", "async")
 LAYERS = ("session", "SDK")
 SLOWLY = 1.5 * wire.CLOCKS.idle
 """Seconds that a program takes with what each read brings. One run of five is made so as well, and ends the same."""
@@ -43,31 +44,31 @@ class Job:
 
     layer: str
     stream: Stream
-    way: Way
+    way: RecoveryMethod
     fault: Fault
-    colour: str
+    client_kind: str
     every: int
     seed: int
 
     @property
     def offsets(self) -> range:
         """Where it strikes. Jobs begin at different bytes, so that a coarse slice meets all of them."""
-        start = sum(map(ord, f"{self.way}{self.fault}{self.colour}{self.seed}")) % self.every
+        start = sum(map(ord, f"{self.way}{self.fault}{self.client_kind}{self.seed}")) % self.every
         return range(start, len(self.stream.wire), self.every)
 
 
 def jobs(every: int, sdk_every: int, seed: int) -> list[Job]:
     """The whole product."""
     return [
-        Job(layer, stream, way, fault, colour, strides, seed)
+        Job(layer, stream, way, fault, client_kind, strides, seed)
         for layer, strides in zip(LAYERS, (every, sdk_every), strict=True)
-        for stream, fault, colour in product(STREAMS, FAULTS, COLOURS)
+        for stream, fault, client_kind in product(STREAMS, FAULTS, CLIENT_KINDS)
         for way in stream.ways
         if layer == "session" or through_sdk.serves(stream)
     ]
 
 
-def answer_again(stream: Stream, way: Way, offset: int, verdict: Reopen) -> Damaged | None:
+def answer_again(stream: Stream, way: RecoveryMethod, offset: int, verdict: Reissue) -> Damaged | None:
     """What the server says when it is asked again: None where it knows no such response.
 
     Another model's answer where the way is `atomic`, the same words in other deltas at every other byte.
@@ -79,7 +80,9 @@ def answer_again(stream: Stream, way: Way, offset: int, verdict: Reopen) -> Dama
     return healthy_again(stream, way, offset, verdict.resume, prefix)
 
 
-def healthy_again(stream: Stream, way: Way, offset: int, resume: Resume | None, prefix: str) -> Damaged | None:
+def healthy_again(
+    stream: Stream, way: RecoveryMethod, offset: int, resume: Resume | None, prefix: str
+) -> Damaged | None:
     """The same, in plain values."""
     if resume is not None:
         known = resume.response_id == stream.items[0]["response"]["id"]
@@ -92,15 +95,17 @@ def healthy_again(stream: Stream, way: Way, offset: int, resume: Resume | None, 
 def run(job: Job) -> Iterator[tuple[int, str]]:
     """The verdict on each offset."""
     if job.layer == "SDK":
-        yield from through_sdk.run(job.stream, job.way, job.colour, job.fault, job.offsets, job.seed, healthy_again)
+        yield from through_sdk.run(
+            job.stream, job.way, job.client_kind, job.fault, job.offsets, job.seed, healthy_again
+        )
         return
     for offset in job.offsets:
         first = damaged(job.stream.frames, job.fault, offset, job.seed)
         again = partial(answer_again, job.stream, job.way, offset)
-        seen = wire.see(job.stream, job.way, job.colour, first, again)
+        seen = wire.see(job.stream, job.way, job.client_kind, first, again)
         found = verdict(job.stream, job.way, job.fault, first, seen)
         if offset % 5 == 0:
-            slow = wire.see(job.stream, job.way, job.colour, first, again, busy=SLOWLY)
+            slow = wire.see(job.stream, job.way, job.client_kind, first, again, busy=SLOWLY)
             if replace(slow, error=None) != replace(seen, error=None):
                 found = "wrong: another end where the program takes its time"
         yield offset, found
@@ -125,7 +130,7 @@ def measure(job: Job) -> Result:
         kind, _, _ = found.partition(":")
         kinds[kind] += 1
         if kind == "wrong":
-            wrong.append(f"{job.stream.name}, {job.way}, {job.fault} at byte {offset}, {job.colour}: {found}")
+            wrong.append(f"{job.stream.name}, {job.way}, {job.fault} at byte {offset}, {job.client_kind}: {found}")
     return Result(job, kinds, wrong, time.process_time() - started)
 
 
@@ -169,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
         ("damage", lambda job: f"{job.layer}: {job.fault}"),
         ("way of recovery", lambda job: f"{job.layer}: {job.way}"),
         ("stream", lambda job: job.stream.name),
-        ("driver", lambda job: f"{job.layer}, {job.colour}"),
+        ("driver", lambda job: f"{job.layer}, {job.client_kind}"),
         ("in all", lambda job: "all"),
     ):
         print("", *table(title, results, by), sep="\n")

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any, NamedTuple, get_args
 
 import openai_stream_guard
-from openai_stream_guard.repair import REPAIRS, Mode, Reader
+from openai_stream_guard.decoding.reader import REPAIRS, Mode, Reader
 from openai_stream_guard.sse import Decoder
 
 from ..vectors import cases, in_pieces
@@ -40,9 +40,9 @@ MODES = get_args(Mode)
 LIMITS = (1 << 28, 1 << 28, 1 << 28, 300, 40)
 SIZES = (1 << 20, 1, 7, 61, 1400)
 ENDS = get_args(End)
-MOST_GROWTH = 2.2
+MAX_GROWTH = 2.2
 """Of the lines executed, where the bytes double."""
-MOST_SECONDS = 64
+MAX_SECONDS = 64
 """Times as long may sixteen times the bytes take: caches and other programs are in it. (A square would be 256.)"""
 TOKENS = (
     *(b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b" ", b"data: ", b"data:"),
@@ -142,10 +142,10 @@ def growth(data: bytes) -> None:
     for target in (repair, session):
         for times in (24, 96):
             once, twice = (_lines(target, head + before + unit * count + after) for count in (times, 2 * times))
-            check(twice <= MOST_GROWTH * once + 1500, f"{target.__name__}: {once} lines became {twice}")
+            check(twice <= MAX_GROWTH * once + 1500, f"{target.__name__}: {once} lines became {twice}")
     few, many = (before + unit * count + after for count in (500, 8000))
     ratios = (_seconds(many) / max(_seconds(few), 0.002) for _ in range(5))  # once, another program may be to blame
-    check(any(ratio <= MOST_SECONDS for ratio in ratios), "16 times the bytes took more than 64 times as long")
+    check(any(ratio <= MAX_SECONDS for ratio in ratios), "16 times the bytes took more than 64 times as long")
 
 
 def _lines(target: Callable[[bytes], None], data: bytes) -> int:

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..responses import ids_in, nameless
 from .damage import CUTS, Damaged, Fault
-from .recorded import Stream, Way, sampled_items
+from .recorded import RecoveryMethod, Stream, sampled_items
 
 _BEGINNINGS = ("response.created", "response.queued", "response.in_progress")
 """Any of these may be the first, and servers count from 0 or from 1: that one of them is lost cannot be told."""
@@ -41,7 +41,7 @@ class Seen:
     requests: int
 
 
-def verdict(stream: Stream, way: Way, fault: Fault, first: Damaged, seen: Seen) -> str:
+def verdict(stream: Stream, way: RecoveryMethod, fault: Fault, first: Damaged, seen: Seen) -> str:
     """One of KINDS, a wrong one with the reason behind a colon."""
     if seen.error is not None and not seen.typed:
         return f"wrong: {type(seen.error).__name__}: {seen.error}"
@@ -62,7 +62,7 @@ def verdict(stream: Stream, way: Way, fault: Fault, first: Damaged, seen: Seen) 
     return "passed"
 
 
-def _is_whole(stream: Stream, way: Way, seen: Seen) -> bool:
+def _is_whole(stream: Stream, way: RecoveryMethod, seen: Seen) -> bool:
     items, whole = seen.items, stream.items
     if items == whole:
         return True
@@ -79,7 +79,7 @@ def _is_beginning(stream: Stream, items: Sequence[Any]) -> bool:
     return list(items) == stream.items[: len(items)]
 
 
-def _is_local(stream: Stream, way: Way, struck: int, seen: Seen) -> bool:
+def _is_local(stream: Stream, way: RecoveryMethod, struck: int, seen: Seen) -> bool:
     """Whether all but the struck event, or two where the byte was the line end between them, is as it was."""
     ended = seen.error is None
     if seen.requests == 1:

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from openai_stream_guard.testing import Close, End, Performance, Request, Reset, Send, Server, Wait
+from openai_stream_guard.testing import Close, End, Request, Reset, ScriptedResponse, Send, Server, Wait
 
 from ..benchmark.bodies import reads
 
-MOST = 100_000
+MAX = 100_000
 """Requests that one server answers as asked."""
 WORDS = 7
 """Deltas in an answer, unless asked otherwise."""
@@ -29,28 +29,28 @@ def text_of(words: int = WORDS) -> str:
     return "".join(f" word{number % 50}" for number in range(words))
 
 
-def perform(request: Request) -> Performance:
+def perform(request: Request) -> ScriptedResponse:
     """The answer to a request."""
     word, _, detail = str(request.body.get("user", "whole")).partition(" ")
     size = int(detail or 0)
     frames = reads("chat", None, size if word == "long" else WORDS)
     sent = tuple(map(Send, frames[: size or len(frames)]))
     if word == "long":  # all of a long text, and then nothing
-        return Performance((*map(Send, frames[:size]), Wait()))
+        return ScriptedResponse((*map(Send, frames[:size]), Wait()))
     if request.headers.get("x-stainless-retry-count", "0") != "0":
         word = "whole"
     match word:
         case "truncated":
-            return Performance((*sent, End()))
+            return ScriptedResponse((*sent, End()))
         case "closed":
-            return Performance((*sent, Send(frames[size][:40]), Close()))
+            return ScriptedResponse((*sent, Send(frames[size][:40]), Close()))
         case "reset":
-            return Performance((*sent, Reset()))
+            return ScriptedResponse((*sent, Reset()))
         case "garbled":
-            return Performance((*sent, Send(b'data: {"choices": [{]}\n\n'), End()))
+            return ScriptedResponse((*sent, Send(b'data: {"choices": [{]}\n\n'), End()))
         case "silent":
-            return Performance((*sent, Wait()))
-    return Performance((*map(Send, frames), End()))
+            return ScriptedResponse((*sent, Wait()))
+    return ScriptedResponse((*map(Send, frames), End()))
 
 
 def allow_open_files() -> int:
@@ -78,7 +78,7 @@ def main() -> None:
     """Serve until standard input ends."""
     allow_open_files()
     with Server() as server:
-        server.script(*[perform] * MOST)
+        server.script(*[perform] * MAX)
         print(server.base_url, flush=True)
         sys.stdin.read()
 

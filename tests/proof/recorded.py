@@ -8,13 +8,13 @@ from functools import cache, cached_property, lru_cache
 from typing import Any, Literal
 
 from openai_stream_guard import Policy
-from openai_stream_guard.dialects import Asked
-from openai_stream_guard.testing import Answer, Take, take_answer
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.testing import Answer, AnswerVariant, take_answer
 
-Way = Literal["restart", "replay", "resume", "continue", "atomic"]
-WAYS: tuple[Way, ...] = ("restart", "replay", "resume", "continue", "atomic")
+RecoveryMethod = Literal["restart", "replay", "resume", "continue", "atomic"]
+WAYS: tuple[RecoveryMethod, ...] = ("restart", "replay", "resume", "continue", "atomic")
 _AT_ONCE = Policy(retry_budget=None, backoff_initial=0.0, backoff_max=0.0, idle_timeout=10.0)
-POLICIES: dict[Way, Policy] = {
+POLICIES: dict[RecoveryMethod, Policy] = {
     "restart": _AT_ONCE.replace(recovery=("restart",)),
     "replay": _AT_ONCE,
     "resume": _AT_ONCE,
@@ -39,7 +39,7 @@ class Stream:
         return f"{self.api} {self.answer}{', background' if self.background else ''}"
 
     @property
-    def ways(self) -> tuple[Way, ...]:
+    def ways(self) -> tuple[RecoveryMethod, ...]:
         """The ways that this API knows. (Where one is closed to this answer, the typed error has to come.)"""
         if self.background:
             return ("resume", "atomic")
@@ -64,9 +64,9 @@ class Stream:
         return {"model": "m", "messages": [{"role": "user", "content": "?"}], **more.get(self.answer, {})}
 
     @cached_property
-    def asked(self) -> Asked:
+    def asked(self) -> StreamRequest:
         """The same as the guard knows it."""
-        return Asked("post", self.path, HOST, {**self.body, "stream": True})
+        return StreamRequest("post", self.path, HOST, {**self.body, "stream": True})
 
     @cached_property
     def frames(self) -> tuple[bytes, ...]:
@@ -110,7 +110,7 @@ def items_of(answer: Answer) -> list[Any]:
 
 @lru_cache(maxsize=4096)
 def _take(stream: Stream, serial: int, sampled: bool, regroup: bool, prefix: str) -> Answer:
-    take = Take(serial, sampled=sampled, regroup=regroup, background=stream.background, prefix=prefix)
+    take = AnswerVariant(serial, sampled=sampled, regroup=regroup, background=stream.background, prefix=prefix)
     return take_answer(stream.api, stream.answer, take)
 
 

@@ -29,7 +29,8 @@ from typing import Any, NamedTuple
 
 import openai
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, report, switch
+from openai_stream_guard import OpenAIStreamParseError, Policy, report
+from openai_stream_guard import activation as switch
 
 from .loopback import FAULTS, WORDS, allow_open_files, running, text_of
 

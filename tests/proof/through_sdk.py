@@ -11,17 +11,18 @@ from urllib.parse import parse_qs
 import openai
 
 import openai_stream_guard
-from openai_stream_guard import OpenAIStreamParseError, sdk, switch
-from openai_stream_guard.testing.answers import stored_id
-from openai_stream_guard.verdicts import Resume
+from openai_stream_guard import OpenAIStreamParseError, sdk
+from openai_stream_guard import activation as switch
+from openai_stream_guard.apis.request import Resume
+from openai_stream_guard.testing.server.answers import stored_id
 
 from ..cuts import HTTP
 from ..streams import VERSION
 from .damage import Damaged, Fault, damaged
 from .law import Seen, verdict
-from .recorded import HOST, POLICIES, Stream, Way
+from .recorded import HOST, POLICIES, RecoveryMethod, Stream
 
-Again = Callable[[Stream, Way, int, "Resume | None", str], "Damaged | None"]
+Again = Callable[[Stream, RecoveryMethod, int, "Resume | None", str], "Damaged | None"]
 
 
 def serves(stream: Stream) -> bool:
@@ -33,8 +34,8 @@ def serves(stream: Stream) -> bool:
 class Transport:
     """Answers the first request with a damaged response, and all others in health."""
 
-    def __init__(self, stream: Stream, way: Way, colour: str, again: Again) -> None:
-        self._stream, self._way, self._colour, self._again = stream, way, colour, again
+    def __init__(self, stream: Stream, way: RecoveryMethod, client_kind: str, again: Again) -> None:
+        self._stream, self._way, self._colour, self._again = stream, way, client_kind, again
 
     def begin(self, offset: int, first: Damaged) -> None:
         """The next request is the first."""
@@ -83,13 +84,13 @@ def _asked(client: Any, stream: Stream) -> Any:
 
 
 def run(
-    stream: Stream, way: Way, colour: str, fault: Fault, offsets: range, seed: int, again: Again
+    stream: Stream, way: RecoveryMethod, client_kind: str, fault: Fault, offsets: range, seed: int, again: Again
 ) -> Iterator[tuple[int, str]]:
     """The verdict on each offset."""
-    transport = Transport(stream, way, colour, again)
+    transport = Transport(stream, way, client_kind, again)
     with switch.restored():
         switch.enable(POLICIES[way])
-        if colour == "sync":
+        if client_kind == "sync":
             with transport.client() as client:
                 for offset in offsets:
                     first = _begin(stream, fault, offset, seed, transport)
@@ -99,7 +100,7 @@ def run(
 
 
 async def _arun(
-    transport: Transport, stream: Stream, way: Way, fault: Fault, offsets: range, seed: int
+    transport: Transport, stream: Stream, way: RecoveryMethod, fault: Fault, offsets: range, seed: int
 ) -> list[tuple[int, str]]:
     found = []
     async with transport.client() as client:

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from openai_stream_guard.drivers import adrive, drive
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen, Trouble
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.drivers import adrive, drive
 
 from ..simulated import GaveUp
 from .damage import Damaged
 from .law import Seen
-from .recorded import HOST, POLICIES, Stream, Way
+from .recorded import HOST, POLICIES, RecoveryMethod, Stream
 
 _T = TypeVar("_T")
-CLOCKS = Clocks(first_event=10.0, idle=10.0)
+CLOCKS = Timeouts(first_event=10.0, idle=10.0)
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
-def trouble_of(error: Exception) -> Trouble | None:
+def fault_from(error: Exception) -> StreamFault | None:
     """What the exceptions of a network in memory mean; no other one is expected."""
     match error:
         case TimeoutError():
-            return Trouble("stalled", "nothing came", error, ending="timeout")
+            return StreamFault("stalled", "nothing came", error, ending="timeout")
         case ConnectionResetError():
-            return Trouble("disconnected", "reset", error, ending="reset")
+            return StreamFault("disconnected", "reset", error, ending="reset")
     return None
 
 
@@ -37,7 +37,7 @@ class Wire:
     head = ResponseHead(200)
     abandoned = False
 
-    def __init__(self, first: Damaged, again: Callable[[Reopen], Damaged | None], busy: float) -> None:
+    def __init__(self, first: Damaged, again: Callable[[Reissue], Damaged | None], busy: float) -> None:
         self.now = 0.0
         self._busy = busy
         self.requests = 0
@@ -59,7 +59,7 @@ class Wire:
         """Simulated seconds."""
         return self.now
 
-    def stopwatch(self) -> float:
+    def consumer_clock(self) -> float:
         """When the program is done with what it got."""
         self.now += self._busy
         return self.now
@@ -93,13 +93,13 @@ class Wire:
         """Wait."""
         self.now += seconds
 
-    def reopen(self, verdict: Reopen) -> None:
+    def reopen(self, verdict: Reissue) -> None:
         """Ask again."""
         assert self.open == 0, "the broken response has to be closed first"
         self.before_reissue = len(self.items)
         self._answer(self._again(verdict))
 
-    trouble = staticmethod(trouble_of)
+    fault = staticmethod(fault_from)
 
     def refusal(self, error: Exception) -> Refusal:
         """The server knows no such response. (Any other exception is one of ours.)"""
@@ -107,10 +107,10 @@ class Wire:
             raise error
         return Refusal(retryable=False, status=404)
 
-    def error(self, session: Session, verdict: GiveUp) -> Exception:
+    def error(self, session: Session, verdict: Fail) -> Exception:
         """The typed error's stand-in; what it is made of is made."""
-        session.dialect.partial_text(session.transcript)
-        session.dialect.partial(session.transcript)
+        session.adapter.partial_text(session.transcript)
+        session.adapter.partial(session.transcript)
         return GaveUp(verdict)
 
 
@@ -143,17 +143,17 @@ class AsyncWire:
         """Wait."""
         self._wire.sleep(seconds)
 
-    async def reopen(self, verdict: Reopen) -> None:
+    async def reopen(self, verdict: Reissue) -> None:
         """Ask again."""
         self._wire.reopen(verdict)
 
 
 def see(
     stream: Stream,
-    way: Way,
-    colour: str,
+    way: RecoveryMethod,
+    client_kind: str,
     first: Damaged,
-    again: Callable[[Reopen], Damaged | None],
+    again: Callable[[Reissue], Damaged | None],
     *,
     busy: float = 0.0,
 ) -> Seen:
@@ -162,13 +162,13 @@ def see(
     Args:
         busy: seconds that it takes for what each read brings.
     """
-    hosts = Hosts()
+    hosts = HostMemory()
     hosts.saw_finish(HOST, stream.path, "m")  # as after the first stream in a process
     session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
     wire = Wire(first, again, busy)
     error: Exception | None = None
     try:
-        if colour == "sync":
+        if client_kind == "sync":
             wire.items.extend(event.value for event in drive(session, wire) if not event.is_done)
         else:
             finished(_collect(session, wire))

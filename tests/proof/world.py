@@ -17,23 +17,23 @@ from itertools import count
 from typing import Any
 
 from openai_stream_guard import Policy
-from openai_stream_guard.drivers import adrive
-from openai_stream_guard.evidence import ResponseHead
-from openai_stream_guard.hosts import Hosts
-from openai_stream_guard.policy import backoff
-from openai_stream_guard.session import Session
-from openai_stream_guard.verdicts import Clocks, GiveUp, Refusal, Reopen
+from openai_stream_guard.diagnosis.evidence import ResponseHead
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.retry_rules import backoff
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.drivers import adrive
 
 from ..responses import nameless
 from ..simulated import GaveUp
 from .law import last_finish
 from .recorded import HOST, STREAMS, Stream
-from .wire import trouble_of
+from .wire import fault_from
 
 RETRIES = 2
 """The SDK's default for `max_retries`, and so the guard's."""
 IDLE = 20.0
-CLOCKS = Clocks(first_event=IDLE, idle=IDLE)
+CLOCKS = Timeouts(first_event=IDLE, idle=IDLE)
 RATE = 20.0
 """Streams that begin in a second."""
 STRUCK = ("reset", "reset", "clean", "silence")
@@ -124,7 +124,7 @@ class World:
         self.figures = Figures()
         self._policy = policy
         self._refusing = refusing
-        self._hosts = Hosts()
+        self._hosts = HostMemory()
         for stream in STREAMS:
             self._hosts.saw_finish(HOST, stream.path, "m")
 
@@ -256,7 +256,7 @@ class Network:
         """Simulated seconds."""
         return self._world.loop.now
 
-    def stopwatch(self) -> float:
+    def consumer_clock(self) -> float:
         """The programs take each item at once."""
         return 0.0
 
@@ -303,7 +303,7 @@ class Network:
         """Wait."""
         await Pause(seconds)
 
-    async def reopen(self, verdict: Reopen) -> None:
+    async def reopen(self, verdict: Reissue) -> None:
         """Ask again; the server says the same words, or says no."""
         assert self.open == 0, "the broken response has to be closed first"
         self.reissues += 1
@@ -314,7 +314,7 @@ class Network:
         resume = verdict.resume
         self._answer(self._stream.answered(2) if resume is None else self._stream.frames[resume.after + 1 :])
 
-    trouble = staticmethod(trouble_of)
+    fault = staticmethod(fault_from)
 
     def refusal(self, error: Exception) -> Refusal:
         """The server says 503."""
@@ -322,6 +322,6 @@ class Network:
             raise error
         return Refusal(retryable=True, status=503)
 
-    def error(self, session: Session, verdict: GiveUp) -> Exception:
+    def error(self, session: Session, verdict: Fail) -> Exception:
         """The typed error's stand-in."""
         return GaveUp(verdict)

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openai_stream_guard.testing import FAULTS, Answer, Performance, Send, Server, Take, Wait, healthy, take_answer
-from openai_stream_guard.testing.performance import End
+from openai_stream_guard.testing import (
+    FAULTS,
+    Answer,
+    AnswerVariant,
+    ScriptedResponse,
+    Send,
+    Server,
+    Wait,
+    healthy,
+    take_answer,
+)
+from openai_stream_guard.testing.server.scripted_response import End
 
-ANSWER: Answer = take_answer("chat", "text", Take(1))
+ANSWER: Answer = take_answer("chat", "text", AnswerVariant(1))
 TEXT = str(ANSWER.plain["choices"][0]["message"]["content"])
 HALF = len(ANSWER.frames) // 2
 
@@ -24,7 +34,7 @@ class Case:
     """One thing that the server does, and how the README calls it."""
 
     name: str
-    performance: Performance
+    performance: ScriptedResponse
     timeout: float = 10.0
     """Seconds that the client waits for a byte."""
 
@@ -38,9 +48,9 @@ def _broken(name: str, fault: str, **options: float) -> Case:
     return Case(name, FAULTS[fault].perform(ANSWER, HALF), **options)
 
 
-def _paced() -> Performance:
+def _paced() -> ScriptedResponse:
     steps = [step for part in ANSWER.encode() for step in (Send(part), Wait(PACE))]
-    return Performance((*steps, End()))
+    return ScriptedResponse((*steps, End()))
 
 
 HEALTHY = Case("is healthy", healthy(ANSWER))

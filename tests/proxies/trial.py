@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, switch
+from openai_stream_guard import OpenAIStreamParseError, Policy
+from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 from tests.running import Program, find, free_port, running
 from tests.streams import Seen, consume
@@ -50,7 +51,7 @@ def before(server: Server, proxy: Proxy) -> Iterator[tuple[Program, str]]:
             yield process, f"http://127.0.0.1:{port}/v1"
 
 
-def stream(server: Server, url: str, case: Case, colour: str = "sync", *, guard: bool, times: int = 1) -> Outcome:
+def stream(server: Server, url: str, case: Case, client_kind: str = "sync", *, guard: bool, times: int = 1) -> Outcome:
     """Let a case happen to a program that streams through a proxy, guarded or by the SDK alone."""
     case.prepare(server, times)
     with switch.restored():
@@ -58,7 +59,7 @@ def stream(server: Server, url: str, case: Case, colour: str = "sync", *, guard:
             switch.enable(POLICY)
         else:
             switch.disable()
-        seen = consume(server, colour, base_url=url, timeout=case.timeout)
+        seen = consume(server, client_kind, base_url=url, timeout=case.timeout)
     return judged(seen, len(server.requests))
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import openai
 from openai import OpenAI
@@ -70,7 +70,7 @@ def streaming() -> str:
     assert_type(told, StreamReport | None)
     if told is not None:
         ways: Sequence[str] = told.recoveries
-        assert_type(told.repairs, dict[str, int])
+        assert_type(told.repairs, Mapping[str, int])
         print(told.outcome, ways, told.first_event_seconds)
     return text
 

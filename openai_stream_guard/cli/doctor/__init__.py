@@ -14,17 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from ...examination import examined
-from ..files import check_writable, read_capture, write_text
-from ..terminal import in_colour
-from . import page, plain, pretty
-from .asking import MOST_TOKENS, REQUESTS, Progress, visit
+from ..terminal import check_writable, in_colour, read_capture, write_text
+from . import html_view as page
+from . import pretty
+from . import text_view as plain
+from .analysis import examined
+from .probe import MAX_TOKENS, REQUESTS, Progress, visit
 from .report import Report, made_by
-from .target import KEY, target_of
+from .target import KEY, target_from
 
 SUMMARY = "stream a short answer from a server, and say what the way does to it"
 DESCRIPTION = (
-    f"Asks a server for {len(REQUESTS)} short answers (at most {MOST_TOKENS} tokens each, which may be billed), and "
+    f"Asks a server for {len(REQUESTS)} short answers (at most {MAX_TOKENS} tokens each, which may be billed), and "
     "one more request for the list of models where no --model is given. Prints when what arrived, what is wrong with "
     "it, and what helps. No text of an answer, and no key, is printed or written."
 )
@@ -88,7 +89,7 @@ def _of_capture(path: str) -> Report:
 
 def _of_server(arguments: argparse.Namespace) -> Report:
     given = arguments
-    target = target_of(given.base_url, given.api, given.model, given.api_key_env, given.timeout)
+    target = target_from(given.base_url, given.api, given.model, given.api_key_env, given.timeout)
     with _progress() as progress:
         seen = visit(target, progress)
     return Report(

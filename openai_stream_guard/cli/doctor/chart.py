@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from ...examination import Stream
-from ...recording.rerun import Step
+from ...capture.rerun import Step
+from .analysis import Stream
 
 TOP: Final = 18.0  # in pixels, as all that is up and down
 APART: Final = 8.0  # from one event to the next on top of it
 TALLEST: Final = 100.0  # lane of events; where more come in one read they stand closer
 READS: Final = 44.0  # height of the lane
-MOST_GAPS: Final = 5
-LEAST_GAP: Final = 0.2  # seconds
-LEAST_SHARE: Final = 0.1  # of the whole time
+MAX_GAPS: Final = 5
+MIN_GAP: Final = 0.2  # seconds
+MIN_SHARE: Final = 0.1  # of the whole time
 _MARGIN: Final = 1.5  # per cent
 
 
@@ -87,9 +87,9 @@ class _Drawing:
 
     def _gaps(self) -> Iterator[str]:
         """The longest times without a byte, those that count."""
-        least = max(LEAST_GAP, LEAST_SHARE * self._stream.seconds)
+        least = max(MIN_GAP, MIN_SHARE * self._stream.seconds)
         long = [gap for gap in self._stream.gaps if gap[1] - gap[0] >= least]
-        for start, end in sorted(long, key=lambda gap: gap[0] - gap[1])[:MOST_GAPS]:
+        for start, end in sorted(long, key=lambda gap: gap[0] - gap[1])[:MAX_GAPS]:
             x, said = self._scale.at(start), f"{end - start:.2f} s"
             width = self._scale.at(end) - x
             yield (

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ...examination import Stream
 from ..terminal import harmless
-from .plain import strips
+from .analysis import Stream
 from .report import Report, came_to, facts, where
+from .text_view import strips
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .asking import Progress
+    from .probe import Progress
 
 _STYLES = {
     "problem": "bold red",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ...examination import Stream
-from ...examination.findings import VERDICTS, Finding, Verdict, findings, verdict
-from ...payload import REPAIRS
+from ...decoding.payload import REPAIRS
+from .analysis import Stream
+from .findings import VERDICTS, Finding, Verdict, findings, verdict
 
 VERSION: Final = 1
 """Of the JSON; fields may be added within a version."""
@@ -65,7 +65,7 @@ class Report:
 
 def made_by() -> str:
     """What this is run by."""
-    from ...capture import versions
+    from ...capture.folder import versions
 
     names = {"openai-stream-guard": "openai-stream-guard", "openai": "openai"}
     known = versions()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from ...dialects import Asked
+from ...apis.request import StreamRequest
 
 Api: TypeAlias = Literal["chat", "responses", "completions"]
 KEY = "OPENAI_API_KEY"
@@ -37,7 +37,7 @@ class Target:
     @property
     def official(self) -> bool:
         """Whether it is OpenAI's own API, or Azure's."""
-        return Asked("post", "", _host(self.url)).official
+        return StreamRequest("post", "", _host(self.url)).official
 
     @property
     def about_key(self) -> str:
@@ -50,7 +50,7 @@ class Target:
         return f"<Target {self.shown}>"  # not the key
 
 
-def target_of(
+def target_from(
     url: str | None,
     api: Api,
     model: str | None,

@@ -1,0 +1,1 @@
+"""What each API calls text, progress, end and error, and what a second answer may add."""

@@ -1,0 +1,122 @@
+"""What a request asked for, as far as it bears on judging and repeating its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
+"""`auto` becomes `strict` on hosts known to be exact, and `learnt` where a finish_reason was seen before."""
+
+
+_EXACT_HOSTS = (
+    ".api.openai.com",
+    ".openai.azure.com",
+    ".openai.azure.us",
+    ".cognitiveservices.azure.com",
+    ".services.ai.azure.com",
+)
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """What the request asked for, as far as it bears on judging and repeating the answer."""
+
+    method: str
+    path: str
+    """The SDK's own path, such as `/chat/completions`: no base URL, no Azure deployment."""
+    host: str
+    """`name` or `name:port`."""
+    body: dict[str, object] = field(default_factory=dict)
+    """The JSON that was sent; empty where it was not a JSON object."""
+    resendable: bool = True
+    """Whether the body can be sent a second time."""
+    starting_after: int | None = None
+    """The number after which a stored response is asked for."""
+    one_identity: bool = False
+    """The consumer refuses an answer whose id changes, as the SDK's `responses.stream()` helper does."""
+    errors_are_values: bool = False
+    """The API hands in-stream errors on as items (the SDK's `stream_mode="events"`)."""
+
+    @property
+    def steps(self) -> list[str]:
+        """The path, step by step."""
+        return self.path.partition("?")[0].strip("/").split("/")
+
+    @property
+    def stored_id(self) -> str | None:
+        """The id of the stored response that is read."""
+        match self.method, self.steps:
+            case "get", [*_, "responses", response_id]:
+                return response_id
+        return None
+
+    @property
+    def background(self) -> bool:
+        """Whether the answer goes on being made, and kept, when nobody listens."""
+        return self.body.get("background") is True
+
+    @property
+    def stateful(self) -> bool:
+        """Whether asking again could repeat an effect: the request adds to state that lives on the server."""
+        body = self.body
+        if body.get("previous_response_id") or body.get("conversation"):
+            return True
+        tools = body.get("tools")
+        hosted = isinstance(tools, list) and any(_is_hosted(tool) for tool in tools)
+        return hosted and self.steps[-1] == "responses" and body.get("store") is not False
+
+    @property
+    def official(self) -> bool:
+        """Whether the host is known to follow the API exactly: OpenAI's own, or Azure's."""
+        return f".{self._name}".endswith(_EXACT_HOSTS)
+
+    def end_rule(self, wanted: EndRule, *, learnt: bool) -> EndRule:
+        """The rule its answer ends by: the policy's, where that is not `auto`.
+
+        Args:
+            learnt: this server has sent a finish_reason before.
+        """
+        if wanted != "auto":
+            return wanted
+        return "strict" if self.official else "learnt" if learnt else "auto"
+
+    def host_in(self, hosts: Sequence[str]) -> bool:
+        """Whether the host is among `hosts`, each `name` or `name:port`."""
+        return self.host in hosts or self._name in hosts
+
+    @property
+    def _name(self) -> str:
+        """The host without its port."""
+        name, _, port = self.host.rpartition(":")
+        return name if port.isdigit() else self.host
+
+    @property
+    def model(self) -> str | None:
+        model = self.body.get("model")
+        return model if isinstance(model, str) else None
+
+    @property
+    def choices(self) -> int:
+        """The number of answers asked for: `n`, for each prompt where `/completions` is given several."""
+        n, prompt = self.body.get("n"), self.body.get("prompt")
+        # A list of integers is one prompt, in tokens.
+        prompts = len(prompt) if isinstance(prompt, list) and prompt and type(prompt[0]) is not int else 1
+        return (n if type(n) is int and n > 0 else 1) * prompts
+
+
+def _is_hosted(tool: object) -> bool:
+    """A tool that the server runs, and not the caller."""
+    return isinstance(tool, dict) and tool.get("type") not in ("function", "custom")
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The rest of a stored response."""
+
+    response_id: str
+    after: int
+    """The number of the last event that is already there."""
+    poll: bool = False
+    """It can no longer be streamed: ask for all of it, until it is complete."""

@@ -1,0 +1,305 @@
+"""The Responses API: numbered events, items that open and close, and a terminal event that ends the stream.
+
+Any event `….delta` with a string is text, on the channel of its output, its part and its kind; every other event says
+something once. https://platform.openai.com/docs/api-reference/responses-streaming
+
+The laws its tests keep: nothing twice and nothing missing by `sequence_number`; a trimmed repetition after the
+delivered events gives the helper's snapshot of the unbroken stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from ..decoding.payload import Payload
+from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
+from .chat_deltas import tokens_in
+from .partial_answer import outputs_from
+from .request import EndRule, Resume, StreamRequest
+from .second_answer import Diverged, SecondAnswer
+from .sequence import Gap, Sequence
+from .transcript import Identity, Key, TextDelta, Transcript
+
+_PING = KeepAlive()
+_LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
+_TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
+"""Items that say it all in texts, which a repetition is held against; hosted tools do not."""
+_COUNTS = {int, type(None)}
+_PARTS = ("content_index", "summary_index", "annotation_index")
+
+
+class ResponsesAdapter:
+    """One attempt at `/responses`, or at one stored response."""
+
+    reissuable = True
+    has_finished = False
+
+    def __init__(
+        self, request: StreamRequest, resume: Resume | None = None, broken: ResponsesAdapter | None = None
+    ) -> None:
+        """Read one attempt; `broken` is the one that a resumed answer goes on from, between two of its events."""
+        self._request = request
+        self._sequence = Sequence(request.starting_after if resume is None else resume.after)
+        self._begun = False
+        self._open_calls: set[object] = set() if broken is None else broken._open_calls
+        self.tool_call_open = bool(self._open_calls)
+        self._latest: int | None = None if broken is None else broken._latest
+        self._unplaced: dict[object, int] = {} if broken is None else broken._unplaced
+        """The places of items that came without an `output_index`, by id: llama.cpp counts nothing."""
+        self.response_id: str | None = request.stored_id if resume is None else resume.response_id
+        self.answer_complete = False
+        self.over = False
+        """A terminal event came: whatever follows is nothing."""
+
+    @property
+    def missing(self) -> bool:
+        """Events wait for one that has not come."""
+        return self._sequence.missing
+
+    @property
+    def resume_after(self) -> int | None:
+        """The number up to which this attempt has everything."""
+        return self._sequence.last
+
+    def in_sequence(self, payload: Payload) -> list[Payload]:
+        """By number: duplicates dropped, disorder put right. Raises `Gap`."""
+        value = payload.value
+        if not isinstance(value, dict):
+            return [payload]
+        number = value.get("sequence_number")
+        kind = value.get("type") or payload.event
+        if kind == "error":  # whatever its number
+            return [payload]
+        first = kind in _LIFECYCLE or self._request.stored_id is not None
+        if kind in _TERMINAL and number is None and self._sequence.missing:
+            raise Gap
+        return self._sequence.accept(payload, number if type(number) is int else None, kind, first=first)
+
+    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+        """Deltas of a text that has begun, each with the number that is due."""
+        end = start
+        try:
+            while end < len(payloads):
+                value: Any = payloads[end].value
+                kind, text, number = value["type"], value["delta"], value["sequence_number"]
+                place, part, summary = value["output_index"], value.get("content_index"), value.get("summary_index")
+                if not {place.__class__, part.__class__, summary.__class__} <= _COUNTS:
+                    break
+                if not text or not kind.endswith(".delta") or value.get("error") or value.get("object"):
+                    break
+                channel = transcript.text_channels[place, part, summary, kind.removesuffix(".delta")]
+                piece = text.encode("utf-8", "surrogatepass")
+                if not self._sequence.follow(number):
+                    break
+                channel += piece
+                transcript.sequence = number
+                end += 1
+        except (AttributeError, KeyError, TypeError):
+            pass  # of another shape, or the first text of its channel
+        transcript.deltas += end - start
+        return end
+
+    def read(self, payload: Payload) -> ApiEvent:
+        """Sort an event and name the channel of its text."""
+        value = payload.value
+        if not isinstance(value, dict):
+            if payload.event == "error":
+                return FaultEvent("upstream_error", "the API reported an error inside the stream", value)
+            return _PING if value is None else DataEvent()
+        kind = value.get("type") or payload.event
+        nested = None if "response" in value else value.get("error")
+        if nested or kind == "error":
+            if (number := _number(value)) is not None:
+                self._sequence.skip(number)
+            return FaultEvent("upstream_error", "the API reported an error inside the stream", nested or value)
+        if isinstance(kind, str) and is_keep_alive(kind):
+            return _PING
+        if value.get("object") == "response":
+            return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
+        self._begun = True
+        if not isinstance(kind, str):
+            return DataEvent()
+        return self._item(kind, value)
+
+    def _item(self, kind: str, value: Mapping[str, object]) -> DataEvent:
+        delta = value.get("delta")
+        if kind.endswith(".delta") and isinstance(delta, str):
+            text_deltas: list[TextDelta] = [(self._channel(kind, value), delta)] if delta else []
+            return DataEvent(text_deltas, sequence=_number(value))
+        text_deltas, identities = [], []
+        if kind in _LIFECYCLE or kind in _TERMINAL:
+            identities = self._name(value)
+        if kind in _TERMINAL:
+            self.over = self.answer_complete = True
+        if kind == "response.output_item.added":
+            self._place_next(value)
+            text_deltas, identities = self._opened(value)
+        if kind.startswith("response.output_item."):
+            self._note_call(kind, value)
+        return DataEvent(text_deltas, identities, self._once(kind, value), _number(value))
+
+    def _place_next(self, value: Mapping[str, object]) -> None:
+        """An item begins: count it, where the server does not."""
+        if type(value.get("output_index")) is int:
+            return
+        name = _item_id(value)
+        if name is None or name not in self._unplaced:
+            self._latest = 0 if self._latest is None else self._latest + 1
+            if name is not None:
+                self._unplaced[name] = self._latest
+
+    def _place(self, value: Mapping[str, object]) -> int | None:
+        """The output that an event is about."""
+        place = value.get("output_index")
+        return place if type(place) is int else self._unplaced.get(_item_id(value), self._latest)
+
+    def _channel(self, kind: str, value: Mapping[str, object]) -> Key:
+        return (self._place(value), *(_index(value, name) for name in _PARTS[:2]), kind.removesuffix(".delta"))
+
+    def _once(self, kind: str, value: Mapping[str, object]) -> Hashable:
+        """What an event that carries no text of its own would be repeated as."""
+        return (kind, self._place(value), *(_index(value, name) for name in _PARTS))
+
+    def _opened(self, value: Mapping[str, object]) -> tuple[list[TextDelta], list[Identity]]:
+        """An item begins. A message shows nothing yet; any other item is a deed, and visible."""
+        place, item = self._place(value), value.get("item")
+        if not isinstance(item, dict):
+            return [], []
+        said = {name: part for name, part in item.items() if isinstance(part, str) and part}
+        names = ("id", "call_id", "type")
+        identities: list[Identity] = [(("item", place, name), said[name]) for name in names if name in said]
+        if item.get("type") == "message":
+            return [], identities
+        return [((place, None, None, "item"), f"{said.get('type', '')} {said.get('name', '')}")], identities
+
+    def _name(self, value: Mapping[str, object]) -> list[Identity]:
+        response = value.get("response")
+        if not isinstance(response, dict):
+            return []
+        self.response_id = plain_id(response.get("id")) or self.response_id
+        return [(("response",), {name: part for name, part in response.items() if name != "output"})]
+
+    def _note_call(self, kind: str, value: Mapping[str, object]) -> None:
+        item = value.get("item")
+        kind_of_item = item.get("type") if isinstance(item, dict) else None
+        if isinstance(kind_of_item, str) and kind_of_item.endswith("_call"):
+            place = self._place(value)
+            if kind.endswith(".added"):
+                self._open_calls.add(place)
+            else:
+                self._open_calls.discard(place)
+            self.tool_call_open = bool(self._open_calls)
+
+    def whole(self, rule: EndRule, *, done: bool) -> bool:
+        """A terminal event ends the stream, and nothing else does but for the lenient."""
+        return self.over or (done and rule == "lenient" and self._begun)
+
+    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+        """Drop what a repeated event has said before, and give the rest the names the consumer knows."""
+        value = payload.value
+        kind = value.get("type") or payload.event if isinstance(value, dict) else None
+        if not isinstance(value, dict) or not isinstance(kind, str):
+            return payload if replay.caught_up else None
+        try:
+            new = self._trimmed(kind, value, replay)
+            if new is None or new == value:
+                return None if new is None else payload
+            return payload.replace(new)
+        except RecursionError:
+            raise Diverged from None
+
+    def _trimmed(self, kind: str, value: dict[str, object], replay: SecondAnswer) -> dict[str, object] | None:
+        new = dict(value)
+        delta = value.get("delta")
+        if kind.endswith(".delta") and isinstance(delta, str):
+            live = replay.caught_up
+            new["delta"] = surplus = replay.take(self._channel(kind, value), delta) if delta else ""
+            if not surplus and (delta or not live):
+                return None
+            _trim_logprobs(new, delta.removesuffix(surplus))
+        else:
+            if kind == "response.output_item.added":
+                self._check_opened(value, replay)
+            if replay.repeats(self._once(kind, value)):
+                return None
+        self._rename(new, replay)
+        number = replay.number(_number(value))
+        if number is not None:
+            new["sequence_number"] = number
+        return new
+
+    def _check_opened(self, value: Mapping[str, object], replay: SecondAnswer) -> None:
+        text_deltas, identities = self._opened(value)
+        for key, text in text_deltas:
+            replay.take(key, text)
+        for key, name in identities:
+            known = replay.identify(key, name)
+            if key[2] == "type" and known not in (None, name):
+                raise Diverged
+
+    def _rename(self, new: dict[str, object], replay: SecondAnswer) -> None:
+        """The items' first ids; in the final response only where its real ones are of no use or not wanted."""
+        place = self._place(new)
+        if "item_id" in new and (known := replay.identify(("item", place, "id"), new["item_id"])) is not None:
+            new["item_id"] = known
+        item = new.get("item")
+        if isinstance(item, dict):
+            new["item"] = _renamed(item, place, replay)
+        response = new.get("response")
+        if isinstance(response, dict) and (self._request.one_identity or self._request.body.get("store") is False):
+            output = response.get("output")
+            items = output if isinstance(output, list) else []
+            renamed = [
+                _renamed(part, index, replay) if isinstance(part, dict) else part for index, part in enumerate(items)
+            ]
+            named = replay.known(("response",))
+            first = named.get("id") if isinstance(named, dict) else None
+            new["response"] = {**response, "output": renamed, "id": first or response.get("id")}
+
+    def may_replay(self, transcript: Transcript) -> bool:
+        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts."""
+        repeatable = _UNSTORED if self._request.body.get("store") is False else ("message",)
+        items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
+        return all(kind in repeatable for kind in items)
+
+    def may_continue(self, transcript: Transcript) -> None:
+        """This API knows no continuation."""
+
+    def partial_text(self, transcript: Transcript) -> str:
+        """All output text, in the order of the outputs."""
+        return "".join(transcript.text(key) for key in transcript.text_channels if key[-1] == "response.output_text")
+
+    def partial(self, transcript: Transcript) -> dict[str, object] | None:
+        """A response with as much of every output as was delivered."""
+        named = transcript.identities.get(("response",))
+        base: dict[str, object] = dict(named) if isinstance(named, dict) else {"id": "", "model": self._request.model}
+        return {**base, "object": "response", "status": "incomplete", "output": outputs_from(transcript)}
+
+
+def _number(value: Mapping[str, object]) -> int | None:
+    return _index(value, "sequence_number")
+
+
+def _index(value: Mapping[str, object], name: str) -> int | None:
+    number = value.get(name)
+    return number if type(number) is int else None
+
+
+def _item_id(value: Mapping[str, object]) -> str | None:
+    item = value.get("item")
+    name = item.get("id") if isinstance(item, dict) else value.get("item_id")
+    return name if isinstance(name, str) else None
+
+
+def _renamed(item: Mapping[str, object], place: object, replay: SecondAnswer) -> dict[str, object]:
+    known = {name: replay.known(("item", place, name)) for name in ("id", "call_id")}
+    return {**item, **{name: first for name, first in known.items() if first is not None and name in item}}
+
+
+def _trim_logprobs(new: dict[str, object], cut: str) -> None:
+    """Drop the log probabilities of the text that was cut. Raises `Diverged` where it does not end with a token."""
+    logprobs = new.get("logprobs")
+    if isinstance(logprobs, list) and logprobs and cut:
+        new["logprobs"] = logprobs[tokens_in(logprobs, cut) :]

@@ -1,0 +1,1 @@
+"""`.ssecap` files: what was read of an attempt, with its times, written and run again."""

@@ -1,0 +1,1 @@
+"""Settings: their values, their checks, and the variables that hold them."""

@@ -1,0 +1,1 @@
+"""From bytes to payloads: framing is moved, text is never invented."""

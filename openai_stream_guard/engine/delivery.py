@@ -1,0 +1,98 @@
+"""What the consumer is handed, and when.
+
+A healthy live stream passes straight through. Items wait here while a repeated answer catches up with what was
+delivered, while a tool call is open (`delivery="tool_calls"`), or until the end (`delivery="atomic"`).
+
+The law its tests keep: the transcript holds exactly what was handed over; what is held can be dropped without trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..apis.second_answer import Addition, ReplayChecker, SecondAnswer
+from ..apis.transcript import Transcript
+
+if TYPE_CHECKING:
+    from ..apis.adapter import ApiAdapter, DataEvent
+    from ..config.policy import Policy
+    from ..decoding.payload import Payload
+
+
+MAX_ENTRIES = 65_536
+"""Of a transcript: texts side by side, ids and kinds of event. A long response with a thousand items has some ten
+thousand; what has more is an attempt to fill the memory."""
+
+
+HELD_COST = 512
+"""Bytes that Python takes for an item beside its text, at least."""
+
+
+class Oversized(Exception):
+    """More would have to be held than is allowed, in words."""
+
+
+class Delivery:
+    """The hand-over of one logical stream."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.transcript = Transcript()
+        self._mode = policy.delivery
+        self._max_held = policy.max_held_bytes
+        self._replay: SecondAnswer | None = None
+        self._held: list[tuple[Payload, DataEvent | Addition]] = []
+        self._held_bytes = 0
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the current attempt has repeated all that was handed over before it."""
+        return self._replay is None or self._replay.caught_up
+
+    @property
+    def gaining(self) -> bool:
+        """Whether something new is held: the current attempt has come further than what was handed over."""
+        return self.caught_up and bool(self._held)
+
+    def accept(self, payload: Payload, item: DataEvent, adapter: ApiAdapter) -> Sequence[Payload]:
+        """Take one item of the current attempt; return what may be handed over now.
+
+        Raises:
+            Diverged: if a repeated answer is not the first one again.
+            Oversized: if too much would have to be held.
+        """
+        if self.transcript.entries + len(item.text_deltas) + len(item.identities) > MAX_ENTRIES:
+            raise Oversized("the answer has more parts side by side than any answer has")
+        if self._replay is None and self._mode == "live":
+            self.transcript.add(item.text_deltas, item.identities, item.kind, item.sequence)
+            return (payload,)
+        news: DataEvent | Addition = item
+        if self._replay is not None:
+            trimmed = adapter.trim(payload, self._replay)
+            news = self._replay.news()
+            if trimmed is None:
+                return self._release_if_due(adapter)
+            payload = trimmed
+        self._held.append((payload, news))
+        self._held_bytes += len(payload.raw) + HELD_COST
+        due = self._release_if_due(adapter)
+        if self._held_bytes > self._max_held:
+            raise Oversized("more would have to be held than max_held_bytes allows")
+        return due
+
+    def _release_if_due(self, adapter: ApiAdapter) -> Sequence[Payload]:
+        if not self.caught_up or self._mode == "atomic" or (self._mode == "tool_calls" and adapter.tool_call_open):
+            return ()
+        return self.release()
+
+    def release(self) -> Sequence[Payload]:
+        """Hand over all that is held."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        for _, news in held:
+            self.transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
+        return [payload for payload, _ in held]
+
+    def begin_again(self, continuation: SecondAnswer | None = None) -> None:
+        """A new attempt starts: drop what is held, and hold the new answer against the transcript, or add it on."""
+        self._held, self._held_bytes = [], 0
+        self._replay = continuation or ReplayChecker(self.transcript)

@@ -1,0 +1,177 @@
+"""Which way leads on from a fault, or why none does: the ways, and what one stream may spend on them.
+
+The README's safety table is this module in words, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..apis.continuation import Continuation, continued_body
+from ..apis.request import Resume
+from ..notices import RecoveryMethod, StoppedBy
+from .decisions import Reissue, StreamFault
+from .retry_rules import backoff, error_is_retryable
+
+if TYPE_CHECKING:
+    from ..apis.adapter import ApiAdapter
+    from ..apis.request import StreamRequest
+    from ..apis.transcript import Transcript
+    from ..config.policy import Policy
+    from .host_memory import HostMemory
+
+
+MIN_POLL = 0.5
+"""Seconds between two questions for an answer that is still being made, whatever the backoff: they cost no retry."""
+
+
+@dataclass(frozen=True)
+class RecoveryPlan:
+    """There is a way on."""
+
+    way: RecoveryMethod
+    resume: Resume | None = None
+
+
+def choose_recovery(
+    policy: Policy, request: StreamRequest, adapter: ApiAdapter, transcript: Transcript, *, recently_diverged: bool
+) -> RecoveryPlan | StoppedBy:
+    """The first way that the policy allows and that is safe.
+
+    Args:
+        diverged_lately: this model did not repeat itself within the last ten minutes, so that a replay would
+            probably cost a request for nothing.
+    """
+    if request.background or request.stored_id is not None:  # a restart of a job would start a second one
+        if adapter.response_id is None or adapter.resume_after is None:
+            return (
+                "unsafe"
+                if request.background
+                else RecoveryPlan("restart")
+                if "restart" in policy.recovery
+                else "policy"
+            )
+        resume = Resume(adapter.response_id, adapter.resume_after)
+        return RecoveryPlan("resume", resume) if "resume" in policy.recovery else "policy"
+    if not (adapter.reissuable and request.resendable):
+        return "unsafe"
+    if request.stateful and "stateful" not in policy.recovery:
+        return "unsafe"
+    if not transcript.visible:
+        return RecoveryPlan("restart") if "restart" in policy.recovery else "policy"
+    if "continue" in policy.recovery and policy.continuation is not None and adapter.may_continue(transcript):
+        return RecoveryPlan("continue")
+    if "replay" not in policy.recovery:
+        return "policy"
+    if not adapter.may_replay(transcript):
+        return "unsafe"
+    return "diverged" if recently_diverged else RecoveryPlan("replay")
+
+
+def deserves_retry(fault: StreamFault) -> bool:
+    """Asking again makes no answer smaller, and no request better that the API has refused."""
+    if fault.kind == "upstream_error":
+        return error_is_retryable(fault.body)
+    return fault.kind != "oversized"
+
+
+class Recovery:
+    """What one logical stream has spent on recovery, and may still spend: requests, time, its host's budget."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        request: StreamRequest,
+        hosts: HostMemory,
+        *,
+        max_retries: int,
+        requests: int,
+        jitter: Callable[[], float],
+        note: Callable[[str], None],
+    ) -> None:
+        self.continuation: Continuation | None = None
+        """For a `continue`: how the next answer is added on."""
+        self._policy = policy
+        self._request = request
+        self._hosts = hosts
+        self._max_retries = max_retries
+        self._requests = requests
+        self._jitter = jitter
+        self._note = note
+        self._reissues = 0
+        self._polls = 0
+        self._fault_at: float | None = None
+        if policy.retry_budget is not None:
+            hosts.budget.deposit(request.host, policy.retry_budget)
+
+    def failed(self, now: float) -> None:
+        """A fault struck: from the first one on, time runs."""
+        if self._fault_at is None:
+            self._fault_at = now
+
+    def succeeded(self) -> None:
+        """Something new was delivered."""
+        self._fault_at = None
+
+    @property
+    def deadline(self) -> float:
+        """When something new has to be delivered; infinite while nothing is wrong."""
+        return math.inf if self._fault_at is None else self._fault_at + self._policy.max_elapsed
+
+    def plan(
+        self, adapter: ApiAdapter, transcript: Transcript, now: float, retry_after: float | None
+    ) -> Reissue | StoppedBy:
+        """Send the request again, if there is a way, and retries, time and budget are left for it.
+
+        Args:
+            retry_after: seconds that a refusing server asks to wait.
+        """
+        policy, request = self._policy, self._request
+        lately = self._hosts.diverges(request.host, request.model, now)
+        way = choose_recovery(policy, request, adapter, transcript, recently_diverged=lately)
+        if not isinstance(way, RecoveryPlan):
+            return way
+        delay = backoff(policy, self._reissues, jitter=self._jitter(), retry_after=retry_after)
+        if self._requests > self._max_retries:
+            return "retries"
+        if now + delay > self.deadline:
+            return "time"
+        body = self._continued(adapter, transcript) if way.way == "continue" else None
+        if way.way == "continue" and body is None:
+            others = policy.replace(recovery=tuple(other for other in policy.recovery if other != "continue"))
+            way = choose_recovery(others, request, adapter, transcript, recently_diverged=lately)
+            if not isinstance(way, RecoveryPlan):
+                return way
+        if policy.retry_budget is not None and not self._hosts.budget.withdraw(request.host):
+            return "budget"
+        self._requests += 1
+        self._reissues += 1
+        return Reissue(delay, way.way, self._reissues, way.resume, body, self.deadline - now - delay)
+
+    def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
+        """Ask, with growing pauses, for an answer that is still being made. It costs no generation, and no retry."""
+        delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), MIN_POLL)
+        self._polls += 1
+        if now + delay > self.deadline:
+            return "time"
+        return Reissue(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
+
+    def _continued(self, adapter: ApiAdapter, transcript: Transcript) -> Mapping[str, object] | None:
+        """What to send so that the answer is gone on with; None where that cannot be made."""
+        key, how = adapter.may_continue(transcript), self._policy.continuation
+        if key is None or how is None:
+            return None
+        spent = transcript.deltas  # a delta is a token or more
+        self.continuation = Continuation(transcript, key, spent)
+        try:
+            body = continued_body(how, self._request.body, transcript.text(key), spent)
+        except Exception as error:
+            # The user's callable failed. That must not hide the fault it was asked for, which is about to be raised.
+            self._note(f"the continuation raised {type(error).__name__}")
+            return None
+        if body is None:
+            self._note("no continuation could be made of the request")
+        return body

@@ -1,0 +1,1 @@
+"""Who is told: the log, the user's hook, OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""The loopback server: OpenAI's streaming endpoints over real sockets, healthy and broken."""

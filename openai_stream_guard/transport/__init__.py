@@ -1,0 +1,1 @@
+"""Reads, waits, closes and sends again, over the HTTP libraries that the SDK uses."""
