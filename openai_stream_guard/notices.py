@@ -131,6 +131,8 @@ class StreamReport:
     """From a fault to the next newly delivered event, for all faults that were recovered from."""
     hint: str | None = None
     """Likely cause of the first fault, and its remedy; None where there was no fault."""
+    items: str | None = None
+    """How the items were built: `plans`, or `SDK: ` and why; None before the first one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recoveries", _ImmutableList(self.recoveries))

@@ -32,8 +32,9 @@ DOING = {
     "observability": "notices redaction opentelemetry",
     "capture": "apis config decoding diagnosis engine notices redaction",
     "transport": "decoding diagnosis engine redaction anyio",
+    "items": "pydantic pydantic_core typing_extensions",
     "errors": "diagnosis engine notices redaction transport openai",
-    "sdk": "apis capture config engine errors notices observability redaction transport openai wrapt",
+    "sdk": "apis capture config engine errors items notices observability redaction transport openai pydantic wrapt",
 }
 DOORS = {
     "activation": "config wrapt",

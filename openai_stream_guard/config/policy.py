@@ -71,6 +71,9 @@ class Policy:
     max_event_bytes: int = 256 << 20
     """Bytes of one event or unfinished line; beyond them the fault is `oversized`."""
 
+    items: Literal["auto", "sdk"] = "auto"
+    """How items are built: by plans where this SDK and pydantic are known, or by the SDK (`sdk`) always."""
+
     on_event: Callable[..., object] | None = None
     """Called with each notice; what it raises is logged, never propagated."""
 
@@ -114,6 +117,7 @@ KINDS: Mapping[str, Kind] = {
     "lenient_hosts": fields.HOSTS,
     "retry_budget": optional(fields.RATIO),
     "max_event_bytes": fields.SIZE,
+    "items": fields.one_of("auto", "sdk"),
     "on_event": optional(fields.CALLABLE),
     "log_raw": fields.FLAG,
     "capture": optional(fields.PATH),

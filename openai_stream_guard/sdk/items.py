@@ -3,7 +3,7 @@
 Plans stand for functions of the SDK. They are used where each of these is the SDK's own and says what it said in a
 release that was tested, on a pydantic that was tested.
 
-    client._process_response_data(data=, cast_to=, response=)     one item; wrapped, for guarded streams only
+    client._process_response_data(data=, cast_to=, response=)     one item; wrapped in `patches`, used by `streams`
 
 Above it lies everything else that a stream does with an event: errors, `[DONE]`, closing and wrapping stay the SDK's.
 """
@@ -38,8 +38,23 @@ class PlansStatus:
     in_use: bool
     reason: str | None
     """Why they are not."""
-    differences: tuple[str, ...]
+    differences: tuple[str, ...] = ()
     """What plans built differently from the SDK, which builds the classes concerned since."""
+
+    def __str__(self) -> str:
+        """What the report of a stream calls it."""
+        return "plans" if self.reason is None else f"SDK: {self.reason}"
+
+
+@dataclass(frozen=True)
+class StreamItems:
+    """How the items of one stream are built."""
+
+    item_type: Any
+    """What the SDK calls `cast_to`."""
+    build: Callable[[Any], Any]
+    """Makes an item of an event's JSON, or returns `NOT_BUILT`: then the SDK's own function is to be called."""
+    status: PlansStatus
 
 
 class ItemPlans:
@@ -70,18 +85,23 @@ class ItemPlans:
         if self._reason is not None:
             logger.debug("items are built by the SDK and not by plans: %s", self._reason)
 
-    def builder(self, client: Any, item_type: Any) -> Callable[[Any], Any]:
-        """What builds the items of one stream; it returns `NOT_BUILT` for an item that is left to the SDK."""
+    def for_stream(self, client: Any, item_type: Any) -> StreamItems:
+        """How the items of a stream of this client are to be built."""
         self.look()
-        if self._planner is None or client._strict_response_validation or self._replaced() is not None:
-            return leave_to_sdk
+        reason = self._reason or self._replaced()
+        if client._strict_response_validation:
+            reason = "the client validates responses strictly"
+        if reason is not None or self._planner is None:
+            return left_to_sdk(item_type, reason or "")
         try:
             builder = self._builders[item_type]
         except KeyError:
             builder = self._new_builder(self._planner, item_type)
         except TypeError:  # not hashable
-            return leave_to_sdk
-        return leave_to_sdk if builder is None else builder.build
+            builder = None
+        if builder is None:
+            return left_to_sdk(item_type, "items of this type are not known")
+        return StreamItems(item_type, builder.build, PlansStatus(True, None))
 
     def _new_builder(self, planner: Planner, item_type: Any) -> ItemBuilder | None:
         if len(self._builders) >= MAX_ITEM_TYPES:
@@ -133,9 +153,9 @@ class ItemPlans:
         return function.find()
 
 
-def leave_to_sdk(data: Any) -> Any:
-    """Stands for the builder of a stream whose items are left to the SDK."""
-    return NOT_BUILT
+def left_to_sdk(item_type: Any, reason: str) -> StreamItems:
+    """Items that the SDK builds, and why."""
+    return StreamItems(item_type, lambda data: NOT_BUILT, PlansStatus(False, reason))
 
 
 def _against_pydantic() -> str | None:
@@ -164,3 +184,7 @@ def sdk_functions() -> SdkFunctions:
         discriminator_of=models._build_discriminated_union_meta,
         property_info=models.PropertyInfo,
     )
+
+
+ITEM_PLANS = ItemPlans()
+"""Those of this process."""

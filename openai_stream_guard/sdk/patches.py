@@ -13,8 +13,9 @@ import openai
 import wrapt
 
 from ..observability.publish import listeners
+from .items import ITEM_PLANS, PlansStatus
 from .requests import Call, Guarding, asks_for_speech, copy_options, reissuing
-from .streams import aiter_events, bind, binding_on, iter_events
+from .streams import aiter_events, bind, binding_on, build_item, iter_events
 
 _ANSWERED = ("cast_to", "options", "response", "stream", "stream_cls")
 PATCH_POINTS = (
@@ -26,6 +27,9 @@ PATCH_POINTS = (
     ("openai._streaming", "AsyncStream", "_iter_events", ("self",)),
 )
 """What is wrapped: module, class, method, and the parameters it must have."""
+
+BUILDS_ITEMS = ("openai._base_client", "BaseClient", "_process_response_data")
+"""What builds an item. The guard does without it where a release lacks it."""
 
 RESPONSES_HELPERS = "openai.lib.streaming.responses._responses"
 """Where `ResponseStream` and `AsyncResponseStream` are, which take the keyword `raw_stream`."""
@@ -105,7 +109,18 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
     wrappers: tuple[Callable[..., Any], ...] = (learn, alearn, answered, answered, iter_events, aiter_events)
     for (module, owner, method, _), wrapper in zip(PATCH_POINTS, wrappers, strict=True):
         wrapt.wrap_object(module, f"{owner}.{method}", StreamGuardPatch, (wrapper,))
+    if (stock := _method(*BUILDS_ITEMS)) is not None:
+        ITEM_PLANS.process_response_data = stock
+        module, owner, method = BUILDS_ITEMS
+        wrapt.wrap_object(module, f"{owner}.{method}", StreamGuardPatch, (build_item,))
     wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
+
+
+def plans_status() -> PlansStatus:
+    """Whether the items of guarded streams are built by plans in this process, and if not, why."""
+    if not is_patched(*BUILDS_ITEMS):
+        return PlansStatus(False, f"{'.'.join(BUILDS_ITEMS)} is not the guard's")
+    return ITEM_PLANS.status()
 
 
 def _wrap_helpers(module: Any) -> None:

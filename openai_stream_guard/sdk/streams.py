@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,15 @@ import openai
 from ..capture.folder import captured_session
 from ..engine.host_memory import HostMemory
 from ..engine.session import Session
-from ..notices import FaultSeen, Notice, StreamReport
+from ..items import NOT_BUILT
+from ..notices import Ended, FaultSeen, Notice, StreamReport
 from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
 from ..transport.drivers import adrive, drive
 from ..transport.exchange import AsyncExchange, SyncExchange
 from ..transport.http import credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
+from .items import ITEM_PLANS, StreamItems, left_to_sdk
 from .raw_readers import leave_reads, watch_reads
 from .requests import Call, areissue, reissue, stream_request_from
 
@@ -41,6 +43,19 @@ class Binding:
     session: Session | None = None
     one_identity: bool = False
     """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
+    items: StreamItems | None = None
+    """How its items are built; None before the first one."""
+
+    @property
+    def against_plans(self) -> str | None:
+        """Why its items are not to be built by plans, wherever there are any."""
+        if self.call.guarding.observe:
+            return "streams are only observed"
+        return None if self.call.guarding.policy.items == "auto" else "the policy has items='sdk'"
+
+    def full(self, report: StreamReport) -> StreamReport:
+        """The report of its session, with what only the SDK's side knows."""
+        return report if self.items is None else replace(report, items=str(self.items.status))
 
 
 def binding_on(response: Any) -> Binding | None:
@@ -54,6 +69,8 @@ def bind(call: Call, kwargs: dict[str, Any]) -> None:
     """Leave word with a response of how it is guarded."""
     response, binding = kwargs["response"], Binding(call, kwargs.get("retries_taken") or 0)
     response.extensions[KEY] = binding
+    if binding.against_plans is None:
+        ITEM_PLANS.look()  # not between an event and its item
     watch_reads(response, partial(_open_session, binding, raw=True), enforce=not call.guarding.observe)
 
 
@@ -65,6 +82,20 @@ def iter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any
 def aiter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any) -> Any:
     """Stands for the SDK's own, where a stream is guarded."""
     return _iter_events(wrapped, stream, args, kwargs, AsyncExchange, areissue, adrive)
+
+
+def build_item(wrapped: Callable[..., Any], client: Any, args: Any, kwargs: Any) -> Any:
+    """Stands for the SDK's own `_process_response_data`, where a stream is guarded."""
+    binding = binding_on(kwargs["response"])
+    if binding is None:
+        return wrapped(*args, **kwargs)
+    items, item_type = binding.items, kwargs["cast_to"]
+    if items is None or items.item_type is not item_type:
+        reason = binding.against_plans
+        items = left_to_sdk(item_type, reason) if reason else ITEM_PLANS.for_stream(client, item_type)
+        binding.items = items
+    item = items.build(kwargs["data"])
+    return wrapped(*args, **kwargs) if item is NOT_BUILT else item
 
 
 def _iter_events(
@@ -133,6 +164,8 @@ def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Sess
         policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
 
     def notify(notice: Notice) -> None:
+        if isinstance(notice, Ended):
+            notice = replace(notice, report=binding.full(notice.report))
         publish(notice, call.listeners)
         if policy.log_raw and isinstance(notice, FaultSeen) and binding.session is not None:
             publish_raw(binding.session.raw_tail, known)
@@ -163,7 +196,7 @@ def report_from(handed_out: Any) -> StreamReport | None:
     for response in _responses_in(handed_out):
         binding = binding_on(response)
         if binding is not None:
-            return StreamReport("open") if binding.session is None else binding.session.report()
+            return binding.full(StreamReport("open") if binding.session is None else binding.session.report())
     return None
 
 
