@@ -50,6 +50,7 @@ MAY_IMPORT = {**THINKING, **DOING, **DOORS}
 # What they may import in a function, or for the type checker alone: not before it is needed.
 MAY_IMPORT_INSIDE = {
     "decoding": "jiter",
+    "items": "annotationlib",
     "activation": "errors sdk",
     "testing": f"activation observability redaction sdk transport {FACADE} anyio",
     "cli": f"sdk transport {FACADE} openai rich",

@@ -36,7 +36,7 @@ def unequal(first: Any, second: Any, first_places: Places, second_places: Places
         case pydantic.BaseModel():
             for name in ("__pydantic_fields_set__", "__pydantic_private__"):
                 one, other = object.__getattribute__(first, name), object.__getattribute__(second, name)
-                if type(one) is not type(other) or one != other:
+                if type(one) is not type(other) or (one != other and repr(one) != repr(other)):  # as of NaN
                     return f"{place}: {name} {one} / {other}"
             one, other = first.__dict__, second.__dict__
             if [*one] != [*other]:
