@@ -20,7 +20,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from openai_stream_guard.items import NOT_BUILT
 from openai_stream_guard.sdk import items, known_functions
-from openai_stream_guard.sdk.items import ItemPlans, leave_to_sdk
+from openai_stream_guard.sdk.items import ItemPlans
 from openai_stream_guard.sdk.known_functions import FUNCTIONS, KnownFunction
 
 PACKAGE = Path(__file__).parent.parent
@@ -40,7 +40,7 @@ def test_plans_are_in_use_on_every_release_of_the_matrix() -> None:
     """This one, with this pydantic, has nothing against them."""
     status = plans().status()
     assert (status.in_use, status.reason, status.differences) == (True, None, ())
-    assert plans().builder(CLIENT, ChatCompletionChunk) is not leave_to_sdk
+    assert plans().for_stream(CLIENT, ChatCompletionChunk).status.in_use
 
 
 def test_looking_at_the_sdk_takes_two_milliseconds_at_most() -> None:
@@ -91,7 +91,7 @@ def test_a_wrapper_is_no_function_of_the_sdk(function: KnownFunction, monkeypatc
     status = fresh.status()
     assert not status.in_use
     assert function.path in str(status.reason)
-    assert fresh.builder(CLIENT, ChatCompletionChunk) is leave_to_sdk
+    assert not fresh.for_stream(CLIENT, ChatCompletionChunk).status.in_use
 
 
 def test_the_same_code_in_another_module_is_no_function_of_the_sdk(
@@ -112,7 +112,7 @@ def test_a_function_that_is_replaced_later_ends_plans(function: KnownFunction, m
         stock = original(fresh, function)
         put(patch, fresh, function, lambda *a, **k: None)
         assert fresh.status().reason == f"{function.name} has been replaced"
-        assert fresh.builder(CLIENT, ChatCompletionChunk) is leave_to_sdk
+        assert not fresh.for_stream(CLIENT, ChatCompletionChunk).status.in_use
     put(monkeypatch, fresh, function, stock)
     assert fresh.status().in_use
 
@@ -212,7 +212,7 @@ def test_a_pydantic_plugin_is_not_passed_by(tmp_path: Path) -> None:
 def test_a_client_that_validates_gets_the_sdks_items() -> None:
     """It asked to be told where a response is not as it should be."""
     strict = OpenAI(api_key="none", _strict_response_validation=True)
-    assert plans().builder(strict, ChatCompletionChunk) is leave_to_sdk
+    assert plans().for_stream(strict, ChatCompletionChunk).status.reason == "the client validates responses strictly"
 
 
 class Built(BaseModel):
@@ -228,16 +228,16 @@ def test_items_of_another_type_are_left_to_the_sdk(item_type: Any) -> None:
     """Whatever a program casts its streams to."""
     fresh = plans()
     for _ in range(2):
-        assert fresh.builder(CLIENT, item_type)({"x": 1}) is NOT_BUILT
+        assert fresh.for_stream(CLIENT, item_type).build({"x": 1}) is NOT_BUILT
 
 
 def test_a_program_that_makes_classes_as_it_goes_fills_no_memory() -> None:
     """Beyond so many types of items the SDK builds, as before."""
     fresh = plans()
     types = [pydantic.create_model(f"Made{number}", __base__=BaseModel) for number in range(items.MAX_ITEM_TYPES + 9)]
-    built = [fresh.builder(CLIENT, item_type) is not leave_to_sdk for item_type in types]
+    built = [fresh.for_stream(CLIENT, item_type).status.in_use for item_type in types]
     assert built == [True] * items.MAX_ITEM_TYPES + [False] * 9
-    assert fresh.builder(CLIENT, types[0]) is not leave_to_sdk
+    assert fresh.for_stream(CLIENT, types[0]).status.in_use
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 1, {}, {"type": 1}, {"type": "unknown"}, {"type": ["x"]}])
@@ -245,7 +245,7 @@ def test_data_that_no_plan_is_for_is_left_to_the_sdk(data: Any) -> None:
     """It may be no object at all, or of a kind that this SDK does not know."""
     union = getattr(openai.types, "responses", None) or openai.types.beta
     event = getattr(union, "ResponseStreamEvent", None) or getattr(union, "AssistantStreamEvent")  # noqa: B009
-    build = plans().builder(CLIENT, event)
+    build = plans().for_stream(CLIENT, event).build
     assert [build(data) for _ in range(3)] == [NOT_BUILT] * 3
 
 
@@ -254,7 +254,7 @@ def test_a_difference_is_one_warning_and_in_the_status(
 ) -> None:
     """It names the place and the versions, and no word of the answer."""
     fresh = plans()
-    build = fresh.builder(CLIENT, ChatCompletionChunk)
+    build = fresh.for_stream(CLIENT, ChatCompletionChunk).build
     construct_type = MODELS.construct_type
     planner: Any = fresh._planner
     monkeypatch.setattr(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -12,20 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import pydantic
 import pytest
 import wrapt
 
 import openai_stream_guard
 from openai_stream_guard import activation as switch
 from openai_stream_guard import configure, guarding, sdk
-from openai_stream_guard.items import VERIFY_EVERY
+from openai_stream_guard.items import NOT_BUILT, VERIFY_EVERY
 from openai_stream_guard.items.builder import VerifiedPlan
-from openai_stream_guard.sdk import patches, streams
+from openai_stream_guard.sdk import helper_items, patches, streams
 from openai_stream_guard.sdk.items import ItemPlans
 from openai_stream_guard.testing import ANSWERS, FAULTS, Server, healthy, streaming, take_answer
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 
 from .proof.item_equality import seen_unequal, unequal
+from .responses import has_helper
 from .streams import CLIENT_KINDS, VERSION, awaited, chat, client_for, completions, helpers_of, responses, run
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +49,7 @@ def plans(guarded: None, monkeypatch: pytest.MonkeyPatch) -> ItemPlans:
     fresh = ItemPlans()
     fresh.process_response_data = streams.ITEM_PLANS.process_response_data
     monkeypatch.setattr(streams, "ITEM_PLANS", fresh)
+    monkeypatch.setattr(helper_items, "ITEM_PLANS", fresh)
     monkeypatch.setattr(patches, "ITEM_PLANS", fresh)
     return fresh
 
@@ -224,29 +228,109 @@ def test_streams_of_many_threads_start_together(server: Server, plans: ItemPlans
     assert plans.status().differences == ()
 
 
+TOOL = {
+    "type": "function",
+    "function": {"name": "get_weather", "strict": True, "parameters": {"type": "object", "properties": {}}},
+}
+
+
+class Said(pydantic.BaseModel):
+    """What a program asks an answer to be."""
+
+    answer: str
+
+
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
-def test_the_chat_helper_gives_the_same_events(server: Server, client_kind: str) -> None:
-    """Its events and its final completion, of a text and of a tool call."""
-    for name in ("text", "tool_calls", "refusal", "logprobs"):
-        server.script(*([played("chat", name)] * 4))
-        with guarding(items="sdk"):
-            expected = helped(server, client_kind)
-        for _ in range(3):
-            found = helped(server, client_kind)
-            assert unequal(expected, found, {}, {}) is None
+@pytest.mark.parametrize("name", [name for name in ANSWERS["chat"] if name != "huge"])
+def test_the_chat_helper_gives_the_same_events(server: Server, client_kind: str, name: str) -> None:
+    """Its events, with the snapshot that each one shows, and its final completion."""
+    server.script(*[played("chat", name)] * 4)
+    with guarding(items="sdk"):
+        expected, _ = helped(server, client_kind, helpers_of, model="m", messages=[], tools=[TOOL])
+    for _ in range(3):
+        found, report = helped(server, client_kind, helpers_of, model="m", messages=[], tools=[TOOL])
+        assert unequal(expected, found, {}, {}) is None
+        assert report.items == "plans"
 
 
-def helped(server: Server, client_kind: str) -> list[Any]:
-    """What the chat helper gives: its events as they were when they came, then the completion."""
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
+def test_the_chat_helper_parses_the_same(server: Server, client_kind: str) -> None:
+    """An answer in the form of a class, piece by piece and whole."""
+    said = ['{"ans', 'wer": "ye', 's", "x"', ": [1, ", "2.0]}"]
+    deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in said)]
+    choices = [*({"index": 0, "delta": delta} for delta in deltas), {"index": 0, "delta": {}, "finish_reason": "stop"}]
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    events = [b"data: %b\n\n" % json.dumps({**chunk, "choices": [choice]}).encode() for choice in choices]
+    server.script(*[streaming([*events, b"data: [DONE]\n\n"])] * 4)
+    asked = {"model": "m", "messages": [], "response_format": Said}
+    with guarding(items="sdk"):
+        expected, _ = helped(server, client_kind, helpers_of, **asked)
+    assert expected[-1].choices[0].message.parsed == Said(answer="yes")
+    for _ in range(3):
+        found, _ = helped(server, client_kind, helpers_of, **asked)
+        assert unequal(expected, found, {}, {}) is None
+
+
+@has_helper
+@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
+@pytest.mark.parametrize("name", ["text", "tool_calls", "reasoning", "refusal", "several"])
+def test_the_responses_helper_gives_the_same_events(server: Server, client_kind: str, name: str) -> None:
+    """Its events, with the snapshots that they show, and its final response."""
+    server.script(*[played("responses", name)] * 4)
+    with guarding(items="sdk"):
+        expected, _ = helped(server, client_kind, lambda client: client.responses, model="m", input="")
+    for _ in range(3):
+        found, report = helped(server, client_kind, lambda client: client.responses, model="m", input="")
+        assert unequal(expected, found, {}, {}) is None
+        assert report.items == "plans"
+
+
+def test_a_helper_of_an_unguarded_stream_builds_by_itself(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a guarded one is read at the same time."""
+    built: list[Any] = []
+    monkeypatch.setattr(helper_items.ITEM_PLANS, "build", lambda *asked: built.append(asked) or NOT_BUILT)
+    server.script(*[played("chat", "text")] * 2)
+    with client_for(server) as client, helpers_of(client).stream(model="m", messages=[]) as guarded_stream:
+        next(iter(guarded_stream))
+        switch.disable()
+        with helpers_of(client).stream(model="m", messages=[]) as stream:
+            before = len(built)
+            assert before
+            list(stream)
+            assert len(built) == before
+        list(guarded_stream)
+        assert len(built) > before
+
+
+def helped(server: Server, client_kind: str, helpers: Any, **asked: Any) -> tuple[list[Any], Any]:
+    """What a helper gives, its events as they were when they came, then the whole answer; and its report."""
     if client_kind == "sync":
-        with client_for(server) as client, helpers_of(client).stream(model="m", messages=[]) as stream:
-            return [copy.deepcopy(event) for event in stream] + [stream.get_final_completion()]
+        with client_for(server) as client, helpers(client).stream(**asked) as stream:
+            events: list[Any] = []
+            try:
+                events += (copy.deepcopy(event) for event in stream)
+                events.append(getattr(stream, whole_answer(stream))())
+            except Exception as error:  # some answers are too much for the SDK
+                events.append((type(error), str(error)))
+            return events, openai_stream_guard.report(stream)
 
-    async def consume() -> list[Any]:
-        async with client_for(server, "async") as client, helpers_of(client).stream(model="m", messages=[]) as stream:
-            return [copy.deepcopy(event) async for event in stream] + [await stream.get_final_completion()]
+    async def consume() -> tuple[list[Any], Any]:
+        async with client_for(server, "async") as client, helpers(client).stream(**asked) as stream:
+            events: list[Any] = []
+            try:
+                async for event in stream:
+                    events.append(copy.deepcopy(event))  # noqa: PERF401 - those before an error count as well
+                events.append(await getattr(stream, whole_answer(stream))())
+            except Exception as error:
+                events.append((type(error), str(error)))
+            return events, openai_stream_guard.report(stream)
 
     return run(client_kind, consume)
+
+
+def whole_answer(stream: Any) -> str:
+    """What the method is called that gives it."""
+    return "get_final_response" if hasattr(stream, "get_final_response") else "get_final_completion"
 
 
 def status(before: str = "", **environment: str) -> str:

@@ -38,7 +38,7 @@ PRIVATE = {
 }
 """Every private name of the SDK's that the package cannot do without, and what it is."""
 FOR_PLANS = {part for known in FUNCTIONS for part in known.name.split(".") if part.startswith("_")}
-FOR_PLANS |= {"_strict_response_validation"}
+FOR_PLANS |= {"_strict_response_validation", "_completions", "_state"}
 """Those that plans for items need. Where a release breaks one, items are left to the SDK, and `status` says so."""
 
 OPTIONS = (

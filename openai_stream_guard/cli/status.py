@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"openai {openai.__version__}")
     print(f"mode   {mode}  ({MODE_VARIABLE}={os.environ.get(MODE_VARIABLE, '')!r})")
     if states:
-        print(f"items  {_items(mode)}")
+        print(f"items  {switch.how_items_are_built()}")
         print("patch points")
     for state, name in states:
         print(f"  {state:<12} {name}")
@@ -48,18 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print("Streams are NOT guarded, though the environment asks for it.")
     return 1
-
-
-def _items(mode: Mode) -> str:
-    """How items are built, and where it is not by plans, why."""
-    from .. import sdk
-
-    if mode != "on":
-        return f"built by the SDK ({'nothing is guarded' if mode == 'off' else 'streams are only observed'})"
-    if switch.current_policy().items == "sdk":
-        return "built by the SDK (items is 'sdk')"
-    status = sdk.plans_status()
-    return "built by plans" if status.in_use else f"built by the SDK ({status.reason})"
 
 
 def _patch_points(mode: Mode) -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ def difference(expected: Any, built: Any) -> str | None:
 
 
 def _difference(expected: Any, built: Any, place: str) -> str | None:
+    if expected is built:
+        return None
     if type(expected) is not type(built):
         return f"{place} is a {type(built).__name__} and not a {type(expected).__name__}"
     if isinstance(expected, BaseModel):

@@ -93,15 +93,23 @@ class ItemPlans:
             reason = "the client validates responses strictly"
         if reason is not None or self._planner is None:
             return left_to_sdk(item_type, reason or "")
-        try:
-            builder = self._builders[item_type]
-        except KeyError:
-            builder = self._new_builder(self._planner, item_type)
-        except TypeError:  # not hashable
-            builder = None
+        builder = self._builder(self._planner, item_type)
         if builder is None:
             return left_to_sdk(item_type, "items of this type are not known")
         return StreamItems(item_type, builder.build, PlansStatus(True, None))
+
+    def build(self, item_type: Any, data: Any) -> Any:
+        """One more thing for a stream whose items are built by plans, or `NOT_BUILT`."""
+        builder = None if self._planner is None else self._builder(self._planner, item_type)
+        return NOT_BUILT if builder is None else builder.build(data)
+
+    def _builder(self, planner: Planner, item_type: Any) -> ItemBuilder | None:
+        try:
+            return self._builders[item_type]
+        except KeyError:
+            return self._new_builder(planner, item_type)
+        except TypeError:  # not hashable
+            return None
 
     def _new_builder(self, planner: Planner, item_type: Any) -> ItemBuilder | None:
         if len(self._builders) >= MAX_ITEM_TYPES:

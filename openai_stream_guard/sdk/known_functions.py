@@ -172,6 +172,16 @@ FUNCTIONS = (
         "9f0eb023e028",  # 1.41.1
     ),
     known(
+        "_models",
+        "build",
+        "80886e9c4f0d",  # 1.40.0
+    ),
+    known(
+        "_models",
+        "construct_type_unchecked",
+        "0c6db1b6d86a",  # 1.40.0
+    ),
+    known(
         "_compat",
         "field_get_default",
         "4bf4c2048eeb",  # 1.40.0

@@ -13,6 +13,7 @@ import openai
 import wrapt
 
 from ..observability.publish import listeners
+from .helper_items import patch_helpers
 from .items import ITEM_PLANS, PlansStatus
 from .requests import Call, Guarding, asks_for_speech, copy_options, reissuing
 from .streams import aiter_events, bind, binding_on, build_item, iter_events
@@ -113,6 +114,7 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
         ITEM_PLANS.process_response_data = stock
         module, owner, method = BUILDS_ITEMS
         wrapt.wrap_object(module, f"{owner}.{method}", StreamGuardPatch, (build_item,))
+        patch_helpers(StreamGuardPatch)
     wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
 
 

@@ -11,6 +11,7 @@ less and less: of wrong types, with fields missing, with keys that nobody knows.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import difflib
 import importlib
@@ -34,6 +35,7 @@ import openai.resources
 import pydantic
 from typing_extensions import get_args  # noqa: UP035 - as the SDK does
 
+from openai_stream_guard.sdk.helper_items import HELPERS
 from openai_stream_guard.sdk.items import sdk_functions
 from openai_stream_guard.sdk.known_functions import FUNCTIONS, Files, digest, source
 
@@ -88,6 +90,17 @@ def item_types() -> dict[str, Any]:
     return found
 
 
+def helper_models() -> set[type]:
+    """The classes that the `.stream()` helpers build for themselves."""
+    found: set[type] = set()
+    for helper in HELPERS:
+        with contextlib.suppress(ModuleNotFoundError):  # of a release without this helper
+            for value in vars(importlib.import_module(helper.module)).values():
+                if inspect.isclass(value):
+                    models_in(value, found)
+    return found
+
+
 def models_in(annotation: Any, found: set[type]) -> set[type]:
     """Every class of the SDK's models that an annotation leads to."""
     for argument in get_args(annotation):
@@ -107,7 +120,7 @@ def subjects(items: ModuleType, differences: list[str]) -> tuple[list[Subject], 
         Subject(name, annotation, items.ItemBuilder(planner, annotation, differences.append).build)
         for name, annotation in types.items()
     ]
-    models: set[type] = set()
+    models = helper_models()
     for annotation in types.values():
         models_in(annotation, models)
     parts = []

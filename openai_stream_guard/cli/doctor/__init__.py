@@ -100,6 +100,7 @@ def _of_server(arguments: argparse.Namespace) -> Report:
         streams=seen.streams,
         written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         made_by=made_by(),
+        items=seen.items,
     )
 
 

@@ -68,6 +68,7 @@ def _about(report: Report) -> list[tuple[str, str]]:
         ("API", report.api),
         ("model", report.model),
         *asked,
+        *([("items", report.items)] if report.items else []),
         ("written", report.written or "at an unknown time"),
         ("by", report.made_by or "an unknown release"),
     ]

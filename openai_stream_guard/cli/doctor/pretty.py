@@ -38,6 +38,8 @@ def show(report: Report, to: Console) -> None:
     from rich.text import Text
 
     to.print(Text(harmless(report.asked), style="bold"))
+    if report.items:
+        to.print(Text(f"items {report.items}", style="dim"))
     for number, stream in enumerate(report.streams, 1):
         to.print()
         to.print(_stream(number, stream, to.width))

@@ -48,6 +48,8 @@ class Visit:
     model: str
     requests: int
     streams: tuple[Stream, ...]
+    items: str
+    """How their items were built."""
 
 
 def visit(target: Target, progress: Progress = lambda *told: None) -> Visit:
@@ -83,7 +85,7 @@ def visit(target: Target, progress: Progress = lambda *told: None) -> Visit:
                     if not streams:
                         raise
                     streams.append(asker.failed(None, str(error)))
-        return Visit(model, len(streams) + (target.model is None), tuple(streams))
+        return Visit(model, len(streams) + (target.model is None), tuple(streams), switch.how_items_are_built())
 
 
 @contextmanager

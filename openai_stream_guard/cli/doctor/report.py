@@ -28,6 +28,8 @@ class Report:
     streams: tuple[Stream, ...]
     written: str = ""
     made_by: str = ""
+    items: str = ""
+    """How the SDK's items were built; nothing for what comes from a capture."""
     found: tuple[Finding, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class Report:
             "model": self.model,
             "requests": self.requests,
             "written": self.written,
+            "items": self.items,
             "findings": [_finding(one) for one in self.found],
             "streams": [_stream(one) for one in self.streams],
         }

@@ -36,6 +36,8 @@ def show(report: Report) -> None:
 def lines(report: Report, bars: str = _BARS) -> Iterator[str]:
     """The report, line by line."""
     yield paint(harmless(report.asked), BOLD)
+    if report.items:
+        yield f"items {report.items}"
     for number, stream in enumerate(report.streams, 1):
         yield ""
         yield paint(harmless(f"stream {number}, {stream.title}: {came_to(stream)}"), BOLD)
