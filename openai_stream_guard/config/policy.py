@@ -56,7 +56,7 @@ class Policy:
     first_event_timeout: float | None = None
     """Seconds until the first event; `none` is `idle_timeout`."""
 
-    repair: Literal["safe", "lenient", "off"] = "safe"
+    repair: Literal["safe", "off"] = "safe"
     """`safe` moves framing only, `lenient` adds likely but unsure repairs, `off` only detects."""
 
     end_rule: Literal["auto", "strict", "lenient"] = "auto"
@@ -112,7 +112,7 @@ KINDS: Mapping[str, Kind] = {
     "max_held_bytes": fields.SIZE,
     "idle_timeout": optional(fields.TIMEOUT),
     "first_event_timeout": optional(fields.TIMEOUT),
-    "repair": fields.one_of("safe", "lenient", "off"),
+    "repair": fields.one_of("safe", "off"),
     "end_rule": fields.one_of("auto", "strict", "lenient"),
     "lenient_hosts": fields.HOSTS,
     "retry_budget": optional(fields.RATIO),
