@@ -110,7 +110,7 @@ def test_a_bad_value_stops_the_import_and_is_named(variable: str, value: str) ->
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "StreamGuardConfigError" in last
-    for word in (variable, repr(value), "llowed"):
+    for word in (variable, repr(value), "must be "):
         assert word in last
 
 

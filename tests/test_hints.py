@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.diagnosis.causes import CAUSES, advice, hint, likely_causes
 from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
 from openai_stream_guard.notices import FaultKind, StoppedBy
@@ -159,7 +159,8 @@ def test_advice_is_one_whole_sentence(name: str) -> None:
 
 def test_the_settings_it_names_exist() -> None:
     """Whatever stands there as a setting of ours is one."""
-    ours = {name for name in re.findall(r"`(\w+)(?:=[^`]*)?`", " ".join(row.remedy for row in CAUSES)) if name in KINDS}
+    named = re.findall(r"`(\w+)(?:=[^`]*)?`", " ".join(row.remedy for row in CAUSES))
+    ours = {name for name in named if name in SETTINGS}
     assert ours == {"delivery", "end_rule", "lenient_hosts", "idle_timeout", "first_event_timeout"}
 
 

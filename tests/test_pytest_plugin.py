@@ -154,9 +154,9 @@ def test_marked():
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("max_retries=-1", "stream_guard max_retries is '-1'; allowed is a whole number, 0 or more, or none."),
+        ("max_retries=-1", "stream_guard max_retries is '-1'; must be a whole number, 0 or more, or none."),
         ("max_retry=1", "Unknown setting 'max_retry'; did you mean 'max_retries'?"),
-        ("atomic", "stream_guard is 'atomic'; allowed is FIELD=VALUE."),
+        ("atomic", "stream_guard is 'atomic'; must be FIELD=VALUE."),
     ],
 )
 def test_bad_options(suite: Run, bad: str, said: str) -> None:

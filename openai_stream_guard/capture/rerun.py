@@ -112,7 +112,7 @@ class _Stage:
         for number, recording in enumerate(self._capture.attempts):
             rule = self._end_rule or recording.rule
             if rule == "learnt":
-                self._hosts.saw_finish(self._asked.host, self._asked.path, self._asked.model)
+                self._hosts.record_finish(self._asked.host, self._asked.path, self._asked.model)
             verdict = None if session is None else session.decision
             goes_on = isinstance(verdict, Reissue) and verdict.way == recording.way and not recording.lost_bytes
             if number and goes_on and session is not None and isinstance(verdict, Reissue):

@@ -163,7 +163,7 @@ def see(
         busy: seconds that it takes for what each read brings.
     """
     hosts = HostMemory()
-    hosts.saw_finish(HOST, stream.path, "m")  # as after the first stream in a process
+    hosts.record_finish(HOST, stream.path, "m")  # as after the first stream in a process
     session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
     wire = Wire(first, again, busy)
     error: Exception | None = None

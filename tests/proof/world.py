@@ -126,7 +126,7 @@ class World:
         self._refusing = refusing
         self._hosts = HostMemory()
         for stream in STREAMS:
-            self._hosts.saw_finish(HOST, stream.path, "m")
+            self._hosts.record_finish(HOST, stream.path, "m")
 
     def run(self, streams: int) -> Figures:
         """So many streams, begun at random times."""
