@@ -25,7 +25,7 @@ from .known_functions import FUNCTIONS, PROCESS_RESPONSE_DATA, Files, KnownFunct
 
 logger = logging.getLogger("openai_stream_guard")
 
-TESTED_PYDANTIC = ((2, 5), (2, 14))
+TESTED_PYDANTIC = ((2, 4), (2, 14))
 """The oldest and the newest minor release of pydantic that plans were tested with."""
 MAX_ITEM_TYPES = 64
 """A program that streams items of more types than this makes them as it goes: those beyond are left to the SDK."""

@@ -180,7 +180,7 @@ class Event:
 
     def __init__(self, frame: bytes, parse: Callable[[bytes], object]) -> None:
         start = frame.find(b"{")
-        text = frame[start:-2] if start > 0 else frame[len("data: ") :]
+        text = frame[start:] if start > 0 else frame[len("data: ") :]
         self.data = text.decode()
         self.event = frame[len("event: ") : frame.index(b"\n")].decode() if frame[:1] == b"e" else None
         self.value = parse(text) if start > 0 else None
@@ -191,16 +191,22 @@ class Event:
 
 
 def put_the_floor() -> None:
-    """Let the SDK's streams be cut and parsed, and nothing else: no item is built. Where a read is an event."""
+    """Let the SDK's streams be cut and parsed, and nothing else: no item is built. Right for these streams only."""
     parse = importlib.import_module("jiter").from_json
 
     def events(stream: Any) -> Iterator[Event]:
+        rest = b""
         for data in stream.response.iter_raw():
-            yield Event(data, parse)
+            *frames, rest = (rest + data).split(b"\n\n")
+            for frame in frames:
+                yield Event(frame, parse)
 
     async def aevents(stream: Any) -> AsyncIterator[Event]:
+        rest = b""
         async for data in stream.response.aiter_raw():
-            yield Event(data, parse)
+            *frames, rest = (rest + data).split(b"\n\n")
+            for frame in frames:
+                yield Event(frame, parse)
 
     openai.Stream._iter_events = events
     openai.AsyncStream._iter_events = aevents
