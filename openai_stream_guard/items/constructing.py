@@ -10,9 +10,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType, NoneType, UnionType
-from typing import Any, ForwardRef, Literal, TypeVar, Union
+from typing import Any, ForwardRef, Literal, NamedTuple, TypeVar, Union
 
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import Annotated, get_args, get_origin  # noqa: UP035 - as the SDK does, on every Python
@@ -28,8 +27,7 @@ _IMMUTABLE = (NoneType, str, int, float, bool)
 _new, _set = object.__new__, object.__setattr__
 
 
-@dataclass(frozen=True)
-class SdkFunctions:
+class SdkFunctions(NamedTuple):
     """What plans need of the SDK."""
 
     base_model: type[BaseModel]

@@ -14,8 +14,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import openai
 import pydantic
@@ -31,8 +30,7 @@ MAX_ITEM_TYPES = 64
 """A program that streams items of more types than this makes them as it goes: those beyond are left to the SDK."""
 
 
-@dataclass(frozen=True)
-class PlansStatus:
+class PlansStatus(NamedTuple):
     """Whether items are built by plans in this process."""
 
     in_use: bool
@@ -46,8 +44,7 @@ class PlansStatus:
         return "plans" if self.reason is None else f"SDK: {self.reason}"
 
 
-@dataclass(frozen=True)
-class StreamItems:
+class StreamItems(NamedTuple):
     """How the items of one stream are built."""
 
     item_type: Any
