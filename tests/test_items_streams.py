@@ -22,8 +22,8 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard import configure, guarding, sdk
 from openai_stream_guard.items import NOT_BUILT, VERIFY_EVERY
 from openai_stream_guard.items.builder import VerifiedPlan
-from openai_stream_guard.sdk import helper_items, patches, streams
 from openai_stream_guard.sdk.items import ItemPlans
+from openai_stream_guard.sdk.runtime import RUNTIME
 from openai_stream_guard.testing import ANSWERS, FAULTS, Server, healthy, streaming, take_answer
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 
@@ -47,10 +47,8 @@ pytestmark = pytest.mark.usefixtures("guarded")
 def plans(guarded: None, monkeypatch: pytest.MonkeyPatch) -> ItemPlans:
     """Plans as a process that has just begun would have them."""
     fresh = ItemPlans()
-    fresh.process_response_data = streams.ITEM_PLANS.process_response_data
-    monkeypatch.setattr(streams, "ITEM_PLANS", fresh)
-    monkeypatch.setattr(helper_items, "ITEM_PLANS", fresh)
-    monkeypatch.setattr(patches, "ITEM_PLANS", fresh)
+    fresh.process_response_data = RUNTIME.item_plans.process_response_data
+    monkeypatch.setattr(RUNTIME, "item_plans", fresh)
     return fresh
 
 
@@ -288,7 +286,7 @@ def test_the_responses_helper_gives_the_same_events(server: Server, client_kind:
 def test_a_helper_of_an_unguarded_stream_builds_by_itself(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a guarded one is read at the same time."""
     built: list[Any] = []
-    monkeypatch.setattr(helper_items.ITEM_PLANS, "build", lambda *asked: built.append(asked) or NOT_BUILT)
+    monkeypatch.setattr(RUNTIME.item_plans, "build", lambda *asked: built.append(asked) or NOT_BUILT)
     server.script(*[played("chat", "text")] * 2)
     with client_for(server) as client, helpers_of(client).stream(model="m", messages=[]) as guarded_stream:
         next(iter(guarded_stream))

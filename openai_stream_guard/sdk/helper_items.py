@@ -20,11 +20,11 @@ import openai
 import wrapt
 
 from ..items import NOT_BUILT
-from .items import ITEM_PLANS
-from .streams import Binding, binding_on
+from .runtime import RUNTIME
+from .streams import GuardedStream, guarded_stream_of
 
-_MARK = "openai_stream_guard_binding"
-"""Under this name a helper's state holds the binding of its stream."""
+_MARK = "openai_stream_guard_stream"
+"""Under this name a helper's state holds what the guard knows of its stream."""
 
 
 class Helper(NamedTuple):
@@ -86,15 +86,15 @@ def _is_the_models_own(module: Any, name: str) -> bool:
 
 def _mark(wrapped: Callable[..., Any], helper: Any, args: Any, kwargs: Any) -> None:
     wrapped(*args, **kwargs)
-    binding = binding_on(getattr(kwargs.get("raw_stream"), "response", None))
+    guarded = guarded_stream_of(getattr(kwargs.get("raw_stream"), "response", None))
     state = getattr(helper, "_state", None)
-    if binding is not None and state is not None:
-        setattr(state, _MARK, binding)
+    if guarded is not None and state is not None:
+        setattr(state, _MARK, guarded)
 
 
 def _handle(wrapped: Callable[..., Any], state: Any, args: Any, kwargs: Any) -> Any:
-    binding: Binding | None = getattr(state, _MARK, None)
-    if binding is None or binding.items is None or not binding.items.status.in_use:
+    guarded: GuardedStream | None = getattr(state, _MARK, None)
+    if guarded is None or guarded.items is None or not guarded.items.status.in_use:
         return wrapped(*args, **kwargs)
     token = _by_plans.set(True)
     try:
@@ -106,12 +106,12 @@ def _handle(wrapped: Callable[..., Any], state: Any, args: Any, kwargs: Any) -> 
 def _build(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     if len(args) != 1 or not _by_plans.get():
         return wrapped(*args, **kwargs)
-    item = ITEM_PLANS.build(args[0], kwargs)
+    item = RUNTIME.item_plans.build(args[0], kwargs)
     return wrapped(*args, **kwargs) if item is NOT_BUILT else item
 
 
 def _construct_type(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     if args or len(kwargs) != 2 or not _by_plans.get():  # with metadata
         return wrapped(*args, **kwargs)
-    item = ITEM_PLANS.build(kwargs["type_"], kwargs["value"])
+    item = RUNTIME.item_plans.build(kwargs["type_"], kwargs["value"])
     return wrapped(*args, **kwargs) if item is NOT_BUILT else item

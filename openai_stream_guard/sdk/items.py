@@ -189,7 +189,3 @@ def sdk_functions() -> SdkFunctions:
         discriminator_of=models._build_discriminated_union_meta,
         property_info=models.PropertyInfo,
     )
-
-
-ITEM_PLANS = ItemPlans()
-"""Those of this process."""
