@@ -24,7 +24,7 @@ from openai_stream_guard.items import NOT_BUILT, VERIFY_EVERY
 from openai_stream_guard.items.builder import VerifiedPlan
 from openai_stream_guard.sdk.items import ItemPlans
 from openai_stream_guard.sdk.runtime import RUNTIME
-from openai_stream_guard.testing import ANSWERS, FAULTS, Server, healthy, streaming, take_answer
+from openai_stream_guard.testing import ANSWERS, FAULTS, Server, build_answer, healthy, streaming
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 
 from .proof.item_equality import seen_unequal, unequal
@@ -54,7 +54,7 @@ def plans(guarded: None, monkeypatch: pytest.MonkeyPatch) -> ItemPlans:
 
 def played(api: Any, name: str) -> Any:
     """An answer of the catalogue, the same every time."""
-    return healthy(take_answer(api, name, AnswerVariant(1)))
+    return healthy(build_answer(api, name, AnswerVariant(1)))
 
 
 def items_of(server: Server, client_kind: str = "sync", ask: Any = chat) -> tuple[list[Any], Any]:
@@ -115,7 +115,7 @@ def test_a_replayed_stream_is_built_by_plans(server: Server) -> None:
     server.script(*[played("chat", "text")] * 3)
     for _ in range(3):
         expected, _ = items_of(server)
-    server.script(FAULTS["truncate_clean"].perform(take_answer("chat", "text", AnswerVariant(1)), 4))
+    server.script(FAULTS["truncate_clean"].apply(build_answer("chat", "text", AnswerVariant(1)), 4))
     built, report = items_of(server)
     assert (report.outcome, report.items) == ("recovered", "plans")
     assert [item.choices for item in built] == [item.choices for item in expected]
