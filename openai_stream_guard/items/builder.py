@@ -27,28 +27,27 @@ OnDifference = Callable[[str], object]
 
 
 class ItemBuilder:
-    """Builds the items of streams of one annotation, a class or a union of classes, or leaves them to the SDK."""
+    """Builds the items of streams of one annotation, a class or a union of classes, or leaves them to the SDK.
+
+    Raises:
+        TypeError: for an annotation that no plan can be made of.
+    """
 
     def __init__(self, planner: Planner, annotation: Any, on_difference: OnDifference) -> None:
-        """Make no plan yet.
-
-        Raises:
-            TypeError: for an annotation that no plan can be made of.
-        """
+        """Make no plan yet: the first item is the SDK's."""
         self._planner, self._annotation, self._on_difference = planner, annotation, on_difference
-        self._verified: dict[str, VerifiedPlan] = {}
-        self._tag: str | None = None
+        self._only: VerifiedPlan | None = None
         self._union: TaggedUnion | None = None
-        bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        self._members: dict[str, VerifiedPlan] = {}
+        bare, *metadata = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
         if inspect.isclass(bare) and issubclass(bare, planner.sdk.base_model):
-            self._only: VerifiedPlan | None = self._verify(lambda: planner.plan(annotation))
-            return
-        self._only = None
-        self._union = TaggedUnion.of(planner.sdk.type_adapter(bare)) if get_args(bare) else None
-        if self._union is None:
+            self._only = self._verified(lambda: planner.plan(annotation))
+        elif get_args(bare):
+            self._union = TaggedUnion.of(planner.sdk.type_adapter(bare))
+            self._not_valid = unvalidated(planner, bare, tuple(metadata))
+        if self._only is None and self._union is None:
             raise TypeError("items of this type cannot be told apart")
-        self._tag = self._union.tag
-        self._not_valid = unvalidated(planner, bare, get_args(annotation)[1:] if bare is not annotation else ())
+        self._tag = None if self._union is None else self._union.tag
 
     def build(self, data: Any) -> Any:
         """The item for an event's JSON, or `NOT_BUILT`."""
@@ -59,19 +58,20 @@ class ItemBuilder:
             word = data.get(self._tag)
             if word.__class__ is not str:
                 return NOT_BUILT
-            verified = self._verified.get(word) or self._for_member(word)
+            verified = self._members.get(word) or self._member(word)
             if verified is None:
                 return NOT_BUILT
         return verified.build(data)
 
-    def _for_member(self, word: str) -> VerifiedPlan | None:
-        if self._union is None or word not in self._union.words:
+    def _member(self, word: str) -> VerifiedPlan | None:
+        """The plan of the member that a word names; None where no member does."""
+        union = self._union
+        if union is None or word not in union.words:
             return None
-        return self._verified.setdefault(word, self._verify(lambda: self._plan_of_member(word)))
+        return self._members.setdefault(word, self._verified(lambda: self._plan_of_member(union, word)))
 
-    def _plan_of_member(self, word: str) -> Plan:
-        assert self._union is not None
-        validate, not_valid = self._union.validator(word), self._not_valid
+    def _plan_of_member(self, union: TaggedUnion, word: str) -> Plan:
+        validate, not_valid = union.validator(word), self._not_valid
 
         def build(data: Any) -> Any:
             try:
@@ -81,11 +81,9 @@ class ItemBuilder:
 
         return build
 
-    def _verify(self, make: Callable[[], Plan]) -> VerifiedPlan:
-        sdk, annotation = self._planner.sdk, self._annotation
-        return VerifiedPlan(
-            make, lambda data: sdk.construct_type(value=data, type_=annotation), lambda what: self._on_difference(what)
-        )
+    def _verified(self, make: Callable[[], Plan]) -> VerifiedPlan:
+        construct_type, annotation = self._planner.sdk.construct_type, self._annotation
+        return VerifiedPlan(make, lambda data: construct_type(value=data, type_=annotation), self._on_difference)
 
 
 class VerifiedPlan:

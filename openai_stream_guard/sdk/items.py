@@ -11,7 +11,6 @@ Above it lies everything else that a stream does with an event: errors, `[DONE]`
 from __future__ import annotations
 
 import inspect
-import logging
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,9 +19,8 @@ import openai
 import pydantic
 
 from ..items import NOT_BUILT, ItemBuilder, Planner, SdkFunctions
+from ..observability.publish import logger
 from .known_functions import FUNCTIONS, PROCESS_RESPONSE_DATA, Files, KnownFunction
-
-logger = logging.getLogger("openai_stream_guard")
 
 TESTED_PYDANTIC = ((2, 4), (2, 14))
 """The oldest and the newest minor release of pydantic that plans were tested with."""
