@@ -125,6 +125,19 @@ def test_a_plan_that_cannot_be_made_is_not_tried_again() -> None:
     assert told == ["no plan can be made for ChatCompletionChunk (ZeroDivisionError)"]
 
 
+def test_a_plan_is_made_once() -> None:
+    """Also where the first items that it is tried on are left to the SDK."""
+
+    def build(value: Any) -> Any:
+        return by_sdk(value) if value["created"] else 1 / 0
+
+    made = Counted(lambda _: build)
+    plan = VerifiedPlan(lambda: made(None), by_sdk, pytest.fail)
+    items = [plan.build({**CHUNK, "created": number // 5}) for number in range(20)]
+    assert made.calls == 1
+    assert {difference(item, by_sdk(item.to_dict())) for item in items[1:]} == {None}
+
+
 def test_an_item_that_is_compared_is_the_consumers_own() -> None:
     """It holds the JSON's own lists and objects, as the SDK's does; the other one was built from a copy."""
     data = copy.deepcopy(CHUNK)

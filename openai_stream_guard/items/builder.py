@@ -95,7 +95,9 @@ class VerifiedPlan:
 
     def __init__(self, make: Callable[[], Plan], by_sdk: Plan, on_difference: OnDifference) -> None:
         self._make, self._by_sdk, self._on_difference = make, by_sdk, on_difference
+        self._made: Plan | None = None
         self._plan: Plan | None = None
+        """The same, while it is in use."""
         self._ended = False
         self._seen = 0
 
@@ -118,7 +120,7 @@ class VerifiedPlan:
         except Exception:
             return NOT_BUILT
         try:
-            plan = self._plan or self._make()
+            plan = self._made = self._made or self._make()
         except Exception as error:
             self._end(f"no plan can be made for {type(expected).__name__} ({type(error).__name__})")
             return expected
