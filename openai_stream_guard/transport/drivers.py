@@ -12,7 +12,7 @@ from ..decoding.payload import Payload
 from ..engine.decisions import Decision, Fail, Finish, Reissue
 from .exchange import AsyncExchange, SyncExchange
 
-_MISSING_BYTES = ("disconnected", "truncated", "stalled", "gap")
+_MISSING_BYTES = ("disconnected", "truncated", "stalled")  # a hole in the numbers is in plain sight, and may be a habit
 
 
 def _is_visible_in_bytes(decision: Decision | None) -> bool:
@@ -71,11 +71,15 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 try:
                     exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(decision)
@@ -132,11 +136,15 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 try:
                     await exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(decision)
