@@ -150,4 +150,4 @@ def test_a_refusal_is_judged_by_its_status(status: int, retryable: bool) -> None
 def test_a_refusal_without_a_response_may_pass() -> None:
     """A connection that could not be made may be made next time; a mistake of the program may not."""
     assert refusal_from(openai.APIConnectionError(request=http.Request("POST", "http://x"))).retryable
-    assert not refusal_from(ValueError("mine")).retryable
+    assert refusal_from(ValueError("mine")) is None

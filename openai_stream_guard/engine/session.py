@@ -182,6 +182,11 @@ class Session:
         return self._deadline
 
     @property
+    def first_failure(self) -> FirstFailure | None:
+        """The first fault and where it struck; None while there was none."""
+        return self._first
+
+    @property
     def raw_tail(self) -> bytes:
         """The last bytes that were read, not masked yet."""
         return self._reader.tail

@@ -126,8 +126,9 @@ def library_from(message: object) -> ModuleType | None:
 
 def read_timeout_error(response: HttpResponse) -> Exception:
     """Make the exception that the library of a response raises after a silence on its socket."""
-    library = library_from(response) or library_from(response.request)
+    request = getattr(response, "request", None)
+    library = library_from(request)
     if library is None:
         return TimeoutError()
-    timeout: Exception = library.ReadTimeout("", request=response.request)
+    timeout: Exception = library.ReadTimeout("", request=request)
     return timeout
