@@ -201,7 +201,7 @@ PATCHES = {
     "decode": """
         original = _streaming.SSEDecoder.decode
         _streaming.SSEDecoder.decode = lambda self, line: original(self, line.replace("DATA", "data", 1))
-        body = BODY.replace(b"data:", b"DATA:")
+        body = BODY.replace(b"data: {", b"DATA: {")
     """,
     "iter_bytes": """
         def iter_bytes(self, body):
