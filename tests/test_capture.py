@@ -34,8 +34,8 @@ from .streams import (
     client_for,
     completions,
     consume,
-    performance,
     responses,
+    scripted,
     silence_for,
 )
 
@@ -71,38 +71,38 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
         pytest.skip("this SDK has no Responses API")
     wait = silence_for(fault.name)
     configure(idle_timeout=wait)
-    play = performance(fault.name, api, after=None if fault.answer else 3)
-    server.script(play, play)
+    scripted_answer = scripted(fault.name, api, after=None if fault.answer else 3)
+    server.script(scripted_answer, scripted_answer)
     seen = consume(server, client_kind, {"chat": chat, "responses": responses}[api], timeout=wait)
     assert seen.report is not None
     faults = [attempt for attempt in seen.report.attempts if attempt.fault is not None]
     capture = load(the_file(folder).read_bytes())
     assert capture.whole
-    judged = [recording.judgement for recording in capture.attempts]
+    judged = [recording.verdict for recording in capture.attempts]
     assert [(one.fault, one.events, one.bytes) for one in judged if one] == [
         (attempt.fault, attempt.events, attempt.bytes) for attempt in faults
     ]
     assert judged[0] is not None
     assert judged[0].fault == fault.verdict
     runs = rerun(capture)
-    assert [one.judgement for one in runs] == judged
-    assert {one.answer for one in runs} == {"same"}
+    assert [one.verdict for one in runs] == judged
+    assert {one.comparison for one in runs} == {"same"}
     for one in runs:
-        assert sum(step.size for step in one.steps) == one.recording.judgement.bytes
-        assert sum(len(step.payloads) for step in one.steps) >= one.recording.judgement.events
+        assert sum(step.size for step in one.steps) == one.recording.verdict.bytes
+        assert sum(len(step.payloads) for step in one.steps) >= one.recording.verdict.events
 
 
 @pytest.mark.parametrize("fault", [one for one in BROKEN if one.verdict == "stalled"], ids=lambda fault: fault.name)
 def test_a_slow_program_s_stream_is_judged_again_as_it_was(server: Server, folder: Path, fault: Any) -> None:
     """What it takes for an event is no silence of the stream's, neither live nor from the file."""
     configure(idle_timeout=0.3, recovery=())
-    server.script(performance(fault.name, after=3))
+    server.script(scripted(fault.name, after=3))
     with client_for(server) as client, suppress(OpenAIStreamParseError):
         for _ in chat(client):
             time.sleep(0.4)
     (one,) = rerun(load(the_file(folder).read_bytes()))
-    assert one.judgement is not None
-    assert (one.judgement.fault, one.answer) == ("stalled", "same")
+    assert one.verdict is not None
+    assert (one.verdict.fault, one.comparison) == ("stalled", "same")
 
 
 def test_an_answer_that_is_not_repeated_is_judged_so_again(server: Server, folder: Path) -> None:
@@ -111,8 +111,8 @@ def test_an_answer_that_is_not_repeated_is_judged_so_again(server: Server, folde
         seen = consume(sampling)
     assert seen.error.stopped_by == "diverged"
     capture = load(the_file(folder).read_bytes())
-    assert [one.judgement.fault for one in rerun(capture) if one.judgement] == ["truncated", "diverged"]
-    assert [one.answer for one in rerun(capture)] == ["same", "same"]
+    assert [one.verdict.fault for one in rerun(capture) if one.verdict] == ["truncated", "diverged"]
+    assert [one.comparison for one in rerun(capture)] == ["same", "same"]
 
 
 @pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
@@ -125,18 +125,18 @@ def test_a_resumed_answer_is_judged_as_the_rest_of_the_first(server: Server, fol
     assert seen.error is None
     capture = load(the_file(folder).read_bytes())
     assert [recording.way for recording in capture.attempts] == [None, "resume"]
-    assert [one.answer for one in rerun(capture)] == ["same", "same"]
+    assert [one.comparison for one in rerun(capture)] == ["same", "same"]
 
 
 def test_a_continued_answer_is_judged_again(server: Server, folder: Path) -> None:
     """Also where the second answer was asked for as more of the first."""
     configure(recovery=("continue",), continuation=lambda body, text: {**body, "messages": [{"role": "user"}]})
-    server.habits = ServerBehaviour(prefill="continued")
+    server.behaviour = ServerBehaviour(prefill="continued")
     server.reset(fault="truncate_clean", after=6, times=2)
     consume(server)
     capture = load(the_file(folder).read_bytes())
     assert [recording.way for recording in capture.attempts] == [None, "continue"]
-    assert [one.answer for one in rerun(capture)] == ["same", "same"]
+    assert [one.comparison for one in rerun(capture)] == ["same", "same"]
 
 
 def test_a_healthy_stream_leaves_nothing(server: Server, folder: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_healthy_stream_leaves_nothing(server: Server, folder: Path) -> None:
 
 def test_the_modes_keep_others_out(server: Server, folder: Path) -> None:
     """The folder is made for its owner only, and so is the file, whatever the umask allows."""
-    server.script(performance("truncate_clean"))
+    server.script(scripted("truncate_clean"))
     before = os.umask(0)
     try:
         consume(server)
@@ -161,16 +161,16 @@ def test_the_modes_keep_others_out(server: Server, folder: Path) -> None:
 def test_an_observed_stream_is_captured(server: Server, folder: Path, client_kind: str) -> None:
     """Under observation a fault is captured, and nothing else changes."""
     switch.observe()
-    server.script(performance("truncate_clean", after=4))
+    server.script(scripted("truncate_clean", after=4))
     assert consume(server, client_kind).error is None
     (one,) = rerun(load(the_file(folder).read_bytes()))
-    assert one.judgement is not None
-    assert (one.judgement.fault, one.answer) == ("truncated", "same")
+    assert one.verdict is not None
+    assert (one.verdict.fault, one.comparison) == ("truncated", "same")
 
 
 def test_raw_bytes_are_captured(server: Server, folder: Path) -> None:
     """So it is where a program reads the bytes for itself."""
-    server.script(performance("truncate_clean", after=4))
+    server.script(scripted("truncate_clean", after=4))
     with (
         client_for(server) as client,
         client.chat.completions.with_streaming_response.create(model="m", messages=[], stream=True) as response,
@@ -178,23 +178,23 @@ def test_raw_bytes_are_captured(server: Server, folder: Path) -> None:
     ):
         list(response.iter_lines())
     (one,) = rerun(load(the_file(folder).read_bytes()))
-    assert one.judgement is not None
-    assert (one.judgement.fault, one.answer) == ("truncated", "same")
+    assert one.verdict is not None
+    assert (one.verdict.fault, one.comparison) == ("truncated", "same")
 
 
 def test_a_capture_holds_no_key_and_no_question(server: Server, folder: Path) -> None:
     """Neither from the request nor from the headers, and one that an error message repeats is blanked."""
     head = (("set-cookie", KEY), ("openai-organization", "org-of-mine"), ("server", f"proxy key={KEY}"))
     body = {"error": {"message": f"bad key {KEY}", "type": "server_error"}}
-    play = replying(body, headers=head)
-    server.script(play, play, play)
+    scripted_answer = replying(body, headers=head)
+    server.script(scripted_answer, scripted_answer, scripted_answer)
     ask = [{"role": "user", "content": "a planted question"}]
     consume(server, "sync", lambda client: client.chat.completions.create(model="m", messages=ask, stream=True))
     data = the_file(folder).read_bytes()
     for secret in (KEY, "planted", "org-of-mine", "cookie", "uthorization"):
         assert secret.encode() not in data
     assert b"bad key ********************" in data
-    assert [one.answer for one in rerun(load(data))] == ["same"] * 3
+    assert [one.comparison for one in rerun(load(data))] == ["same"] * 3
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_once(
@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_written_is_told_of_once(
     for _ in range(2):
         server.reset(fault="truncate_clean")
         assert consume(server).text == TEXT
-    told = [message for message in warned() if "captured" in message]
+    told = [message for message in warned() if "cannot write the capture" in message]
     assert len(told) == 1
     assert str(folder) in told[0]
 
@@ -304,8 +304,10 @@ def test_a_forked_child_writes_a_file_of_its_own(folder: Path, monkeypatch: pyte
 def test_what_was_captured_breaks_a_test_in_the_same_way(server: Server, folder: Path) -> None:
     """A capture is served as it was read, and comes to the same end."""
     for name in ("garbage_event", "rst", "missing_blank"):
-        play = performance(name, after=5)
-        server.script(*[play if name != "missing_blank" else ScriptedResponse((*play.steps[:-3],))] * 3)
+        scripted_answer = scripted(name, after=5)
+        server.script(
+            *[scripted_answer if name != "missing_blank" else ScriptedResponse((*scripted_answer.steps[:-3],))] * 3
+        )
         first = consume(server)
         path = max(folder.iterdir())
         server.script(*captured(path))
@@ -333,7 +335,7 @@ def test_a_finished_stream_keeps_no_recording(server: Server, folder: Path) -> N
         list(stream)
         session = stream.response.extensions["openai_stream_guard"].session
     assert session.capture.attempts == ()
-    assert session._tape.reads == ()
+    assert session._buffer.reads == ()
 
 
 def test_the_readme_names_the_bounds() -> None:
