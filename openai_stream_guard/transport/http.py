@@ -105,7 +105,7 @@ def _instance_attributes(response: object) -> Mapping[str, Any]:
 
 def credentials_from(request: HttpRequest) -> frozenset[str]:
     """Return what an HTTP request authenticates itself with."""
-    return credentials((*request.headers.items(), *request.url.params.items()))
+    return credentials(request.headers.items(), request.url.params.items())
 
 
 def response_head(response: HttpResponse, known: Collection[str]) -> ResponseHead:
