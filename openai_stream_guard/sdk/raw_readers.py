@@ -105,6 +105,8 @@ class WatchedBody:
         return self._chunks.__anext__()
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what `copy` asks an object for that has no attributes yet
+            raise AttributeError(name)
         return getattr(self._chunks, name)
 
 
