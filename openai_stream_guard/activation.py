@@ -135,6 +135,18 @@ def unguarded_patch_points() -> list[str]:
     return list(_unguarded)
 
 
+def how_items_are_built() -> str:
+    """Say whether the items of a stream requested now would be built by plans, and if not, why."""
+    if _settings.mode != "on":
+        return f"built by the SDK ({'nothing is guarded' if _settings.mode == 'off' else 'streams are only observed'})"
+    if current_policy().items == "sdk":
+        return "built by the SDK (items is 'sdk')"
+    from .sdk import plans_status
+
+    status = plans_status()
+    return "built by plans" if status.in_use else f"built by the SDK ({status.reason})"
+
+
 def start() -> None:
     """Read the environment, and wait for openai to be imported. Called once, by `import openai_stream_guard`.
 

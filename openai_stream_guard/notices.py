@@ -130,6 +130,8 @@ class StreamReport:
     """From a fault to the next newly delivered event, summed over all faults that were recovered from."""
     hint: str | None = None
     """Likely cause of the first fault and its remedy; None without a fault."""
+    items: str | None = None
+    """How the items were built: `plans`, or `SDK: ` and why; None before the first one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recoveries", _ImmutableList(self.recoveries))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from .adapter import ApiAdapter
+from .chat import ChatAdapter
+from .detect_only import MEDIA_ENDS, RUN_ENDS, DetectOnlyAdapter, EndMarkAdapter
 from .request import Resume, StreamRequest
+from .responses import ResponsesAdapter
 
 
 def adapter_for(request: StreamRequest, resume: Resume | None = None, broken: ApiAdapter | None = None) -> ApiAdapter:
@@ -13,10 +16,6 @@ def adapter_for(request: StreamRequest, resume: Resume | None = None, broken: Ap
         resume: for the rest of an answer, of which.
         broken: and what had read it until then.
     """
-    from .chat import ChatAdapter
-    from .detect_only import MEDIA_ENDS, RUN_ENDS, DetectOnlyAdapter, EndMarkAdapter
-    from .responses import ResponsesAdapter
-
     match request.method, request.steps:
         case "post", [*_, "completions"]:
             return ChatAdapter(request)
