@@ -20,11 +20,11 @@ if "before" in globals():
     before()
 import openai_stream_guard, openai
 from openai import _streaming
-from openai_stream_guard.testing import Server, take_answer
+from openai_stream_guard.testing import Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
 warnings.simplefilter("error")
 http = __import__("httpx2" if int(openai.__version__.partition(".")[0]) >= 3 else "httpx")
-FRAMES = take_answer("chat", "text", AnswerVariant(1)).encode()
+FRAMES = build_answer("chat", "text", AnswerVariant(1)).encode()
 BODY = b"".join(FRAMES)
 HEADERS = {"content-type": "text/event-stream"}
 
