@@ -274,8 +274,7 @@ def _patch(errors: Any) -> None:
         return
     _patched = True
     try:
-        from . import sdk
-
+        sdk = importlib.import_module(_SDK)  # not the attribute of this package: that may be of an earlier openai
         _unguarded.extend(sdk.missing_patch_points())
         if not _unguarded:
             sdk.patch(_guarding)

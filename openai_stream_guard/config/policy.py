@@ -134,9 +134,13 @@ class Policy:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type] # __post_init__ converts sequences
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Policy:
-        """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`."""
-        return cls().replace(**read_environment(environ))
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Policy:
+        """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`.
+
+        Args:
+            environ: the variables; None for those of the process. (As a default, `help()` would print them all.)
+        """
+        return cls().replace(**read_environment(os.environ if environ is None else environ))
 
 
 SETTINGS: Mapping[str, Setting] = {

@@ -200,6 +200,11 @@ class Session:
         return self._attempt.adapter
 
     @property
+    def first_failure(self) -> FirstFailure | None:
+        """The first fault and where it struck; None while there was none."""
+        return self._first
+
+    @property
     def raw_tail(self) -> bytes:
         """The last bytes that were read, not redacted yet."""
         return self._attempt.reader.tail

@@ -125,8 +125,8 @@ class GuardedStream:
         """Send the request again by an asynchronous client. Raises what the SDK raises."""
         return await areissue(self.request, self._http_request, decision)
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own."""
         return refusal_from(error)
 
     def error(self, session: Session, decision: Fail) -> OpenAIStreamParseError:
