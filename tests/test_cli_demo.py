@@ -166,10 +166,3 @@ def test_help_lists_the_exit_codes(arguments: list[str], capsys: pytest.CaptureF
         main(arguments)
     assert caught.value.code == 0
     assert re.search(r"exit codes:\n  0  .*\n  1  .*\n  2  ", capsys.readouterr().out)
-
-
-def test_no_command_is_a_wrong_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a subcommand the exit code is 2."""
-    with pytest.raises(SystemExit) as caught:
-        main([])
-    assert caught.value.code == 2
