@@ -400,10 +400,18 @@ def test_the_strips_show_when_what_came() -> None:
     assert text_view.timeline(seen([])) == [] or text_view.timeline(seen([]))[0][1] == ""
 
 
-def test_a_terminal_without_blocks_gets_letters() -> None:
+@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "█"), ("ascii", "%"), (None, "%"), ("no such", "%")])
+def test_a_terminal_without_blocks_gets_letters(
+    encoding: str | None, bar: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A terminal's encoding decides; one that is unknown is taken for a poor one."""
-    assert text_view.bars_for("utf-8") == " ▁▂▃▄▅▆▇█"
-    assert text_view.bars_for("ascii") == text_view.bars_for(None) == text_view.bars_for("no such") == " .:-=+*#%"
+    path = tmp_path / "x.ssecap"
+    path.write_bytes(dump(recorded(HEALTHY)))
+    monkeypatch.setattr(Terminal, "encoding", encoding)
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["doctor", "--from-capture", str(path)]) == 0
+    assert bar in out.getvalue()
 
 
 class Terminal(io.StringIO):
