@@ -14,13 +14,13 @@ from ..terminal import BOLD, DIM, GREEN, RED, can_print, paint
 from .rows import Row
 
 HEADINGS: Final = ("fault", "SDK alone", "guarded", "promised", "requests", "s")
-WIDTHS: Final = (29, 27, 24, 13, 8, 4)
-"""Of the columns. With spaces between them a line has 110 characters."""
+WIDTHS: Final = (29, 27, 23, 13, 8, 4)
+"""Of the columns. With spaces between them a line has 109 characters."""
 MEANING: Final = (
     "Right is exactly the healthy stream, nothing missing and nothing twice; or an exception if there is no answer."
 )
 LEGEND: Final = (
-    "{right} right, {wrong} wrong; then the characters delivered of those expected, and what ended or spoiled the stream.\n"
+    "{right} right, {wrong} wrong; then the characters delivered of those expected, and what ended or spoiled it.\n"
     "`after 6`: the fault strikes after six events. Requests and seconds (s) are those of the guarded stream."
 )
 
