@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from openai_stream_guard.apis.request import StreamRequest
@@ -15,6 +15,7 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import Ending, ResponseHead
 from openai_stream_guard.engine.decisions import StreamFault, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.notices import Notice
 
 from .simulated import CHAT
 
@@ -52,6 +53,7 @@ def recorded(
     request: StreamRequest = CHAT,
     end_at: float | None = None,
     busy: float = 0.0,
+    notify: Callable[[Notice], None] = lambda notice: None,
 ) -> Capture:
     """What is recorded of these reads. `end` says how they end: an `Ending` by an error of the transport.
 
@@ -66,6 +68,7 @@ def recorded(
         max_retries=0,
         clocks=Timeouts(read=600.0),
         head=ResponseHead(200, None, headers, version),
+        notify=notify,
     )
     for at, data in reads:
         if session.decision is None:

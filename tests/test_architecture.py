@@ -41,7 +41,7 @@ DOORS = {
     "activation": "config imports wrapt",
     "autostart": "activation",
     "testing": "capture config notices",
-    "cli": "activation apis capture config decoding diagnosis engine redaction testing",
+    "cli": "activation apis capture config decoding diagnosis engine redaction testing wrapt",
     FACADE: "activation config notices",
     "pytest_plugin": "pytest",
     "__main__": "cli",
