@@ -226,6 +226,17 @@ def frameworks(session: nox.Session) -> None:
 
 
 @nox.session
+def workflows(session: nox.Session) -> None:
+    """What zizmor finds in the GitHub workflows: nothing; and what is to be uploaded passes the checks of PyPI."""
+    session.chdir(ROOT)
+    session.install("zizmor", "build", "twine")
+    session.run("zizmor", "--offline", ".github")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "-q", "-o", folder)
+    session.run("twine", "check", "--strict", *map(str, Path(folder).glob("openai_stream_guard-*")))
+
+
+@nox.session
 def llmock(session: nox.Session) -> None:
     """LLMock's verdict on the client; compares it with tests/compliance/README.md, `-- --write` puts it there."""
     prepare(session, LLMOCK)
