@@ -43,9 +43,9 @@ def _reads(recording: Recording, *, timed: bool) -> Iterator[Step]:
 
 
 def _ending(recording: Recording) -> Step:
-    """Return the step that a client sees as the recorded end."""
-    ending, judgement = recording.ending, recording.judgement
-    if "stalled" in (ending and ending.fault, judgement and judgement.fault):
+    """What a client sees as the end that was recorded."""
+    ending, verdict = recording.ending, recording.verdict
+    if "stalled" in (ending and ending.fault, verdict and verdict.fault):
         return Wait()
     if ending is None or ending.by != "transport":
         return End()
