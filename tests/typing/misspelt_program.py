@@ -1,4 +1,4 @@
-"""Settings and faults that do not exist, or of the wrong type: every line that says so is refused by mypy --strict and pyright."""
+"""Settings and faults that do not exist, or are of the wrong type: mypy --strict and pyright refuse each such line."""
 
 from __future__ import annotations
 
