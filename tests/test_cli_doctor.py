@@ -344,11 +344,11 @@ def test_the_key_goes_to_nobody_else(
 
 def test_nothing_stays_switched_on(examine: Run) -> None:
     """What the program's own policy was, it is again; another's recorder is not left in the SDK."""
-    from openai_stream_guard.sdk import streams
+    from openai_stream_guard.sdk import RUNTIME
 
     switch.configure(max_retries=7)
     examine(one_by_one(), one_by_one())
-    assert streams.session_for is None
+    assert RUNTIME.new_session is None
     assert not switch.is_enabled()
     assert switch.current_policy().max_retries == 7
 

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from ..apis.request import EndRule, StreamRequest
 from ..config.policy import Policy
 from ..decoding.payload import Payload
-from ..decoding.reader import Mode, Reader
+from ..decoding.reader import Reader, RepairMode
 from ..engine.decisions import Reissue, StreamFault
 from ..engine.host_memory import HostMemory
 from .recorder import RecordedSession
@@ -191,7 +191,7 @@ class Look:
         start: the offset of its first byte in the body of the attempt.
     """
 
-    def __init__(self, mode: Mode, max_event_bytes: int, start: int = 0) -> None:
+    def __init__(self, mode: RepairMode, max_event_bytes: int, start: int = 0) -> None:
         self.steps: list[Step] = []
         self.reader = Reader(mode, max_event_bytes)
         self._start = start

@@ -128,6 +128,10 @@ class Session:
             self._break(fault, now)
         return self._out
 
+    def consumer_resumed(self, now: float) -> None:
+        """The program is done with the last events; what it took for them is not silence of the stream."""
+        self.waiting_since = now
+
     def asked_for_more(self, now: float) -> None:
         """The program waits for bytes, after whatever it did with the last."""
         self._log.consumer_waits(now)
