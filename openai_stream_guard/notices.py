@@ -28,6 +28,9 @@ RecoveryMethod: TypeAlias = Literal["resume", "restart", "continue", "replay"]
 StoppedBy: TypeAlias = Literal["retries", "time", "budget", "policy", "unsafe", "diverged", "not_retryable"]
 """Why recovery stopped without a complete answer."""
 
+WaitReason: TypeAlias = Literal["host", "budget"]
+"""What a stream waits for: that its host accepts requests again, or a token of the retry budget."""
+
 Outcome: TypeAlias = Literal["open", "complete", "recovered", "failed", "abandoned"]
 """How a stream ended; `open` while it has not."""
 
@@ -126,6 +129,8 @@ class StreamReport:
     """From the first read to the first delivered event."""
     worst_gap_seconds: float = 0.0
     """The longest wait between two events."""
+    waited_seconds: float = 0.0
+    """What it waited, besides backoffs, for its host to accept requests again or for a token of the retry budget."""
     recovery_seconds: float = 0.0
     """From a fault to the next newly delivered event, summed over all faults that were recovered from."""
     hint: str | None = None
@@ -181,6 +186,19 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A broken stream waits before its request is sent again."""
+
+    reason: WaitReason
+    seconds: float
+    """Longest time that it waits."""
+    number: int
+    """Number of the attempt that it waits to open."""
+    host: str
+    model: str | None
+
+
+@dataclass(frozen=True)
 class Ended:
     """The stream has ended."""
 
@@ -191,4 +209,4 @@ class Ended:
     model: str | None
 
 
-Notice: TypeAlias = FaultSeen | Recovering | Refused | Ended
+Notice: TypeAlias = FaultSeen | Recovering | Refused | Waiting | Ended

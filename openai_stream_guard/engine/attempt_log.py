@@ -6,11 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..diagnosis.evidence import Ending, Evidence, Headers, ResponseHead, clues_from, complaint_from, opening_from
-from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport
+from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport, WaitReason
 
 if TYPE_CHECKING:
     from ..decoding.reader import Reader
     from .decisions import StreamFault, Timeouts
+
+
+_WAITS: dict[WaitReason, str] = {"host": "the host to accept requests", "budget": "a token of the retry budget"}
 
 
 class AttemptTimes(NamedTuple):
@@ -83,6 +86,9 @@ class AttemptLog:
         self._worst_gap = 0.0
         self._fault_at: float | None = None
         self._recovery_seconds = 0.0
+        self._waits: dict[WaitReason, float] = {}
+        self._waits_for: WaitReason | None = None
+        self._wait_began_at = 0.0
         self.open_attempt(None, now, requests, head)
 
     def open_attempt(self, way: RecoveryMethod | None, now: float, requests: int, head: ResponseHead) -> None:
@@ -183,22 +189,38 @@ class AttemptLog:
             self._recovered = True
             self.recoveries.append(self.way)
 
+    def wait_began(self, reason: WaitReason, now: float) -> bool:
+        """Record that the stream waits before it is sent again; return whether that is the first time for this."""
+        self._waits_for, self._wait_began_at = reason, now
+        first = reason not in self._waits
+        self._waits.setdefault(reason, 0.0)
+        return first
+
+    def wait_ended(self, now: float) -> None:
+        """Record that a wait is over, if there was one."""
+        if self._waits_for is not None:
+            self._waits[self._waits_for] += now - self._wait_began_at
+            self._waits_for = None
+
     def note(self, text: str) -> None:
         """Record something unusual that is not a fault."""
         self._notes[text] += 1
 
     def report(self, outcome: Outcome, hint: str | None = None) -> StreamReport:
         """Return everything so far, frozen."""
+        notes = [text if count == 1 else f"{text} ({count} times)" for text, count in self._notes.items()]
+        notes += [f"waited {seconds:.1f} s for {_WAITS[reason]}" for reason, seconds in self._waits.items()]
         return StreamReport(
             outcome=outcome,
             attempts=tuple(self.attempts),
             recoveries=self.recoveries,
             repairs=self._repairs,
-            notes=tuple(text if count == 1 else f"{text} ({count} times)" for text, count in self._notes.items()),
+            notes=tuple(notes),
             events=self.delivered,
             bytes=self._bytes,
             first_event_seconds=self._first_event_seconds,
             worst_gap_seconds=self._worst_gap,
+            waited_seconds=sum(self._waits.values()),
             recovery_seconds=self._recovery_seconds,
             hint=hint,
         )

@@ -24,9 +24,20 @@ from ..decoding.payload import Payload
 from ..decoding.reader import Reader
 from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
-from ..notices import Ended, FaultKind, FaultSeen, Notice, Outcome, Recovering, Refused, StoppedBy, StreamReport
+from ..notices import (
+    Ended,
+    FaultKind,
+    FaultSeen,
+    Notice,
+    Outcome,
+    Recovering,
+    Refused,
+    StoppedBy,
+    StreamReport,
+    Waiting,
+)
 from .attempt_log import AttemptLog
-from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts
+from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts, Wait
 from .delivery import Delivery, Oversized
 from .host_memory import HostMemory
 from .recovery import Recovery, deserves_retry
@@ -71,9 +82,7 @@ class Session:
         """Each item is handed over as it comes: nothing is held, and no attempt went before."""
         self._delivery = Delivery(policy)
         self._log = AttemptLog(now, requests, head)
-        self._recovery = Recovery(
-            policy, request, hosts, max_retries=max_retries, requests=requests, jitter=jitter, note=self._log.note
-        )
+        self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)
         self._begin(None)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None) -> None:
@@ -136,10 +145,20 @@ class Session:
         """The program waits for bytes, after whatever it did with the last."""
         self._log.consumer_waits(now)
 
+    def proceed(self, now: float) -> None:
+        """The delay of a `Reissue` has passed, or a `Wait` is over: decide whether the request may be sent now."""
+        self._log.wait_ended(now)
+        answer = self._recovery.proceed(now)
+        if isinstance(answer, Reissue):
+            self.decision = answer
+        else:
+            self._go_on(answer, now)
+
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
         """A re-issue was answered: a new attempt begins."""
         self.decision = None
         self._straight = False
+        self._recovery.answered(decision, now)
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
         if rest is None:
             self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
@@ -149,15 +168,15 @@ class Session:
     def refused(self, decision: Reissue, refusal: Refusal, now: float) -> None:
         """A re-issue got no stream: it has cost one retry."""
         if decision.resume is not None and refusal.unfinished:
-            self._go_on(self._recovery.poll(decision.resume, now))
+            self._go_on(self._recovery.poll(decision.resume, now), now)
             return
         self._log.refused(decision.way, refusal.status, refusal.request_id)
         request, number = self.request, len(self._log.attempts)
         self._notify(Refused(refusal.status, number, refusal.request_id, request.host, request.model))
         if decision.resume is not None and refusal.no_longer_streamed and request.starting_after is None:
-            self._go_on(self._recovery.poll(replace(decision.resume, poll=True), now))
+            self._go_on(self._recovery.poll(replace(decision.resume, poll=True), now), now)
         elif refusal.retryable:
-            self._go_on(self._recovery.plan(self.adapter, self.transcript, now, refusal.retry_after))
+            self._go_on(self._recovery.refused(refusal, now), now)
         else:
             self._give_up("not_retryable")
 
@@ -202,6 +221,7 @@ class Session:
         fault = self._sort(payloads)
         if self._items > before or self._out:
             self._log.progress(len(self._out), now)
+            self._recovery.received()
             if self._out or self._delivery.gaining:
                 self._recovery.succeeded()
         if fault is not None:
@@ -309,16 +329,19 @@ class Session:
         elif not deserves_retry(fault):
             self._give_up("not_retryable")
         else:
-            self._go_on(self._recovery.plan(self.adapter, self.transcript, now, None))
+            self._go_on(self._recovery.plan(self.adapter, self.transcript, now), now)
 
-    def _go_on(self, answer: Reissue | StoppedBy) -> None:
-        if not isinstance(answer, Reissue):
+    def _go_on(self, answer: Reissue | Wait | StoppedBy, now: float) -> None:
+        if isinstance(answer, str):
             self._give_up(answer)
             return
         self.decision = answer
-        if answer.resume is None or not answer.resume.poll:  # a poll costs nothing worth telling
-            number = len(self._log.attempts) + 1
-            self._notify(Recovering(answer.way, answer.delay, number, self.request.host, self.request.model))
+        request, number = self.request, len(self._log.attempts) + 1
+        if isinstance(answer, Wait):
+            if self._log.wait_began(answer.reason, now):
+                self._notify(Waiting(answer.reason, answer.limit, number, request.host, request.model))
+        elif not answer.is_poll:  # a poll costs nothing worth reporting
+            self._notify(Recovering(answer.way, answer.delay, number, request.host, request.model))
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
@@ -336,4 +359,5 @@ class Session:
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
+        self._recovery.ended(complete=outcome in ("complete", "recovered"))
         self._notify(Ended(self.report(), stopped_by, self.request.host, self.request.model))

@@ -7,9 +7,9 @@ All of them read by `iter_bytes` or `iter_raw` of the response, which are replac
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openai
 

@@ -51,6 +51,10 @@ class Clock:
         self.sleeps.append(seconds)
 
 
+MOMENT = 1.0
+"""Seconds of real time that a stream waits for another one."""
+
+
 class SkippedTime:
     """The timing of streams that run on a test clock. Backoffs have no jitter there, so that they can be foretold."""
 
@@ -82,6 +86,20 @@ class SkippedTime:
         import anyio.lowlevel
 
         await anyio.lowlevel.checkpoint()
+        self._clock.slept(seconds)
+
+    def wait_for_call(self, wake: threading.Event, seconds: float) -> None:
+        """Give the other stream a moment of real time; then it counts as slept."""
+        if not wake.wait(min(seconds, MOMENT)):
+            self._clock.slept(seconds)
+
+    async def await_call(self, wake: anyio.Event, seconds: float) -> None:
+        """Give the other stream a moment of real time; then it counts as slept."""
+        import anyio
+
+        with anyio.move_on_after(min(seconds, MOMENT)):
+            await wake.wait()
+            return
         self._clock.slept(seconds)
 
     def socket_deadline(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
