@@ -164,7 +164,7 @@ def guard_by_default() -> None:
         os.environ[MODE_VARIABLE] = "1"
 
 
-def _policy_from(function: str, policy: Policy | None, fields: PolicyFields) -> Policy:
+def _policy_from(function: str, policy: object, fields: PolicyFields) -> Policy:
     if policy is None:
         policy = _settings.policy
     elif not isinstance(policy, Policy):

@@ -168,13 +168,20 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
     assert lines.splitlines() == ["StreamGuardWarning True True", "False", "k", "[False, False]"]
 
 
-@pytest.mark.parametrize("removal", ["del openai._streaming.Stream.__init__", "del openai._streaming.Stream"])
-def test_status_tells_of_a_removed_seam(removal: str) -> None:
+@pytest.mark.parametrize(
+    ("removal", "missing"),
+    [
+        ("del openai._streaming.Stream._iter_events", ["_streaming.Stream._iter_events"]),
+        ("del openai._streaming.Stream", ["_streaming.Stream.__init__", "_streaming.Stream._iter_events"]),
+        ("del openai._streaming.SSEDecoder.iter_bytes", ["_streaming.SSEDecoder.iter_bytes"]),
+    ],
+)
+def test_status_tells_of_a_removed_seam(removal: str, missing: list[str]) -> None:
     """`openai-stream-guard status` names what is missing, and fails."""
     code, states = status(f"import openai._streaming; {removal}", "-W", "ignore", OPENAI_STREAM_GUARD="1")
     assert (code, states) == (
         1,
-        {**dict.fromkeys(PATCH_POINTS, "not guarded"), "_streaming.Stream.__init__": "missing"},
+        {**dict.fromkeys(PATCH_POINTS, "not guarded"), **dict.fromkeys(missing, "missing")},
     )
 
 
@@ -182,7 +189,7 @@ def test_status_tells_of_a_removed_module() -> None:
     """Not even the module of the patch point has to be there for the command to say so."""
     gone = 'import openai, sys; sys.modules["openai._streaming"] = None'
     code, states = status(gone, "-W", "ignore", OPENAI_STREAM_GUARD="1")
-    assert (code, list(states.values())) == (1, ["not guarded"] * 4 + ["missing"] * 2)
+    assert (code, list(states.values())) == (1, ["not guarded"] * 4 + ["missing"] * 8)
 
 
 @pytest.mark.parametrize(

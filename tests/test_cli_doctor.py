@@ -385,7 +385,7 @@ def test_the_text_is_complete_and_harmless() -> None:
     assert "\x1b" not in text
     assert "stream 1, t: disconnected: it broke" in text
     assert "problem  reset (stream 1)" in text
-    assert "Remedy: look for a restart" in text
+    assert "Remedy: check for a restart" in text
     assert "unhealthy: the stream did not come through as it should" in text
     assert SECRET not in text
     burst = a_report(seen([(2.0, b"".join(EVENTS))]))

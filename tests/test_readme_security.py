@@ -42,7 +42,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
     for figure, words in {
         f"{MAX_ENTRIES:,}": "parts",
         f"{sequence._MAX_WAITING}": "events wait",
-        f"{masking._DEEPEST}": "levels",
+        f"{masking._MAX_DEPTH}": "levels",
         f"{MAX_RETRY_AFTER:.0f} s": "is a refusal",
         f"{DRAIN_SECONDS} s": "",
     }.items():

@@ -213,7 +213,7 @@ def test_concurrent_tasks_keep_their_spans_apart(server: Server) -> None:
 
 def test_observing_is_recorded_too(server: Server) -> None:
     """A first rollout by `observe` shows in the metrics what the guard would have met."""
-    switch._set("observe", Policy())
+    switch.observe(Policy())
     server.reset(fault="truncate_clean", after=6)
     in_a_span(server)
     assert [name for name, _ in events()] == ["fault", "ended"]

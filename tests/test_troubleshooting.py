@@ -402,7 +402,7 @@ def test_what_is_no_stream_at_all_is_raised_in_the_end(server: Server, fault: st
 def test_reading_a_closed_stream_gets_a_note(server: Server) -> None:
     """The exception is the library's own, and below it stands what to do; under observation it does not."""
     assert read_after_closing(server).error.__notes__ == [CLOSED]
-    switch._set("observe", Policy())
+    switch.observe(Policy())
     assert not hasattr(read_after_closing(server).error, "__notes__")
 
 
