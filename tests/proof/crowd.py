@@ -1,8 +1,8 @@
 """Many streams of one host in simulated time, through an outage: what comes back, and at what price.
 
 Drivers, sessions and recovery are the guard's own. What decides whether a request may be sent again is a *design*: the
-guard's, or that of another library, by its formula. Streams are long answers of few events, so that an hour of thousands
-takes seconds.
+guard's, or that of another library, by its formula. Streams are long answers of few events, so that an hour with
+thousands of them takes seconds.
 """
 
 from __future__ import annotations
