@@ -9,6 +9,8 @@ import pytest
 
 from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
 
+from .budgets import borrow
+
 MAX = 1024
 
 
@@ -81,12 +83,12 @@ def test_forgetting_is_complete() -> None:
     hosts = HostMemory()
     hosts.record_finish("a", "/p", "m")
     hosts.record_divergence("a", "m", 0.0)
-    while hosts.budget.withdraw("a"):
+    while borrow(hosts.budget, "a"):
         pass
     hosts.forget()
     assert not hosts.sends_finish("a", "/p", "m")
     assert not hosts.diverged_recently("a", "m", 0.0)
-    assert hosts.budget.withdraw("a")
+    assert borrow(hosts.budget, "a")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -94,13 +96,13 @@ def test_a_forked_child_knows_nothing() -> None:
     """Nor does it inherit a lock that a thread of its parent held."""
     hosts = HostMemory()
     hosts.record_finish("a", "/p", "m")
-    while hosts.budget.withdraw("a"):
+    while borrow(hosts.budget, "a"):
         pass
     with hosts._lock, hosts.budget._lock:
         child = os.fork()
         if child == 0:
             known = hosts.sends_finish("a", "/p", "m")
             hosts.record_finish("a", "/p", "m")
-            os._exit(int(known or not hosts.sends_finish("a", "/p", "m") or not hosts.budget.withdraw("a")))
+            os._exit(int(known or not hosts.sends_finish("a", "/p", "m") or not borrow(hosts.budget, "a")))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert hosts.sends_finish("a", "/p", "m")

@@ -15,7 +15,7 @@ from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
 from .decisions import Refusal, Reissue, StreamFault, Wait
 from .retry_budget import MAX_PROBE_DELAY, Hold, Ticket
-from .retry_rules import backoff, error_is_retryable
+from .retry_rules import MAX_RETRY_AFTER, backoff, error_is_retryable
 
 if TYPE_CHECKING:
     from ..apis.adapter import ApiAdapter
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MIN_POLL = 0.5
 """Shortest pause in seconds between two polls for an unfinished response, whatever the backoff: polls cost no retry."""
+
+MIN_PAUSE = 0.25
+"""The same between two requests that are refused at no cost of a retry."""
 
 
 @dataclass(frozen=True)
@@ -211,14 +214,15 @@ class Recovery:
 
         def probe_delay(refusals: int) -> float:
             delay = backoff(policy, refusals + 1, jitter=self._jitter(), retry_after=refusal.retry_after)
-            return delay if delay == refusal.retry_after else min(delay, MAX_PROBE_DELAY)
+            return delay if delay == refusal.retry_after else max(MIN_PAUSE, min(delay, MAX_PROBE_DELAY))
 
         if ticket is not None:
             if scope == "generation":
                 self._hosts.budget.broke(ticket, now, probe_delay)
             else:
                 waits = scope == "host" and policy.outage_timeout > 0
-                self._hosts.budget.refused(ticket, now, probe_delay if waits else None)
+                promised = refusal.retry_after is not None and refusal.retry_after <= MAX_RETRY_AFTER
+                self._hosts.budget.refused(ticket, now, probe_delay if waits else None, promised=promised)
         if scope == "host" and policy.outage_timeout > 0:
             return self.proceed(now)
         delay = backoff(policy, self._reissues + self._polls, jitter=self._jitter(), retry_after=refusal.retry_after)
@@ -226,8 +230,10 @@ class Recovery:
             self._retries += 1
             if self._retries >= self._max_retries:
                 return "retries"
-        elif delay != refusal.retry_after and now + delay > self._fault_at + policy.outage_timeout:
-            return "time"
+        elif delay != refusal.retry_after:
+            delay = max(delay, MIN_PAUSE)
+            if now + delay > self._fault_at + policy.outage_timeout:
+                return "time"
         if now + delay > self.deadline:
             return "time"
         self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=self.deadline - now - delay)

@@ -101,6 +101,8 @@ class _Host:
     probes: int = 0
     """Probes in a row that were refused."""
     probe_at: float = 0.0
+    promised_at: float = -math.inf
+    """The same where the host itself named the time, which is waited for however long it is."""
     prober: Ticket | None = None
     """Whose probe is under way."""
     next_prober: Ticket | None = None
@@ -244,12 +246,15 @@ class RetryBudget:
             ticket.loan = ticket.credited = ticket.granted = False
             self._advance(state)
 
-    def refused(self, ticket: Ticket, now: float, delay: Callable[[int], float] | None) -> None:
+    def refused(
+        self, ticket: Ticket, now: float, delay: Callable[[int], float] | None, *, promised: bool = False
+    ) -> None:
         """A re-issue was refused: nothing was generated, so its token comes back.
 
         Args:
             delay: returns the seconds until the next probe, by the number of probes that were refused; None where the
                 refusal is about this stream only.
+            promised: the host named that time, by `Retry-After`.
         """
         with self._lock:
             state = self._host(ticket.host)
@@ -259,6 +264,8 @@ class RetryBudget:
                 state.refusing = True
                 state.tokens = min(state.tokens, CAPACITY)
                 self._schedule_probe(state, now, delay)
+                if promised:
+                    state.promised_at = state.probe_at
                 queue = self._queue(state, ticket)
                 queue[ticket] = now if not was_prober else -math.inf
                 queue.move_to_end(ticket, last=not was_prober)  # who probes goes on with it
@@ -367,6 +374,7 @@ class RetryBudget:
         if state.refusing:
             probes = ticket is state.next_prober
             until = state.probe_at if probes and state.prober is None else deadline
+            deadline = max(deadline, state.promised_at)
             if until > deadline:  # a probe that would come too late is not waited for
                 until = now
             return Hold(until - now, deadline - now, "host", probes)
