@@ -59,10 +59,14 @@ class Attempt:
     """The HTTP status; None for a re-issue that got no response."""
     refused: bool = False
     """Whether it is a re-issue that got no stream: an HTTP error, or no response."""
+    error: str | None = None
+    """The class of the exception with which a re-issue got no response, such as `ConnectError`."""
 
     def __str__(self) -> str:
         if self.refused:
-            return "refused without a response" if self.status is None else f"refused with status {self.status}"
+            if self.status is not None:
+                return f"refused with status {self.status}"
+            return f"refused without a response ({self.error})" if self.error else "refused without a response"
         ending = "no fault in" if self.fault is None else f"{self.fault} after"
         return f"{ending} {counted(self.events, 'event')} and {counted(self.bytes, 'byte')}"
 
@@ -135,6 +139,8 @@ class StreamReport:
     """From a fault to the next newly delivered event, summed over all faults that were recovered from."""
     hint: str | None = None
     """Likely cause of the first fault and its remedy; None without a fault."""
+    stream_id: str = ""
+    """The same on every record, notice, span event and error of the stream."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recoveries", _ImmutableList(self.recoveries))
@@ -159,6 +165,7 @@ class FaultSeen:
     model: str | None
     hint: str = ""
     """Likely cause and remedy."""
+    stream_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,7 @@ class Recovering:
     """Number of the attempt that it opens, from 2."""
     host: str
     model: str | None
+    stream_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,9 @@ class Refused:
     request_id: str | None
     host: str
     model: str | None
+    error: str | None = None
+    """The class of the exception, where there was no response."""
+    stream_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,6 +207,7 @@ class Waiting:
     """Number of the attempt that it waits to open."""
     host: str
     model: str | None
+    stream_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,6 +219,7 @@ class Ended:
     """Why recovery stopped; None unless the stream failed."""
     host: str
     model: str | None
+    stream_id: str = ""
 
 
 Notice: TypeAlias = FaultSeen | Recovering | Refused | Waiting | Ended

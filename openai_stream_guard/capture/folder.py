@@ -16,16 +16,16 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from ..notices import Ended, FaultSeen, Notice
-from .recorder import RecordedSession
-from .recording import Capture
+from ..notices import Attempt
+from .recorder import Recorder
+from .recording import Capture, ReadBuffer
 from .ssecap import dump
 
 logger = logging.getLogger("openai_stream_guard")
@@ -41,28 +41,23 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) 
 _warned: set[str] = set()
 
 
-def captured_session(
-    folder: str | os.PathLike[str],
-    *arguments: Any,
-    notify: Callable[[Notice], None],
-    **options: Any,
-) -> RecordedSession:
-    """Return a session that writes its recording to the folder whenever an attempt breaks.
+class FolderRecorder(Recorder):
+    """Records a stream, and writes its capture to the folder whenever an attempt breaks."""
 
-    Args:
-        arguments, notify, options: those of `RecordedSession`.
-    """
-    file = CaptureFile(os.fspath(folder))
+    def __init__(self, folder: str | os.PathLike[str], credentials: Collection[str]) -> None:
+        super().__init__(credentials)
+        self._file = CaptureFile(os.fspath(folder))
 
-    def write_and_notify(notice: Notice) -> None:
-        if isinstance(notice, FaultSeen):
-            file.write(session.capture)
-        notify(notice)
-        if isinstance(notice, Ended):
-            session.forget()
+    def attempt_closed(self, attempt: Attempt, reason: str | None, repairs: Mapping[str, int]) -> None:
+        """Write the attempt, if it broke."""
+        super().attempt_closed(attempt, reason, repairs)
+        if attempt.fault is not None:
+            self._file.write(self.capture)
 
-    session = RecordedSession(*arguments, notify=write_and_notify, **options)
-    return session
+    def stream_ended(self) -> None:
+        """Let go of what was recorded, which the stream would keep for as long as it lives."""
+        self.capture = replace(self.capture, attempts=())
+        self._buffer = ReadBuffer()
 
 
 class CaptureFile:

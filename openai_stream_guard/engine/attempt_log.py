@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..diagnosis.evidence import Ending, Evidence, Headers, ResponseHead, clues_from, complaint_from, opening_from
-from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport, WaitReason
+from ..notices import (
+    Attempt,
+    Ended,
+    FaultKind,
+    FaultSeen,
+    Outcome,
+    Recovering,
+    RecoveryMethod,
+    Refused,
+    StoppedBy,
+    StreamReport,
+    Waiting,
+    WaitReason,
+)
+from ..redaction import identifier
 
 if TYPE_CHECKING:
     from ..decoding.reader import Reader
-    from .decisions import StreamFault, Timeouts
+    from .decisions import Refusal, Reissue, StreamFault, Timeouts, Wait
 
 
 _WAITS: dict[WaitReason, str] = {"host": "the host to accept requests", "budget": "a token of the retry budget"}
@@ -69,7 +84,19 @@ def evidence_from(
 class AttemptLog:
     """What has happened to one logical stream so far."""
 
-    def __init__(self, now: float, requests: int, head: ResponseHead) -> None:
+    def __init__(
+        self,
+        now: float,
+        requests: int,
+        head: ResponseHead,
+        *,
+        host: str = "",
+        model: str | None = None,
+        stream_id: str = "",
+    ) -> None:
+        self._host = host
+        self._model = model
+        self._stream_id = stream_id
         self.attempts: list[Attempt] = []
         self.recoveries: list[RecoveryMethod] = []
         self.delivered = 0
@@ -133,9 +160,10 @@ class AttemptLog:
             )
         )
 
-    def refused(self, way: RecoveryMethod, status: int | None, request_id: str | None) -> None:
+    def refused(self, way: RecoveryMethod, refusal: Refusal) -> None:
         """Record a re-issue that got no stream."""
-        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True))
+        status, request_id, error = refusal.status, refusal.request_id, refusal.error
+        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True, error=error))
 
     def progress(self, delivered: int, now: float) -> None:
         """Record a read that brought events, of which `delivered` were handed to the consumer."""
@@ -223,4 +251,42 @@ class AttemptLog:
             waited_seconds=sum(self._waits.values()),
             recovery_seconds=self._recovery_seconds,
             hint=hint,
+            stream_id=self._stream_id,
         )
+
+    # The notices of what was recorded last.
+
+    def fault_seen(self, fault: StreamFault, hint: str) -> FaultSeen:
+        """Return the notice of the attempt that broke."""
+        reason = fault.reason
+        if fault.kind == "upstream_error" and (name := error_name(fault.body)):
+            reason = f"{reason}: {name}"
+        return FaultSeen(reason, len(self.attempts), self.attempts[-1], self._host, self._model, hint, self._stream_id)
+
+    def recovering(self, reissue: Reissue) -> Recovering:
+        """Return the notice of a re-issue that is due."""
+        number = len(self.attempts) + 1
+        return Recovering(reissue.way, reissue.delay, number, self._host, self._model, self._stream_id)
+
+    def refusal_seen(self) -> Refused:
+        """Return the notice of the re-issue that was refused."""
+        last, number = self.attempts[-1], len(self.attempts)
+        return Refused(last.status, number, last.request_id, self._host, self._model, last.error, self._stream_id)
+
+    def waiting(self, wait: Wait) -> Waiting:
+        """Return the notice of a wait."""
+        number = len(self.attempts) + 1
+        return Waiting(wait.reason, wait.limit, number, self._host, self._model, self._stream_id)
+
+    def ended(self, report: StreamReport, stopped_by: StoppedBy | None) -> Ended:
+        """Return the notice of the end."""
+        return Ended(report, stopped_by, self._host, self._model, self._stream_id)
+
+
+def error_name(body: object) -> str:
+    """Return what an API's error object calls itself, by type and code, without its message; empty if it does not."""
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    if not isinstance(error, Mapping):
+        return ""
+    parts = [(key, error.get(key)) for key in ("type", "code")]
+    return ", ".join(f"{key} {identifier(str(value)[:60])}" for key, value in parts if isinstance(value, str | int))

@@ -101,6 +101,8 @@ class Refusal:
     request_id: str | None = None
     retry_after: float | None = None
     """Seconds that the server asks to wait."""
+    error: str | None = None
+    """The class of the exception, without an HTTP response."""
     lost: bool = False
     """The request was sent and its response lost, or it timed out."""
 

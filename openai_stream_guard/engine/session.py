@@ -24,22 +24,12 @@ from ..decoding.payload import Payload
 from ..decoding.reader import Reader
 from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
-from ..notices import (
-    Ended,
-    FaultKind,
-    FaultSeen,
-    Notice,
-    Outcome,
-    Recovering,
-    Refused,
-    StoppedBy,
-    StreamReport,
-    Waiting,
-)
+from ..notices import FaultKind, Notice, Outcome, StoppedBy, StreamReport
 from .attempt_log import AttemptLog
 from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts, Wait
 from .delivery import Delivery, Oversized
 from .host_memory import HostMemory
+from .observer import SessionObserver
 from .recovery import Recovery, deserves_retry
 
 AFTER_THE_FINISH = 5.0
@@ -65,7 +55,10 @@ class Session:
         head: ResponseHead = ResponseHead(),  # noqa: B008 - frozen
         jitter: Callable[[], float] = lambda: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
+        stream_id: str = "",
+        observer: SessionObserver | None = None,
     ) -> None:
+        now = now if observer is None else round(now, 6)
         self.request = request
         self.decision: Decision | None = None
         """What to do now; None: go on reading."""
@@ -81,9 +74,13 @@ class Session:
         self._straight = policy.delivery == "live"
         """Whether every event is delivered as it comes: nothing is held back, and this is the first attempt."""
         self._delivery = Delivery(policy)
-        self._log = AttemptLog(now, requests, head)
+        self._log = AttemptLog(now, requests, head, host=request.host, model=request.model, stream_id=stream_id)
         self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)
+        self._observer = observer
         self._begin(None)
+        if observer is not None:
+            observer.stream_opened(request, policy, clocks, now)
+            observer.attempt_opened(head, self._rule, now, polled=False)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None) -> None:
         self.adapter: ApiAdapter = adapter_for(self.request, resume, broken)
@@ -96,6 +93,9 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read; return what may be delivered."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.bytes_received(data, now, self.waiting_since)
         self._log.reads += 1
         self._log.read_at = now
         payloads, over = self._reader.feed(data), self._reader.over
@@ -121,6 +121,9 @@ class Session:
 
     def end(self, now: float) -> list[Payload]:
         """Take a clean end of the body."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.body_ended(now, self.waiting_since)
         self._out = []
         self._read(self._reader.finish(), now)
         if self.decision is None:
@@ -129,6 +132,9 @@ class Session:
 
     def fail(self, fault: StreamFault, now: float) -> list[Payload]:
         """Take an error of the transport. A last event that lacks nothing but its blank line still counts."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.transport_failed(fault, now, self.waiting_since)
         self._out = []
         self._read(self._reader.finish(), now)
         if self.decision is None:
@@ -137,7 +143,7 @@ class Session:
 
     def consumer_resumed(self, now: float) -> None:
         """Note that the program is done with the last events: what it took for them is not silence of the stream."""
-        self.waiting_since = now
+        self.waiting_since, self._deadline = now if self._observer is None else round(now, 6), None
 
     def asked_for_more(self, now: float) -> None:
         """Note that the program waits for bytes."""
@@ -154,6 +160,7 @@ class Session:
 
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
         """Begin a new attempt: a re-issue was answered."""
+        now = now if self._observer is None else round(now, 6)
         self.decision = None
         self._straight = False
         self._recovery.answered(decision, now)
@@ -162,16 +169,17 @@ class Session:
             self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
+        if self._observer is not None:
+            self._observer.attempt_opened(head, self._rule, now, polled=decision.is_poll)
 
     def refused(self, decision: Reissue, refusal: Refusal, now: float) -> None:
         """Take a re-issue that got no stream."""
         if decision.resume is not None and refusal.unfinished:
             self._recover(self._recovery.poll(decision.resume, now), now)
             return
-        self._log.refused(decision.way, refusal.status, refusal.request_id)
-        request, number, refused_id = self.request, len(self._log.attempts), refusal.request_id
-        self._notify(Refused(refusal.status, number, refused_id, request.host, request.model))
-        if decision.resume is not None and refusal.no_longer_streamed and request.starting_after is None:
+        self._log.refused(decision.way, refusal)
+        self._notify(self._log.refusal_seen())
+        if decision.resume is not None and refusal.no_longer_streamed and self.request.starting_after is None:
             self._recover(self._recovery.poll(replace(decision.resume, poll=True), now), now)
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
@@ -182,7 +190,7 @@ class Session:
         """End a stream that the consumer has left. That is no fault, and nothing is sent again."""
         if self.outcome == "open":
             if self._log.reading:
-                self._close_attempt(None, now)
+                self._close_attempt(None, None, now)
             self._end("abandoned", None)
 
     def report(self) -> StreamReport:
@@ -299,7 +307,7 @@ class Session:
         self._out += held
         self._log.progress(len(held), now)
         self._log.mark_recovered(now)
-        self._close_attempt(None, now)
+        self._close_attempt(None, "the answer is whole", now)
         self.decision = Finish()
         self._end("recovered" if len(self._log.attempts) > 1 else "complete", None)
         return True
@@ -312,13 +320,12 @@ class Session:
             return
         found = self._log.evidence(fault, self._reader, self._clocks, now)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
-        self._close_attempt(fault.kind, now)
+        self._close_attempt(fault.kind, fault.reason, now)
         attempt = self._log.attempts[-1]
         if self._first is None:
             self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
-        number = len(self._log.attempts)
-        self._notify(FaultSeen(fault.reason, number, attempt, request.host, request.model, advice(evidence)))
+        self._notify(self._log.fault_seen(fault, advice(evidence)))
         if fault.kind == "diverged":
             self._hosts.record_divergence(request.host, request.model, now)
             self._give_up("diverged")
@@ -332,12 +339,11 @@ class Session:
             self._give_up(answer)
             return
         self.decision = answer
-        request, number = self.request, len(self._log.attempts) + 1
         if isinstance(answer, Wait):
             if self._log.wait_began(answer.reason, now):
-                self._notify(Waiting(answer.reason, answer.limit, number, request.host, request.model))
+                self._notify(self._log.waiting(answer))
         elif not answer.is_poll:  # a poll costs nothing worth reporting
-            self._notify(Recovering(answer.way, answer.delay, number, request.host, request.model))
+            self._notify(self._log.recovering(answer))
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
@@ -345,14 +351,18 @@ class Session:
         self.decision = Fail(self._first, stopped_by)
         self._end("failed", stopped_by)
 
-    def _close_attempt(self, fault: FaultKind | None, now: float) -> None:
+    def _close_attempt(self, fault: FaultKind | None, reason: str | None, now: float) -> None:
         read, request, name = self._reader, self.request, self.adapter.response_id
         if self.adapter.has_finished:
             self._hosts.record_finish(request.host, request.path, request.model)
         counts = {"events": read.events, "bytes": read.bytes}
         self._log.close_attempt(fault, now, **counts, repairs=read.repairs, response_id=name)
+        if self._observer is not None:
+            self._observer.attempt_closed(self._log.attempts[-1], reason, read.repairs)
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
         self._recovery.ended(complete=outcome in ("complete", "recovered"))
-        self._notify(Ended(self.report(), stopped_by, self.request.host, self.request.model))
+        self._notify(self._log.ended(self.report(), stopped_by))
+        if self._observer is not None:
+            self._observer.stream_ended()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from ..notices import Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
+from ..notices import Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
 
 try:
     from opentelemetry import metrics, trace
@@ -66,6 +66,7 @@ def recorder() -> Callable[[Notice], None]:
         if span.is_recording() and (event := _span_event(notice)) is not None:
             name, attributes = event
             known = {key: value for key, value in attributes.items() if value is not None}
+            known["openai_stream_guard.stream_id"] = notice.stream_id
             span.add_event(f"openai_stream_guard.{name}", {**known, **server})
 
     return record
@@ -135,6 +136,13 @@ def _span_event(notice: Notice) -> tuple[str, Mapping[str, str | int | float | S
                 "openai_stream_guard.attempt": number,
                 "openai_stream_guard.request_id": request_id,
                 "http.response.status_code": status,
+                "error.type": notice.error or (None if status is None else str(status)),
+            }
+        case Waiting(reason, seconds, number):
+            return "waiting", {
+                "openai_stream_guard.waits_for": reason,
+                "openai_stream_guard.attempt": number,
+                "openai_stream_guard.limit": seconds,
             }
         case Ended(report, stopped_by) if len(report.attempts) > 1 or report.outcome != "complete" or report.repairs:
             return "ended", {

@@ -20,6 +20,7 @@ from ..engine.decisions import Refusal, Reissue
 from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..redaction import identifier
+from ..transport.exceptions import is_lost_response
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
 from ..transport.timeouts import request_timeouts
 from .runtime import RUNTIME
@@ -172,4 +173,10 @@ def refusal_from(error: Exception) -> Refusal:
             request_id=identifier(headers.get("x-request-id"), credentials_from(error.request)),
             retry_after=retry_after(headers, time.time()),
         )
-    return Refusal(retryable=isinstance(error, openai.APIConnectionError), unfinished=isinstance(error, Unfinished))
+    cause = error.__cause__ or error
+    return Refusal(
+        retryable=isinstance(error, openai.APIConnectionError),
+        unfinished=isinstance(error, Unfinished),
+        error=type(cause).__name__,
+        lost=is_lost_response(cause),
+    )

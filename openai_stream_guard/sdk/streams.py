@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
-from ..capture.folder import captured_session
+from ..capture.folder import FolderRecorder
 from ..engine.decisions import Fail, Refusal, Reissue
+from ..engine.observer import SessionObserver
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
 from ..notices import FaultSeen, Notice, StreamReport
@@ -59,12 +60,12 @@ class GuardedStream:
         request, policy = self.request, self.request.guarding.policy
         if raw:
             policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
-        new_session: Callable[..., Session] = Session
-        if RUNTIME.new_session is not None:
-            new_session = partial(RUNTIME.new_session, credentials=self._credentials)
+        observer: SessionObserver | None = None
+        if RUNTIME.new_observer is not None:
+            observer = RUNTIME.new_observer(self._credentials)
         elif policy.capture is not None:
-            new_session = partial(captured_session, policy.capture, credentials=self._credentials)
-        self.session = new_session(
+            observer = FolderRecorder(policy.capture, self._credentials)
+        self.session = Session(
             stream_request_from(request, response, one_identity=self.one_identity),
             policy,
             RUNTIME.hosts,
@@ -75,6 +76,8 @@ class GuardedStream:
             head=response_head(response, self._credentials),
             jitter=timing.current.jitter,
             notify=self._notify,
+            stream_id=f"{random.getrandbits(32):08x}",
+            observer=observer,
         )
         return self.session
 

@@ -23,6 +23,7 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.retry_budget import Ticket
 from openai_stream_guard.engine.retry_rules import backoff
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
@@ -119,6 +120,8 @@ class Figures:
     unreached: int = 0
     """Refused before the headers, as often as the SDK asks."""
     cut: int = 0
+    open_at_first_cut: int = 0
+    """Streams that were read when the first one broke."""
     back: int = 0
     """Of those, whole in the end."""
     reissues: int = 0
@@ -177,6 +180,14 @@ class Crowd:
             self.loop.start(self._consume(self._dice.uniform(SHORTEST, LONGEST)), number / rate)
         self.loop.run()
         return self.figures
+
+    def sends_at_once(self) -> bool:
+        """Whether a stream that broke now would be sent again without a wait."""
+        ticket = Ticket(HOST, needs_token=True, lends=True)
+        ticket.since = self.loop.now
+        told = self.hosts.budget.request(ticket, self.loop.now, outage_timeout=self._policy.outage_timeout)
+        self.hosts.budget.leave(ticket)
+        return told is None
 
     async def _consume(self, length: float) -> None:
         figures, loop, dice = self.figures, self.loop, self._dice
@@ -253,6 +264,7 @@ class _Network:
         if self._breaks_at is not None and self._breaks_at <= due:
             await loop.pause(max(0.0, self._breaks_at - loop.now))
             self.broken = True
+            self._crowd.figures.open_at_first_cut = self._crowd.figures.open_at_first_cut or self._crowd.open
             self._crowd.figures.broken += self._is_reissue
             raise ConnectionResetError
         await loop.pause(max(0.0, due - loop.now))
