@@ -211,6 +211,18 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class ServerNotice:
+    """Something about the server: it was learnt or unlearnt, or it ended its answer in an unusual way."""
+
+    text: str
+    is_warning: bool
+    """Whether a setting should be changed, or the server looked at."""
+    host: str
+    model: str | None
+    stream_id: str = ""
+
+
+@dataclass(frozen=True)
 class Ended:
     """The stream has ended."""
 
@@ -222,4 +234,4 @@ class Ended:
     stream_id: str = ""
 
 
-Notice: TypeAlias = FaultSeen | Recovering | Refused | Waiting | Ended
+Notice: TypeAlias = FaultSeen | Recovering | Refused | Waiting | ServerNotice | Ended

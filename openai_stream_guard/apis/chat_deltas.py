@@ -7,7 +7,8 @@ that say by `index` which entry they continue. https://platform.openai.com/docs/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from .second_answer import Diverged, SecondAnswer
 from .transcript import Key
@@ -40,28 +41,54 @@ def _line(entry: object) -> str:
     return json.dumps(entry, sort_keys=True) + "\n"
 
 
-def trim_choice(choice: object, replay: SecondAnswer, live: bool) -> object | None:
-    """A repeated choice without what was delivered of it; None where nothing is left.
+def choice_index(choice: Mapping[str, Any], expected: int) -> int:
+    """Return the index that a choice's channels go by: 0 for all, where one choice was asked for.
 
-    `live` says that every channel had caught up before this payload: then what has no text is new, and stays.
+    Some servers count tokens by `index`, or send the finish under another one than the text.
+    """
+    index = choice.get("index")
+    return index if type(index) is int and expected > 1 else 0
+
+
+def text_member(choice: Mapping[str, Any], *, message_is_text: bool) -> Literal["delta", "message", "text"] | None:
+    """Return the member of a choice that holds its text: servers send a `message` in place of a `delta`, too."""
+    delta, message = choice.get("delta"), choice.get("message")
+    if isinstance(delta, dict) and delta:
+        return "delta"
+    if message_is_text and isinstance(message, dict) and message:
+        return "message"
+    if isinstance(choice.get("text"), str) and delta.__class__ is not dict:
+        return "text"
+    return "delta" if isinstance(delta, dict) else None
+
+
+def trim_choice(
+    choice: dict[str, Any],
+    name: Literal["delta", "message", "text"] | None,
+    index: int,
+    replay: SecondAnswer,
+    *,
+    live: bool,
+) -> dict[str, object] | None:
+    """Return a repeated choice without what was delivered of it; None where nothing is left.
+
+    Args:
+        name: the member that holds its text, see `text_member`.
+        index: what its channels go by, see `choice_index`.
+        live: every channel had caught up before this payload. Then what has no text is new, and stays.
 
     Raises:
         Diverged: if the choice contradicts the transcript, or its logprobs cannot be cut where its text is.
     """
-    if not isinstance(choice, dict):
-        return choice if live else None
-    index = choice.get("index")
-    if type(index) is not int:
-        index = 0
-    new = dict(choice)
+    new: dict[str, Any] = dict(choice)
     left = False
-    if isinstance(delta := choice.get("delta"), dict):
-        new["delta"], left = _trim_members((index,), delta, replay)
-        _trim_logprobs(new, delta, new["delta"])
-    elif isinstance(text := choice.get("text"), str):
-        new["text"] = replay.take((index, "text"), text)
+    if name == "text":
+        new["text"] = replay.take((index, "text"), choice["text"])
         left = bool(new["text"])
         _trim_logprobs(new, choice, new)
+    elif name is not None:
+        new[name], left = _trim_members((index,), choice[name], replay)
+        _trim_logprobs(new, choice[name], new[name])
     if isinstance(reason := choice.get("finish_reason"), str) and reason not in ("", NO_REASON):
         if late := replay.flush((index, "content")):
             said = new.get("delta")

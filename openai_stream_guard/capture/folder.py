@@ -23,6 +23,7 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import Final
 
+from ..apis.request import EndRule
 from ..notices import Attempt
 from .recorder import Recorder
 from .recording import Capture, ReadBuffer
@@ -48,9 +49,9 @@ class FolderRecorder(Recorder):
         super().__init__(credentials)
         self._file = CaptureFile(os.fspath(folder))
 
-    def attempt_closed(self, attempt: Attempt, reason: str | None, repairs: Mapping[str, int]) -> None:
+    def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
         """Write the attempt, if it broke."""
-        super().attempt_closed(attempt, reason, repairs)
+        super().attempt_closed(attempt, rule, reason, repairs)
         if attempt.fault is not None:
             self._file.write(self.capture)
 

@@ -40,12 +40,11 @@ class Recorder:
         """Begin the capture."""
         self.capture = Capture(kept_request(request), kept_policy(policy, request), timeouts, now)
 
-    def attempt_opened(self, head: ResponseHead, rule: EndRule, now: float, *, polled: bool) -> None:
+    def attempt_opened(self, head: ResponseHead, now: float, *, polled: bool) -> None:
         """Begin the recording of an attempt."""
         self._buffer = ReadBuffer(self._credentials)
         self._opened = round(now - self.capture.origin, 6)
         self._head = head
-        self._rule = rule
         self._polled = polled
         self._ending: Ending | None = None
 
@@ -68,7 +67,7 @@ class Recorder:
         since = self._time(waiting_since)
         self._ending = Ending(self._time(now), "transport", fault.kind, fault.reason, name, fault.ending, since)
 
-    def attempt_closed(self, attempt: Attempt, reason: str | None, repairs: Mapping[str, int]) -> None:
+    def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
         """Add the attempt to the capture; without a reason it has no verdict."""
         if len(self.capture.attempts) >= MAX_ATTEMPTS:
             return
@@ -81,7 +80,7 @@ class Recorder:
         recording = Recording(
             opened=self._opened,
             way=attempt.way,
-            rule=self._rule,
+            rule=rule,
             head=kept_head(self._head, self._credentials),
             polled=self._polled,
             lost_reads=buffer.lost_reads,

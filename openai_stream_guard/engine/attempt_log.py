@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..diagnosis.evidence import Ending, Evidence, Headers, ResponseHead, clues_from, complaint_from, opening_from
+from ..diagnosis.evidence import Complaint, Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
 from ..notices import (
     Attempt,
     Ended,
@@ -16,12 +16,14 @@ from ..notices import (
     Recovering,
     RecoveryMethod,
     Refused,
+    ServerNotice,
     StoppedBy,
     StreamReport,
     Waiting,
     WaitReason,
 )
 from ..redaction import identifier
+from .retry_rules import judge_error
 
 if TYPE_CHECKING:
     from ..decoding.reader import Reader
@@ -50,9 +52,12 @@ def evidence_from(
     fault: FaultKind | None,
     ending: Ending,
     error: Exception | None,
-    body: object,
+    body: object = None,
+    complaint: Complaint | None = None,
     reads: int,
     read_timeout: float,
+    marks: Marks = "finish_reason",
+    at: float = 0.0,
 ) -> Evidence:
     """Return what the likely cause of an attempt's end can be found from, for a live stream and a recorded one.
 
@@ -60,8 +65,10 @@ def evidence_from(
         reader: the one that decoded the attempt's body.
         ending: how the body ended on the wire.
         error: the exception of the transport or of the decoding, if there was one.
-        body: the API's error object, if one ended the attempt.
+        body: what the API reported, if an error ended the attempt; or its `complaint`, where that is known.
         reads: how many reads of the transport brought bytes.
+        marks: how the API marks the end of an answer.
+        at: when the attempt ended, on a clock that all attempts at a host share.
     """
     return Evidence(
         fault=fault,
@@ -75,8 +82,10 @@ def evidence_from(
         unterminated="unterminated_event" in reader.repairs,
         done=reader.done,
         not_utf8=isinstance(error, UnicodeDecodeError),
-        complaint=complaint_from(body),
+        complaint=complaint or judge_error(body).complaint,
+        marks=marks,
         read_timeout=read_timeout,
+        at=at,
         **times._asdict(),
     )
 
@@ -185,8 +194,10 @@ class AttemptLog:
             self._consumer_busy_seconds = max(self._consumer_busy_seconds, now - self.read_at)
         self._waiting_since = now
 
-    def evidence(self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float) -> Evidence:
-        """Return the evidence for a fault of the open attempt."""
+    def evidence(
+        self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float, marks: Marks = "finish_reason"
+    ) -> Evidence:
+        """Return the evidence for a fault of the open attempt; `marks` are those by which the API ends an answer."""
         first = not self.attempts  # a later attempt's waits may be waits for its recovery
         times = AttemptTimes(
             seconds=now - self._opened,
@@ -203,9 +214,11 @@ class AttemptLog:
             fault=fault.kind,
             ending=fault.ending,
             error=fault.error,
-            body=fault.body,
+            complaint=fault.verdict.complaint,
             reads=self.reads,
             read_timeout=clocks.read,
+            marks=marks,
+            at=now,
         )
 
     def mark_recovered(self, now: float) -> None:
@@ -277,6 +290,10 @@ class AttemptLog:
         """Return the notice of a wait."""
         number = len(self.attempts) + 1
         return Waiting(wait.reason, wait.limit, number, self._host, self._model, self._stream_id)
+
+    def server_notice(self, text: str, is_warning: bool) -> ServerNotice:
+        """Return a notice about the server."""
+        return ServerNotice(text, is_warning, self._host, self._model, self._stream_id)
 
     def ended(self, report: StreamReport, stopped_by: StoppedBy | None) -> Ended:
         """Return the notice of the end."""

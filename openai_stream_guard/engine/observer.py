@@ -22,13 +22,8 @@ class SessionObserver(Protocol):
     def stream_opened(self, request: StreamRequest, policy: Policy, timeouts: Timeouts, now: float) -> None:
         """A session begins. Called once, first."""
 
-    def attempt_opened(self, head: ResponseHead, rule: EndRule, now: float, *, polled: bool) -> None:
-        """A response is about to be read.
-
-        Args:
-            rule: what will count as the end of the answer.
-            polled: the response was made of a stored answer that was retrieved as a whole.
-        """
+    def attempt_opened(self, head: ResponseHead, now: float, *, polled: bool) -> None:
+        """A response is about to be read; `polled` if it was made of a stored answer that was retrieved as a whole."""
 
     def bytes_received(self, data: bytes, now: float, waiting_since: float) -> None:
         """A read brought bytes."""
@@ -39,10 +34,11 @@ class SessionObserver(Protocol):
     def transport_failed(self, fault: StreamFault, now: float, waiting_since: float) -> None:
         """An error of the transport ended the body."""
 
-    def attempt_closed(self, attempt: Attempt, reason: str | None, repairs: Mapping[str, int]) -> None:
+    def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
         """An attempt is over.
 
         Args:
+            rule: what counted as the end of the answer.
             reason: why it was judged as it was; None if the consumer left it.
             repairs: how often each kind of repair was made in it.
         """

@@ -15,7 +15,7 @@ from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
 from .decisions import Refusal, Reissue, StreamFault, Wait
 from .retry_budget import MAX_PROBE_DELAY, Hold, Ticket
-from .retry_rules import MAX_RETRY_AFTER, backoff, error_is_retryable
+from .retry_rules import MAX_RETRY_AFTER, backoff
 
 if TYPE_CHECKING:
     from ..apis.adapter import ApiAdapter
@@ -74,7 +74,7 @@ def choose_recovery(
 def deserves_retry(fault: StreamFault) -> bool:
     """Return whether the same request may do better: an oversized answer stays so, and a refused request too."""
     if fault.kind == "upstream_error":
-        return error_is_retryable(fault.body)
+        return fault.verdict.retryable
     return fault.kind != "oversized"
 
 

@@ -14,6 +14,7 @@ from ..notices import (
     Notice,
     Recovering,
     Refused,
+    ServerNotice,
     StoppedBy,
     StreamReport,
     Waiting,
@@ -108,6 +109,9 @@ def _log(notice: Notice) -> None:
             fields |= {"stream_event": "waiting", "attempt": number, "waits_for": reason, "limit_seconds": seconds}
             what = "the host to accept requests" if reason == "host" else "a token of the retry budget"
             _write(logging.INFO, f"waiting up to {seconds:.1f} s for {what}, attempt {number}", where, fields)
+        case ServerNotice(text, is_warning):
+            fields |= {"stream_event": "server", "text": text}
+            _write(logging.WARNING if is_warning else logging.INFO, _short(text, 110), where, fields)
         case Ended(report, stopped_by):
             level, text = _ending(report, stopped_by)
             fields |= {"stream_event": "ended", "outcome": report.outcome, "attempts": len(report.attempts)}
