@@ -131,6 +131,10 @@ class StreamReport:
     """Bytes read in all attempts."""
     first_event_seconds: float | None = None
     """From the first read to the first delivered event."""
+    first_chunk_seconds: float | None = None
+    """From the request to the first delivered event, with the SDK's retries before it."""
+    chunk_seconds: float | None = None
+    """Mean time from one delivered event to the next; None for fewer than two."""
     worst_gap_seconds: float = 0.0
     """The longest wait between two events."""
     waited_seconds: float = 0.0

@@ -99,13 +99,15 @@ class AttemptLog:
         requests: int,
         head: ResponseHead,
         *,
-        host: str = "",
+        host: str | None = None,
         model: str | None = None,
-        stream_id: str = "",
+        stream_id: str | None = None,
+        requested_at: float | None = None,
     ) -> None:
-        self._host = host
+        self._host = host or ""
         self._model = model
-        self._stream_id = stream_id
+        self._stream_id = stream_id or ""
+        self._requested_at = now if requested_at is None else requested_at
         self.attempts: list[Attempt] = []
         self.recoveries: list[RecoveryMethod] = []
         self.delivered = 0
@@ -260,12 +262,26 @@ class AttemptLog:
             events=self.delivered,
             bytes=self._bytes,
             first_event_seconds=self._first_event_seconds,
+            first_chunk_seconds=self._first_chunk_seconds,
+            chunk_seconds=self._chunk_seconds,
             worst_gap_seconds=self._worst_gap,
             waited_seconds=sum(self._waits.values()),
             recovery_seconds=self._recovery_seconds,
             hint=hint,
             stream_id=self._stream_id,
         )
+
+    @property
+    def _first_chunk_seconds(self) -> float | None:
+        first = self._first_event_seconds
+        return None if first is None else self._started + first - self._requested_at
+
+    @property
+    def _chunk_seconds(self) -> float | None:
+        first, last = self._first_event_seconds, self._last_event_at
+        if first is None or last is None or self.delivered < 2:
+            return None
+        return (last - self._started - first) / (self.delivered - 1)
 
     # The notices of what was recorded last.
 

@@ -53,6 +53,7 @@ class Session:
         jitter: Callable[[], float] = lambda: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
         stream_id: str = "",
+        requested_at: float | None = None,
         observer: SessionObserver | None = None,
     ) -> None:
         now = now if observer is None else round(now, 6)
@@ -68,7 +69,8 @@ class Session:
         self._notify = notify
         self._first: FirstFailure | None = None
         self._delivery = Delivery(policy)
-        self._log = AttemptLog(now, requests, head, host=request.host, model=request.model, stream_id=stream_id)
+        names = {"host": request.host, "model": request.model, "stream_id": stream_id}
+        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at)
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
         self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)

@@ -37,6 +37,18 @@ _FIRST_EVENT = _meter.create_histogram(
     "From the first read to the first event.",
     explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
 )
+_FIRST_CHUNK = _meter.create_histogram(
+    "openai_stream_guard.time_to_first_chunk",
+    "s",
+    "From the request to the first event that was delivered.",
+    explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
+)
+_PER_CHUNK = _meter.create_histogram(
+    "openai_stream_guard.time_per_output_chunk",
+    "s",
+    "Mean time from one delivered event of a stream to the next.",
+    explicit_bucket_boundaries_advisory=tuple(0.001 * 2**power for power in range(16)),
+)
 _WORST_GAP = _meter.create_histogram(
     "openai_stream_guard.worst_gap.duration",
     "s",
@@ -103,6 +115,10 @@ def _measure(notice: Notice, server: Attributes) -> None:
     if report.first_event_seconds is not None:
         _FIRST_EVENT.record(report.first_event_seconds, server)
         _WORST_GAP.record(report.worst_gap_seconds, server)
+    if report.first_chunk_seconds is not None:
+        _FIRST_CHUNK.record(report.first_chunk_seconds, server)
+    if report.chunk_seconds is not None:
+        _PER_CHUNK.record(report.chunk_seconds, server)
     if report.recoveries:
         _RECOVERY.record(report.recovery_seconds, server)
 

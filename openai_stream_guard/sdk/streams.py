@@ -79,6 +79,7 @@ class GuardedStream:
             jitter=timing.current.jitter,
             notify=self._notify,
             stream_id=f"{random.getrandbits(32):08x}",
+            requested_at=request.sent_at,
             observer=observer,
         )
         return self.session
