@@ -53,7 +53,7 @@ class FolderRecorder(Recorder):
         """Write the attempt, if it broke."""
         super().attempt_closed(attempt, rule, reason, repairs)
         if attempt.fault is not None:
-            self._file.write(self.capture)
+            self._file.write(self.capture, self.stream_id)
 
     def stream_ended(self) -> None:
         """Let go of what was recorded, which the stream would keep for as long as it lives."""
@@ -69,17 +69,21 @@ class CaptureFile:
         self._name = ""
         self._owner = 0
 
-    def write(self, capture: Capture) -> None:
+    def write(self, capture: Capture, stream_id: str = "-") -> None:
         """Replace the contents of the file. Never raises: a failure is logged, once for each folder."""
+        fields = {"stream_id": stream_id, "stream_event": "capture"}
         try:
             self._write(capture)
         except Exception as error:  # a diagnostic must not break a stream
             if self._folder not in _warned:
                 _warned.add(self._folder)
                 cause = getattr(error, "strerror", None) or type(error).__name__
-                logger.warning("cannot write the capture to %r: %s", self._folder, cause)
+                logger.warning(
+                    "stream %s: cannot write the capture to %r: %s", stream_id, self._folder, cause, extra=fields
+                )
         else:
-            logger.info("captured the fault in %r", os.path.join(self._folder, self._name))
+            path = os.path.join(self._folder, self._name)
+            logger.info("stream %s capture: %r", stream_id, path, extra=fields)
 
     def _write(self, capture: Capture) -> None:
         now = datetime.now(timezone.utc)

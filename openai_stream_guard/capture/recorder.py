@@ -36,8 +36,11 @@ class Recorder:
     def __init__(self, credentials: Collection[str] = ()) -> None:
         self._credentials = credentials
 
-    def stream_opened(self, request: StreamRequest, policy: Policy, timeouts: Timeouts, now: float) -> None:
+    def stream_opened(
+        self, stream_id: str, request: StreamRequest, policy: Policy, timeouts: Timeouts, now: float
+    ) -> None:
         """Begin the capture."""
+        self.stream_id = stream_id
         self.capture = Capture(kept_request(request), kept_policy(policy, request), timeouts, now)
 
     def attempt_opened(self, head: ResponseHead, now: float, *, polled: bool) -> None:

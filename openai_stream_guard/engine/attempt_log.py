@@ -289,7 +289,7 @@ class AttemptLog:
         """Return the notice of the attempt that broke."""
         reason = fault.reason
         if fault.kind == "upstream_error" and (name := error_name(fault.body)):
-            reason = f"{reason}: {name}"
+            reason = f"{name}: {reason}"
         return FaultSeen(reason, len(self.attempts), self.attempts[-1], self._host, self._model, hint, self._stream_id)
 
     def recovering(self, reissue: Reissue) -> Recovering:

@@ -19,7 +19,9 @@ class SessionObserver(Protocol):
     `waiting_since` is when the program was done with the last events; 0 where that is not known.
     """
 
-    def stream_opened(self, request: StreamRequest, policy: Policy, timeouts: Timeouts, now: float) -> None:
+    def stream_opened(
+        self, stream_id: str, request: StreamRequest, policy: Policy, timeouts: Timeouts, now: float
+    ) -> None:
         """A session begins. Called once, first."""
 
     def attempt_opened(self, head: ResponseHead, now: float, *, polled: bool) -> None:

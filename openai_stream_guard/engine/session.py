@@ -77,7 +77,7 @@ class Session:
         self._observer = observer
         self._begin(None, is_straight=policy.delivery == "live")
         if observer is not None:
-            observer.stream_opened(request, policy, clocks, now)
+            observer.stream_opened(stream_id, request, policy, clocks, now)
             observer.attempt_opened(head, now, polled=False)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None, *, is_straight: bool = False) -> None:

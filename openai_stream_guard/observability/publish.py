@@ -23,6 +23,8 @@ from ..notices import (
 from ..redaction import redact_tail
 
 logger = logging.getLogger("openai_stream_guard")
+MAX_LINE = 199
+"""Characters of a line without a hint, so that what collects logs does not cut it."""
 Listener: TypeAlias = Callable[[Notice], object]
 Fields: TypeAlias = dict[str, object]
 
@@ -74,9 +76,10 @@ def _unlink(error: BaseException, transport_error: BaseException | None) -> None
         error = context
 
 
-def publish_raw(tail: bytes, credentials: Collection[str]) -> None:
+def publish_raw(tail: bytes, credentials: Collection[str], stream_id: str) -> None:
     """Log the last bytes of a faulty attempt, which hold answer text. Called only with the setting `log_raw`."""
-    logger.debug("raw tail of the faulty attempt: %r", redact_tail(tail, credentials))
+    fields: Fields = {"stream_id": stream_id, "stream_event": "raw_tail"}
+    logger.debug("stream %s raw tail: %r", stream_id, redact_tail(tail, credentials), extra=fields)
 
 
 def _log(notice: Notice) -> None:
@@ -90,25 +93,26 @@ def _log(notice: Notice) -> None:
         case FaultSeen(reason, number, attempt):
             fields |= {"stream_event": "fault", "attempt": number, "fault": attempt.fault, "reason": reason}
             fields |= {"events": attempt.events, "bytes": attempt.bytes, "request_id": attempt.request_id}
-            text = f"{attempt.fault} ({_short(reason, 64)}), {attempt.events} events, {attempt.bytes} bytes, "
-            text += f"attempt {number}, request id {_short(attempt.request_id)}"
+            text = f"{attempt.fault} after {attempt.events} events, {attempt.bytes} bytes, attempt {number}"
+            where += f", request id {attempt.request_id}, {reason}"
             _write(logging.WARNING if number == 1 else logging.INFO, text, where, fields)
             if number == 1 and notice.hint:
                 fields = {"stream_id": notice.stream_id, "stream_event": "hint", "hint": notice.hint}
-                _write(logging.INFO, f"hint: {notice.hint}", "", fields)
+                _write(logging.INFO, notice.hint, "", fields)
         case Recovering(way, delay, number):
             fields |= {"stream_event": "recovering", "attempt": number, "way": way, "delay_seconds": delay}
-            _write(logging.DEBUG, f"asking again by {way} in {delay:.2f} s, attempt {number}", where, fields)
+            _write(logging.DEBUG, f"by {way} in {delay:.2f} s, attempt {number}", where, fields)
         case Refused(status, number, request_id):
             fields |= {"stream_event": "refused", "attempt": number, "http_status": status}
             fields |= {"request_id": request_id, "error": notice.error}
             refusal = f"status {status}" if status is not None else notice.error or "no response"
-            text = f"re-issue refused: {refusal}, attempt {number}, request id {_short(request_id)}"
+            text = f"{refusal}, attempt {number}"
+            where += f", request id {request_id}"
             _write(logging.INFO, text, where, fields)
         case Waiting(reason, seconds, number):
             fields |= {"stream_event": "waiting", "attempt": number, "waits_for": reason, "limit_seconds": seconds}
             what = "the host to accept requests" if reason == "host" else "a token of the retry budget"
-            _write(logging.INFO, f"waiting up to {seconds:.1f} s for {what}, attempt {number}", where, fields)
+            _write(logging.INFO, f"up to {seconds:.1f} s for {what}, attempt {number}", where, fields)
         case ServerNotice(text, is_warning):
             fields |= {"stream_event": "server", "text": text}
             _write(logging.WARNING if is_warning else logging.INFO, _short(text, 110), where, fields)
@@ -136,11 +140,14 @@ def _ending(report: StreamReport, stopped_by: StoppedBy | None) -> tuple[int, st
 
 def _write(level: int, text: str, where: str, fields: Fields) -> None:
     if logger.isEnabledFor(level):
-        end = f", {where}" if where else ""
-        logger.log(level, "stream %s %s%s", fields["stream_id"] or "-", text, end, extra=fields)
+        # The kind of event is in the template, by which some collectors group records.
+        template = f"stream %s {fields['stream_event']}: %s"
+        line = f"{text}, {where}" if where else text
+        room = MAX_LINE - len(template) - 4  # the id is longer than its two placeholders
+        logger.log(level, template, fields["stream_id"] or "-", _short(line, room) if where else line, extra=fields)
 
 
-def _short(value: str | None, limit: int = 36) -> str:
-    """Shorten a value, so that a line stays below 200 characters; the field has all of it."""
+def _short(value: str | None, limit: int = 32) -> str:
+    """Shorten a value; the field has all of it."""
     text = str(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

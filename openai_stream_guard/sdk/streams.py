@@ -91,7 +91,7 @@ class GuardedStream:
         finally:
             self.notifying = False
         if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
-            publish_raw(self.session.raw_tail, self._credentials)
+            publish_raw(self.session.raw_tail, self._credentials, notice.stream_id)
 
     # What its exchange asks for, see `transport.exchange.SdkSide`.
 
