@@ -138,4 +138,4 @@ class _Kept(logging.Handler):
 @pytest.fixture
 def warned(records: list[logging.LogRecord]) -> Callable[[], list[str]]:
     """What the guard has logged at WARNING and above."""
-    return lambda: [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+    return lambda: [record.getMessage() for record in records if record.levelno == logging.WARNING]

@@ -33,6 +33,7 @@ DEFAULTS = {
     "backoff_initial": 0.5,
     "backoff_max": 8.0,
     "max_elapsed": 120.0,
+    "outage_timeout": 30.0,
     "recovery": ("resume", "restart", "replay"),
     "continuation": None,
     "delivery": "live",

@@ -132,6 +132,19 @@ class Policy:
                 raise StreamGuardConfigError(f"Unknown setting {name!r}{suggestion(name, SETTINGS)}")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type] # __post_init__ converts sequences
 
+    @property
+    def useless_combinations(self) -> list[str]:
+        """Sentences about fields that have no effect as they are combined."""
+        continues = "continue" in self.recovery
+        found = []
+        if self.continuation is not None and not continues:
+            found.append("continuation has no effect, since recovery does not name 'continue'")
+        if continues and self.continuation is None:
+            found.append("recovery names 'continue', which has no effect without continuation")
+        if self.backoff_initial > self.backoff_max:
+            found.append(f"backoff_initial is never waited, since backoff_max is {self.backoff_max:g} s")
+        return found
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Policy:
         """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`."""
