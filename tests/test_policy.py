@@ -40,6 +40,7 @@ DEFAULTS = {
     "max_held_bytes": 16_777_216,
     "idle_timeout": None,
     "first_event_timeout": None,
+    "linger_timeout": 30.0,
     "repair": "safe",
     "end_rule": "auto",
     "lenient_hosts": (),
