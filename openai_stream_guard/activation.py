@@ -137,6 +137,18 @@ def unguarded_patch_points() -> list[str]:
     return list(_unguarded)
 
 
+def how_items_are_built() -> str:
+    """Say whether the items of a stream requested now would be built by plans, and if not, why."""
+    if _settings.mode != "on":
+        return f"built by the SDK ({'nothing is guarded' if _settings.mode == 'off' else 'streams are only observed'})"
+    if current_policy().items == "sdk":
+        return "built by the SDK (items is 'sdk')"
+    from .sdk import plans_status
+
+    status = plans_status()
+    return "built by plans" if status.in_use else f"built by the SDK ({status.reason})"
+
+
 def start() -> None:
     """Read the environment, and wait for openai to be imported. Called once, by `import openai_stream_guard`.
 
@@ -266,8 +278,7 @@ def _patch(errors: Any) -> None:
         return
     _patched = True
     try:
-        from . import sdk
-
+        sdk = importlib.import_module(_SDK)  # not the attribute of this package: that may be of an earlier openai
         _unguarded.extend(sdk.missing_patch_points())
         if not _unguarded:
             sdk.patch(_guarding)

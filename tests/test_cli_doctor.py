@@ -102,6 +102,7 @@ def test_a_healthy_server_is_healthy(examine: Run, server: Server) -> None:
     """Two requests, all told in figures, and nothing found."""
     code, told = examine(one_by_one(), one_by_one())
     assert (code, told["verdict"], found(told), told["requests"]) == (0, "healthy", {}, 2)
+    assert told["items"] == "built by plans"
     assert [request.body["stream"] for request in server.requests] == [True, True]
     assert server.requests[0].body["max_tokens"] == probe.MAX_TOKENS
     assert server.requests[1].headers["accept-encoding"] == "identity"
@@ -117,7 +118,7 @@ def test_the_json_has_the_documented_fields(examine: Run) -> None:
     """And no others: programs may rely on these."""
     _, told = examine(playing(*BURST), one_by_one())
     assert set(told) == {
-        "version", "verdict", "subject", "api", "model", "requests", "written", "findings", "streams",
+        "version", "verdict", "subject", "api", "model", "requests", "written", "items", "findings", "streams",
     }  # fmt: skip
     assert set(told["findings"][0]) == {"name", "severity", "what", "remedy", "lines", "streams"}
     assert set(told["streams"][0]) == {

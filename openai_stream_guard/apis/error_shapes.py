@@ -41,7 +41,8 @@ _ERROR_MEMBER = re.compile(
 def says_success(value: object, depth: int = 0) -> bool:
     """Return whether a code or a member of an error shape says that nothing went wrong, or says nothing."""
     if isinstance(value, str):
-        return value.strip().lower() in _SUCCESS
+        text = value.strip().lower()
+        return text in _SUCCESS or (text.isdigit() and text.strip("0") == "")  # as in 00000
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, int | float):
@@ -63,7 +64,7 @@ def _codes(value: JsonObject) -> list[object]:
 
 
 def _says_error(value: JsonObject) -> bool:
-    return "error" in (value.get("type"), value.get("object"))
+    return "error" in (value.get("type"), value.get("object")) and any(value.get(name) for name in ("code", *_MESSAGE))
 
 
 def _has_error_member(value: JsonObject) -> bool:
@@ -97,19 +98,19 @@ def find_error(payload: Payload) -> ReportedError | None:
     """
     value = payload.value
     if payload.is_plain_text or (payload.event == "error" and not isinstance(value, dict)):
-        return _reported(payload, value)
+        return reported_as(payload, value)
     if isinstance(value, list) and has_error(payload):  # Gemini
         value = value[0]
     if not isinstance(value, dict):
         return None
     if value.get("error"):  # the SDK raises it too
-        return _reported(payload, value["error"])
+        return reported_as(payload, value["error"])
     if payload.event == "error":
-        return _reported(payload, value)
+        return reported_as(payload, value)
     codes = _codes(value)
     if codes and all(map(says_success, codes)) and value.get("success") is not False:
         return None
-    return _reported(payload, value) if any(applies(value) for applies in _SHAPES) else None
+    return reported_as(payload, value) if any(applies(value) for applies in _SHAPES) else None
 
 
 def reported_failure(payload: Payload) -> ReportedError | None:
@@ -117,7 +118,7 @@ def reported_failure(payload: Payload) -> ReportedError | None:
     value = payload.value
     response = value.get("response") if isinstance(value, dict) else None
     error = response.get("error") if isinstance(response, dict) else None
-    return _reported(payload, error)._replace(payload=error) if error else None
+    return reported_as(payload, error)._replace(payload=error) if error else None
 
 
 def has_error(payload: Payload) -> bool:
@@ -126,7 +127,8 @@ def has_error(payload: Payload) -> bool:
     return isinstance(value, dict) and bool(value.get("error"))
 
 
-def _reported(payload: Payload, body: object) -> ReportedError:
+def reported_as(payload: Payload, body: object) -> ReportedError:
+    """Return a payload as an error with this body."""
     return ReportedError(body, _message_in(body, 0), payload.value, payload.http_status)
 
 

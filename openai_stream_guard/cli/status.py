@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"openai {openai.__version__}")
     print(f"mode   {mode}  ({MODE_VARIABLE}={os.environ.get(MODE_VARIABLE, '')!r})")
     if states:
+        print(f"items  {activation.how_items_are_built()}")
         print("patch points")
     for state, name in states:
         print(f"  {state:<12} {name}")

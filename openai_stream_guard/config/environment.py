@@ -43,18 +43,20 @@ class Settings:
     sources: Mapping[str, Source]
 
 
-def read_mode(environ: Mapping[str, str] = os.environ) -> Mode:
+def read_mode(environ: Mapping[str, str] | None = None) -> Mode:
     """Return what `OPENAI_STREAM_GUARD` asks for; unset and empty mean off. Raises `StreamGuardConfigError`."""
-    text = environ.get(MODE_VARIABLE, "")
+    text = (os.environ if environ is None else environ).get(MODE_VARIABLE, "")
     return checked(_mode, text, MODE_VARIABLE, "1, true, on or yes; observe; or 0, false, off or no")
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     Return the settings that the environment describes; with the guard off, the defaults.
 
     Raises `StreamGuardConfigError` for an invalid value. An unknown variable is a `StreamGuardWarning`.
     """
+    if environ is None:  # not as the default: `help()` would print it
+        environ = os.environ
     mode = read_mode(environ)
     given: PolicyFields = {}
     if mode != "off":

@@ -12,7 +12,7 @@ from ..decoding.payload import Payload
 from ..engine.decisions import Decision, Fail, Finish, Reissue, Wait
 from .exchange import AsyncExchange, SyncExchange
 
-_MISSING_BYTES = ("disconnected", "truncated", "stalled", "gap")
+_MISSING_BYTES = ("disconnected", "truncated", "stalled")  # a hole in the numbers is in plain sight, and may be a habit
 
 
 def _is_visible_in_bytes(decision: Decision | None) -> bool:
@@ -78,7 +78,10 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 try:
                     exchange.reopen(decision)
                 except Exception as error:
-                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
+                    refusal = exchange.refusal(error)
+                    if refusal is None:
+                        raise
+                    events = session.refused(decision, refusal, exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
@@ -150,7 +153,10 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 try:
                     await exchange.reopen(decision)
                 except Exception as error:
-                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
+                    refusal = exchange.refusal(error)
+                    if refusal is None:
+                        raise
+                    events = session.refused(decision, refusal, exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision

@@ -50,6 +50,8 @@ class Visit:
     model: str
     requests: int
     streams: tuple[Stream, ...]
+    items: str
+    """How their items were built."""
 
 
 def visit(target: Target, progress: Progress = lambda *read: None) -> Visit:
@@ -85,7 +87,7 @@ def visit(target: Target, progress: Progress = lambda *read: None) -> Visit:
                     if not streams:
                         raise
                     streams.append(request.failed(None, str(error)))
-        return Visit(model, len(streams) + (target.model is None), tuple(streams))
+        return Visit(model, len(streams) + (target.model is None), tuple(streams), activation.how_items_are_built())
 
 
 @contextmanager
