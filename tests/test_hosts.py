@@ -10,6 +10,8 @@ import pytest
 from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
 from openai_stream_guard.engine.server_habits import Server
 
+from .budgets import borrow
+
 MAX = 1024
 
 
@@ -86,12 +88,12 @@ def test_forgetting_is_complete() -> None:
     hosts = HostMemory()
     hosts.habits.expect_finish(Server("a", "/p", "m"))
     hosts.record_divergence("a", "m", 0.0)
-    while hosts.budget.withdraw("a"):
+    while borrow(hosts.budget, "a"):
         pass
     hosts.forget()
     assert not hosts.habits.sends_finish(Server("a", "/p", "m"), with_call=False)
     assert not hosts.diverged_recently("a", "m", 0.0)
-    assert hosts.budget.withdraw("a")
+    assert borrow(hosts.budget, "a")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -99,7 +101,7 @@ def test_a_forked_child_knows_nothing() -> None:
     """Nor does it inherit a lock that a thread of its parent held."""
     hosts = HostMemory()
     hosts.habits.expect_finish(Server("a", "/p", "m"))
-    while hosts.budget.withdraw("a"):
+    while borrow(hosts.budget, "a"):
         pass
     with hosts._lock, hosts.budget._lock:
         child = os.fork()
@@ -110,7 +112,7 @@ def test_a_forked_child_knows_nothing() -> None:
                 int(
                     known
                     or not hosts.habits.sends_finish(Server("a", "/p", "m"), with_call=False)
-                    or not hosts.budget.withdraw("a")
+                    or not borrow(hosts.budget, "a")
                 )
             )
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

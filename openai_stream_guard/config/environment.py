@@ -21,6 +21,8 @@ MODE_VARIABLE = "OPENAI_STREAM_GUARD"
 Mode = Literal["off", "on", "observe"]
 Source = Literal["default", "environment"]
 
+_warned: set[str] = set()
+
 _MODES: Mapping[str, Mode] = {
     **dict.fromkeys(("1", "true", "on", "yes"), "on"),
     **dict.fromkeys(("", "0", "false", "off", "no"), "off"),
@@ -61,7 +63,17 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         _warn_of_unknown(environ)
         given = read_environment(environ)
     sources: dict[str, Source] = {name: "environment" if name in given else "default" for name in SETTINGS}
-    return Settings(mode, Policy().replace(**given), sources)
+    policy = Policy().replace(**given)
+    warn_of_useless(policy, stacklevel=3)
+    return Settings(mode, policy, sources)
+
+
+def warn_of_useless(policy: Policy, *, stacklevel: int) -> None:
+    """Warn of settings that have no effect as they are combined, once in a process for each combination."""
+    for sentence in policy.useless_combinations:
+        if sentence not in _warned:
+            _warned.add(sentence)
+            warnings.warn(f"openai-stream-guard: {sentence}", StreamGuardWarning, stacklevel=stacklevel + 1)
 
 
 def _mode(text: str) -> Mode:

@@ -1,4 +1,4 @@
-"""What this process has learnt about the servers it talks to, and the budget of re-issues that each of them gets.
+"""What this process has learnt about the servers it talks to.
 
 Only positive evidence is kept: a model did not repeat itself, connections were cut. How a server ends its answers is in
 `server_habits`. All of it is bounded, shared between threads, and forgotten by a forked child.
@@ -15,6 +15,7 @@ from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
 from ..diagnosis.evidence import Cut, Evidence
+from .retry_budget import RetryBudget
 from .server_habits import ServerHabits
 
 _MAX_KEYS = 1024
@@ -38,10 +39,11 @@ class HostMemory:
 
     def forget(self) -> None:
         """Start anew, as in a new process."""
-        self._lock = threading.Lock()
+        # Reentrant, since the garbage collector may close a stream, which is recorded, while the lock is held.
+        self._lock = threading.RLock()
         self._diverging: OrderedDict[Hashable, float] = OrderedDict()
         self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
-        self.budget = Budget()
+        self.budget = RetryBudget()
         self.habits = ServerHabits()
 
     def record_divergence(self, host: str, model: str | None, now: float) -> None:
@@ -85,43 +87,3 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
-
-
-CAPACITY = 10.0
-
-
-_MAX_HOSTS = 1024
-
-
-class Budget:
-    """
-    A bucket of `CAPACITY` tokens for each host, full at first.
-
-    Safe to share between threads. A host is forgotten, and starts with a full bucket again, once `_MAX_HOSTS` others
-    have been used since.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._tokens: OrderedDict[str, float] = OrderedDict()
-
-    def deposit(self, host: str, ratio: float) -> None:
-        """Add `ratio` tokens for a stream that starts."""
-        with self._lock:
-            self._put(host, self._tokens.get(host, CAPACITY) + ratio)
-
-    def withdraw(self, host: str) -> bool:
-        """Take one token, for a re-issue; False, and nothing taken, where less than one is left."""
-        with self._lock:
-            held = self._tokens.get(host, CAPACITY)
-            if held < 1:
-                return False
-            self._put(host, held - 1)
-            return True
-
-    def _put(self, host: str, tokens: float) -> None:
-        # Rounded, since ten times 0.1 added up as floats falls short of the one token that it has to buy.
-        self._tokens[host] = round(min(tokens, CAPACITY), 9)
-        self._tokens.move_to_end(host)
-        if len(self._tokens) > _MAX_HOSTS:
-            self._tokens.popitem(last=False)

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import openai
@@ -21,7 +21,8 @@ from ..engine.decisions import Refusal, Reissue
 from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..redaction import identifier
-from ..transport.exceptions import fault_from
+from ..transport import clock as timing
+from ..transport.exceptions import fault_from, is_lost_response
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
 from ..transport.timeouts import request_timeouts
 from .runtime import RUNTIME
@@ -56,6 +57,8 @@ class OriginalRequest:
     guarding: Guarding
     listeners: tuple[Listener, ...] = ()
     """Who is told what becomes of its stream."""
+    sent_at: float = field(default_factory=lambda: timing.current.clock())
+    """When the program sent it, on the clock of its stream."""
 
     @property
     def max_retries(self) -> int:
@@ -207,4 +210,9 @@ def refusal_from(error: Exception) -> Refusal | None:
     cause = error.__cause__ if is_connection_error else error
     if isinstance(cause, Exception) and not isinstance(cause, openai.APIError) and fault_from(cause) is None:
         return None
-    return Refusal(retryable=is_connection_error or not isinstance(error, openai.APIError))
+    reason = cause if isinstance(cause, Exception) else error
+    return Refusal(
+        retryable=is_connection_error or not isinstance(error, openai.APIError),
+        error=type(reason).__name__,
+        lost=is_lost_response(reason),
+    )
