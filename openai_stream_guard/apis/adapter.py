@@ -97,6 +97,9 @@ class ApiAdapter(Protocol):
             Diverged: if the payload contradicts what was delivered.
         """
 
+    def whole_texts(self, payload: Payload) -> Sequence[TextDelta]:
+        """What a payload says of texts as a whole, after they were told piece by piece."""
+
     @property
     def tool_call_open(self) -> bool:
         """A tool call is open: under `delivery="tool_calls"` items are held until it is whole."""

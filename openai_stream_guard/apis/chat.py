@@ -11,12 +11,12 @@ transcript's own text is the answer once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..decoding.payload import Payload
 from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
-from .chat_deltas import NO_REASON, trim_choice, walk
+from .chat_deltas import NO_REASON, aside_from, trim_choice, walk
 from .partial_answer import choices_from
 from .request import EndRule, StreamRequest
 from .second_answer import Diverged, SecondAnswer
@@ -131,7 +131,7 @@ class ChatAdapter:
                 self._finished.add(index)
                 self.answer_complete = self._finished == self._seen and len(self._seen) >= self._request.choices
                 text_deltas.append(((index, "finish_reason"), reason))
-        return DataEvent(text_deltas, identities)
+        return DataEvent(text_deltas, identities, None if text_deltas or identities else aside_from(choices[0]))
 
     def _member(
         self, index: int, name: str, part: object, text_deltas: list[TextDelta], identities: list[Identity]
@@ -234,6 +234,10 @@ class ChatAdapter:
             if new.get(name) and (known := replay.identify((name,), new[name])) is not None:
                 new[name] = known
         return new
+
+    def whole_texts(self, payload: Payload) -> Sequence[TextDelta]:
+        """This API says no text twice."""
+        return ()
 
     def may_replay(self, transcript: Transcript) -> bool:
         """Not where the API stores each answer: the delivered one would be stored twice, under two ids."""

@@ -11,13 +11,14 @@ https://platform.openai.com/docs/api-reference/assistants-streaming/events
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from ..decoding.payload import Payload
 from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive
 from .request import EndRule, StreamRequest
 from .second_answer import SecondAnswer
-from .transcript import Transcript
+from .transcript import TextDelta, Transcript
 
 _ITEM = DataEvent()
 
@@ -56,6 +57,10 @@ class DetectOnlyAdapter:
     def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Never asked, since nothing is re-issued."""
         return payload
+
+    def whole_texts(self, payload: Payload) -> Sequence[TextDelta]:
+        """This API says no text twice."""
+        return ()
 
     def may_replay(self, transcript: Transcript) -> bool:
         """Nothing is known of the effects."""

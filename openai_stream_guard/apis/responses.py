@@ -9,7 +9,7 @@ delivered events gives the helper's snapshot of the unbroken stream.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from ..decoding.payload import Payload
@@ -17,15 +17,18 @@ from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, 
 from .chat_deltas import tokens_in
 from .partial_answer import outputs_from
 from .request import EndRule, Resume, StreamRequest
-from .second_answer import Diverged, SecondAnswer
-from .sequence import Gap, Sequence
-from .transcript import Identity, Key, TextDelta, Transcript
+from .second_answer import Diverged, SecondAnswer, Unsafe
+from .sequence import Gap
+from .sequence import Sequence as EventSequence
+from .transcript import Identity, Key, Milestone, TextDelta, Transcript
+from .whole_items import fingerprint, whole_item, whole_text
 
 _PING = KeepAlive()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
 """Items that say it all in texts, which a repetition is held against; hosted tools do not."""
+_PART_EVENTS = ("response.content_part.", "response.reasoning_summary_part.")
 _COUNTS = {int, type(None)}
 _PARTS = ("content_index", "summary_index", "annotation_index")
 
@@ -41,13 +44,15 @@ class ResponsesAdapter:
     ) -> None:
         """Read one attempt; `broken` is the one that a resumed answer goes on from, between two of its events."""
         self._request = request
-        self._sequence = Sequence(request.starting_after if resume is None else resume.after)
+        self._sequence = EventSequence(request.starting_after if resume is None else resume.after)
         self._begun = False
         self._open_calls: set[object] = set() if broken is None else broken._open_calls
         self.tool_call_open = bool(self._open_calls)
         self._latest: int | None = None if broken is None else broken._latest
         self._unplaced: dict[object, int] = {} if broken is None else broken._unplaced
         """The places of items that came without an `output_index`, by id: llama.cpp counts nothing."""
+        self._places: set[object] = set() if broken is None else broken._places
+        """Of the items that began."""
         self.response_id: str | None = request.stored_id if resume is None else resume.response_id
         self.answer_complete = False
         self.over = False
@@ -128,17 +133,44 @@ class ResponsesAdapter:
         if kind.endswith(".delta") and isinstance(delta, str):
             text_deltas: list[TextDelta] = [(self._channel(kind, value), delta)] if delta else []
             return DataEvent(text_deltas, sequence=_number(value))
-        text_deltas, identities = [], []
-        if kind in _LIFECYCLE or kind in _TERMINAL:
-            identities = self._name(value)
+        text_deltas = []
         if kind in _TERMINAL:
             self.over = self.answer_complete = True
         if kind == "response.output_item.added":
             self._place_next(value)
-            text_deltas, identities = self._opened(value)
+            self._places.add(self._place(value))
+            text_deltas, _ = self._opened(value)
         if kind.startswith("response.output_item."):
             self._note_call(kind, value)
-        return DataEvent(text_deltas, identities, self._once(kind, value), _number(value))
+        once = self._once(kind, value)
+        return DataEvent(text_deltas, self._names(kind, value, once), once, _number(value))
+
+    def _names(self, kind: str, value: Mapping[str, object], once: Hashable) -> list[Identity]:
+        """What an event without text of its own names, and what it says once, as a fingerprint."""
+        if kind in _LIFECYCLE or kind in _TERMINAL:
+            return self._name(value)
+        names = self._opened(value)[1] if kind == "response.output_item.added" else []
+        if kind.endswith(".annotation.added"):
+            names.append(((once, "said"), fingerprint(value)))
+        return names
+
+    def whole_texts(self, payload: Payload) -> Sequence[TextDelta]:
+        """What `….done` and terminal events say of the texts that were told in deltas."""
+        value = payload.value
+        kind = value.get("type") or payload.event if isinstance(value, dict) else None
+        return self._whole_texts(kind, value) if isinstance(kind, str) and isinstance(value, dict) else ()
+
+    def _whole_texts(self, kind: str, value: Mapping[str, object]) -> list[TextDelta]:
+        if kind in _TERMINAL:
+            items = enumerate(_output(value) or ())
+            told = [text for place, item in items for text in whole_item(item, place)]
+        elif kind == "response.output_item.done":
+            told = list(whole_item(value.get("item"), self._place(value)))
+        else:
+            told = list(whole_text(kind, value, self._channel(kind, value)))
+        if self._request.starting_after is not None:  # of other items the beginning was not asked for
+            told = [text for text in told if text[0][0] in self._places]
+        return told
 
     def _place_next(self, value: Mapping[str, object]) -> None:
         """An item begins: count it, where the server does not."""
@@ -160,7 +192,8 @@ class ResponsesAdapter:
 
     def _once(self, kind: str, value: Mapping[str, object]) -> Hashable:
         """What an event that carries no text of its own would be repeated as."""
-        return (kind, self._place(value), *(_index(value, name) for name in _PARTS))
+        place = (self._place(value), *(_index(value, name) for name in _PARTS))
+        return Milestone(kind, place) if kind.endswith((".added", ".done")) else (kind, *place)
 
     def _opened(self, value: Mapping[str, object]) -> tuple[list[TextDelta], list[Identity]]:
         """An item begins. A message shows nothing yet; any other item is a deed, and visible."""
@@ -168,7 +201,7 @@ class ResponsesAdapter:
         if not isinstance(item, dict):
             return [], []
         said = {name: part for name, part in item.items() if isinstance(part, str) and part}
-        names = ("id", "call_id", "type")
+        names = ("id", "call_id", "type", "name")
         identities: list[Identity] = [(("item", place, name), said[name]) for name in names if name in said]
         if item.get("type") == "message":
             return [], identities
@@ -218,28 +251,51 @@ class ResponsesAdapter:
             new["delta"] = surplus = replay.take(self._channel(kind, value), delta) if delta else ""
             if not surplus and (delta or not live):
                 return None
+            if any(map(replay.delivered, self._closing(kind, value))):
+                raise Diverged
             _trim_logprobs(new, delta.removesuffix(surplus))
-        else:
-            if kind == "response.output_item.added":
-                self._check_opened(value, replay)
-            if replay.repeats(self._once(kind, value)):
-                return None
-        self._rename(new, replay)
+        elif self._is_repeated(kind, value, replay):
+            return None
+        self._rename(kind, new, replay)
         number = replay.number(_number(value))
         if number is not None:
             new["sequence_number"] = number
         return new
 
-    def _check_opened(self, value: Mapping[str, object], replay: SecondAnswer) -> None:
-        text_deltas, identities = self._opened(value)
-        for key, text in text_deltas:
-            replay.take(key, text)
-        for key, name in identities:
+    def _is_repeated(self, kind: str, value: Mapping[str, object], replay: SecondAnswer) -> bool:
+        """Whether an event without text of its own was delivered. Raises `Diverged` where it now says otherwise."""
+        once = self._once(kind, value)
+        repeated = replay.repeats(once)
+        for key, name in self._names(kind, value, once):
             known = replay.identify(key, name)
-            if key[2] == "type" and known not in (None, name):
+            if known not in (None, name) and key[-1] in ("type", "name", "said"):
                 raise Diverged
+        if kind == "response.output_item.added":
+            for key, text in self._opened(value)[0]:
+                replay.take(key, text, whole=True)
+        for key, text in self._whole_texts(kind, value):
+            replay.tell_whole(key, text)
+        output = _output(value) if kind in _TERMINAL else None
+        if output is not None and self._places and len(output) != len(self._places):
+            raise Diverged
+        if not repeated and any(map(replay.delivered, self._closing(kind, value))):
+            raise Diverged
+        return repeated
 
-    def _rename(self, new: dict[str, object], replay: SecondAnswer) -> None:
+    def _closing(self, kind: str, value: Mapping[str, object]) -> list[Milestone]:
+        """The events after which nothing more is said of what this one is about."""
+        if "response" in value:
+            return []
+        place, part = self._place(value), tuple(_index(value, name) for name in _PARTS[:2])
+        whole = Milestone("response.output_item.done", (place, None, None, None))
+        if part == (None, None) and not kind.endswith(".delta"):
+            return [whole]
+        name = kind.rpartition(".")[0]
+        inside = [f"{name}.done"] if kind.endswith(".delta") else []
+        parts = [] if kind.startswith(_PART_EVENTS) else [f"{event}done" for event in _PART_EVENTS]
+        return [whole, *(Milestone(event, (place, *part, None)) for event in (*inside, *parts))]
+
+    def _rename(self, kind: str, new: dict[str, object], replay: SecondAnswer) -> None:
         """The items' first ids; in the final response only where its real ones are of no use or not wanted."""
         place = self._place(new)
         if "item_id" in new and (known := replay.identify(("item", place, "id"), new["item_id"])) is not None:
@@ -248,21 +304,32 @@ class ResponsesAdapter:
         if isinstance(item, dict):
             new["item"] = _renamed(item, place, replay)
         response = new.get("response")
-        if isinstance(response, dict) and (self._request.one_identity or self._request.body.get("store") is False):
+        if not isinstance(response, dict):
+            return
+        named = replay.known(("response",))
+        first = named.get("id") if isinstance(named, dict) else None
+        if kind in _LIFECYCLE:
+            new["response"] = {**response, "id": first or response.get("id")}
+        elif self._request.one_identity or self._request.body.get("store") is False:
             output = response.get("output")
             items = output if isinstance(output, list) else []
             renamed = [
                 _renamed(part, index, replay) if isinstance(part, dict) else part for index, part in enumerate(items)
             ]
-            named = replay.known(("response",))
-            first = named.get("id") if isinstance(named, dict) else None
             new["response"] = {**response, "output": renamed, "id": first or response.get("id")}
 
     def may_replay(self, transcript: Transcript) -> bool:
-        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts."""
-        repeatable = _UNSTORED if self._request.body.get("store") is False else ("message",)
+        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts.
+
+        What a reasoning item holds sealed, where that was asked for, is good under its own id only.
+        """
+        body = self._request.body
+        repeatable = set(_UNSTORED if body.get("store") is False else ("message",))
+        include = body.get("include")
+        if isinstance(include, list) and "reasoning.encrypted_content" in include:
+            repeatable.discard("reasoning")
         items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
-        return all(kind in repeatable for kind in items)
+        return repeatable.issuperset(items)
 
     def may_continue(self, transcript: Transcript) -> None:
         """This API knows no continuation."""
@@ -282,6 +349,13 @@ def _number(value: Mapping[str, object]) -> int | None:
     return _index(value, "sequence_number")
 
 
+def _output(value: Mapping[str, object]) -> list[object] | None:
+    """The items of a final response; None where it says nothing of them."""
+    response = value.get("response")
+    output = response.get("output") if isinstance(response, dict) else None
+    return output if isinstance(output, list) else None
+
+
 def _index(value: Mapping[str, object], name: str) -> int | None:
     number = value.get(name)
     return number if type(number) is int else None
@@ -294,7 +368,14 @@ def _item_id(value: Mapping[str, object]) -> str | None:
 
 
 def _renamed(item: Mapping[str, object], place: object, replay: SecondAnswer) -> dict[str, object]:
+    """An item under its first ids.
+
+    Raises:
+        Unsafe: if it holds sealed content, which is good under its own id only.
+    """
     known = {name: replay.known(("item", place, name)) for name in ("id", "call_id")}
+    if item.get("encrypted_content") and known["id"] not in (None, item.get("id")):
+        raise Unsafe
     return {**item, **{name: first for name, first in known.items() if first is not None and name in item}}
 
 

@@ -35,6 +35,7 @@ AFTER_THE_FINISH = 5.0
 """Seconds to wait for what may follow the last finish_reason: usage, filter results, `[DONE]`."""
 
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
+_UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
 _DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
 
 
@@ -139,6 +140,8 @@ class Session:
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
         if rest is None:
             self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
+        else:
+            self._delivery.exact = True
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
 
@@ -238,6 +241,8 @@ class Session:
         self._items += 1
         try:
             self._out += self._delivery.accept(payload, reading, self.adapter)
+        except Gap:
+            return _UNTOLD
         except Diverged:
             return _DIVERGED
         except Oversized as excess:

@@ -142,7 +142,8 @@ class Run:
             told = chat.chunks(answer, serial, dice)
             return self._broken(Attempt(kind, answer, told, chat.wire(told), "whole"), broken)
         told = responses.events(answer, telling, dice)
-        hole = dice.random() < 0.06 and bool(deltas := [at for at, event in enumerate(told) if "delta" in event])
+        deltas = _deltas(told)
+        hole = dice.random() < 0.06 and bool(deltas) and self.door == "create"
         if hole:
             told = _without(told, dice.choice(deltas), renumbered=dice.random() < 0.5)
             kind = "a delta was swallowed" if self.attempts else kind
@@ -154,7 +155,7 @@ class Run:
         dice = self.dice
         if dice.random() < 0.35:
             return "same", self.answer, telling
-        if not self.is_chat and dice.random() < 0.3:
+        if not self.is_chat and self.door == "create" and dice.random() < 0.3:
             if dice.random() < 0.5:
                 return "done says otherwise", self.answer, replace(telling, done="other")
             final = dice.choice(("other", "empty", "less"))
@@ -188,10 +189,9 @@ class Run:
         if kind.startswith("polled"):
             return None
         rest = [event for event in first.told if self._late(event, after)]
-        if kind in ("an event is skipped", "an event is skipped, renumbered"):
-            deltas = [at for at, event in enumerate(rest) if "delta" in event]
-            if deltas:
-                rest = _without(rest, self.dice.choice(deltas), renumbered=kind.endswith("renumbered"))
+        hole = kind.startswith("an event is skipped") and bool(_deltas(rest))
+        if hole:
+            rest = _without(rest, self.dice.choice(_deltas(rest)), renumbered=kind.endswith("renumbered"))
         if kind == "from the beginning":
             rest = list(first.told)
         if kind == "done says otherwise":
@@ -201,7 +201,7 @@ class Run:
                 event if "delta" in event else {**said[_place(event)], "sequence_number": event["sequence_number"]}
                 for event in rest
             ]
-        attempt = Attempt(kind, self.answer, rest, responses.wire(rest), "whole", telling=first.telling)
+        attempt = Attempt(kind, self.answer, rest, responses.wire(rest), "whole", hole, first.telling)
         return self._broken(attempt, len(self.attempts) < self.faults)
 
     @staticmethod
@@ -244,6 +244,8 @@ class Run:
             if not verbatim or (len(items) < len(first.told) and not self._enough(items)):
                 return "wrong: complete, and other items than were sent"
             return "wrong: a swallowed delta was not noticed" if first.hole else "whole"
+        if error is None and any(items == attempt.told and not attempt.hole for attempt in self.attempts[1:]):
+            return "recovered"  # nothing was delivered before, and so nothing stands against this answer
         reader: Any = (
             chat.ChatReader(self.answer)
             if self.is_chat
@@ -252,6 +254,8 @@ class Run:
         for item in items:
             reader.add(item)
         if error is not None:
+            if any(attempt.hole for attempt in self.attempts):
+                return "raised"  # what came behind the hole was delivered before anything told of it
             if not verbatim and (reader.wrong or not any(map(reader.is_beginning, self.candidates))):
                 return f"wrong: raised, after {next(iter(reader.wrong), 'what no answer begins with')}"
             return "wrong: raised without need" if self._needless() else "raised"
@@ -329,6 +333,12 @@ def _place(event: dict[str, Any]) -> tuple[Any, ...]:
     """What an event is, and where."""
     indexes = ("output_index", "content_index", "summary_index", "annotation_index")
     return (event["type"], *map(event.get, indexes))
+
+
+def _deltas(events: Sequence[dict[str, Any]]) -> list[int]:
+    """Where the deltas are of texts that have several. (Where the only one is lost, the text was never streamed.)"""
+    counts = Counter(_place(event) for event in events)
+    return [at for at, event in enumerate(events) if "delta" in event and counts[_place(event)] > 1]
 
 
 def _without(events: list[dict[str, Any]], place: int, *, renumbered: bool) -> list[dict[str, Any]]:
