@@ -51,20 +51,24 @@ def _is_arguments(path: Key) -> bool:
 
 
 def aside_from(choice: object) -> Aside | None:
-    """The kind of a choice that adds no text, by what it has in its place; None of one that does."""
+    """The kind of a choice that adds no text and names nothing, by what it has in their place."""
     if not isinstance(choice, dict):
         return None
     index = choice.get("index")
-    group = index if type(index) is int else 0
     shape: list[str] = []
     for name, part in choice.items():
-        if name == "index" or not part or part == NO_REASON:
-            continue
-        if name in ("text", "finish_reason") or (name == "delta" and next(walk((group,), part), None) is not None):
-            return None
-        members = part if name == "delta" and isinstance(part, dict) else {}
-        shape += [name, *(str(member) for member in members if members[member])]
-    return Aside(group, tuple(shape), "logprobs" in shape)
+        if name != "index" and part and part != NO_REASON:
+            shape.append(name)
+        if name == "delta" and isinstance(part, dict):
+            shape += [str(member) for member in part if part[member]]
+    return Aside(index if type(index) is int else 0, tuple(shape), "logprobs" in shape)
+
+
+def _says_nothing(choice: dict[str, object]) -> bool:
+    """Whether a choice adds no text and names nothing."""
+    if choice.get("text") or choice.get("finish_reason") not in (None, "", NO_REASON):
+        return False
+    return next(walk((0,), choice.get("delta")), None) is None
 
 
 def trim_choice(choice: object, replay: SecondAnswer, live: bool) -> object | None:
@@ -77,8 +81,8 @@ def trim_choice(choice: object, replay: SecondAnswer, live: bool) -> object | No
     """
     if not isinstance(choice, dict):
         return choice if live else None
-    if (aside := aside_from(choice)) is not None:
-        return None if replay.repeats(aside) else choice
+    if _says_nothing(choice):
+        return None if replay.repeats(aside_from(choice)) else choice
     index = choice.get("index")
     if type(index) is not int:
         index = 0

@@ -307,6 +307,8 @@ class Session:
         if fault.kind == "diverged":
             self._hosts.saw_divergence(request.host, request.model, now)
             self._give_up("diverged")
+        elif fault is _UNTOLD and (request.background or request.stored_id is not None):
+            self._give_up("diverged")  # the rest of it was read, and says that it is not the rest of this
         elif not deserves_retry(fault):
             self._give_up("not_retryable")
         else:

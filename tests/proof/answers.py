@@ -79,6 +79,8 @@ class Run:
         self.numbered = self.background or dice.random() < 0.8
         self.resume_kind = dice.choice(list(RESUMES)) if self.background else ""
         self.answer: Any = chat.chat_answer(dice) if self.is_chat else responses.responses_answer(dice)
+        self.untold = not self.is_chat and any(item.untold for item in self.answer.items)
+        """What is told whole only cannot be told otherwise than piece by piece."""
         if isinstance(self.answer, chat.ChatAnswer) and not _helper_reads(self.answer):
             self.door = "create"
         self.attempts: list[Attempt] = []
@@ -155,7 +157,7 @@ class Run:
         dice = self.dice
         if dice.random() < 0.35:
             return "same", self.answer, telling
-        if not self.is_chat and self.door == "create" and dice.random() < 0.3:
+        if not self.is_chat and self.door == "create" and not self.untold and dice.random() < 0.3:
             if dice.random() < 0.5:
                 return "done says otherwise", self.answer, replace(telling, done="other")
             final = dice.choice(("other", "empty", "less"))
@@ -194,7 +196,7 @@ class Run:
             rest = _without(rest, self.dice.choice(_deltas(rest)), renumbered=kind.endswith("renumbered"))
         if kind == "from the beginning":
             rest = list(first.told)
-        if kind == "done says otherwise":
+        if kind == "done says otherwise" and not self.untold:
             other = replace(first.telling, done="other", final="other")
             said = {_place(event): event for event in responses.events(self.answer, other, random.Random(0))}
             rest = [
@@ -221,9 +223,9 @@ class Run:
         if kind == "polled: cancelled":
             answer = replace(answer, items=answer.items[:1], status="cancelled")
         self.candidates.append(answer)
-        if len(self.attempts) == 1:
-            self.attempts.append(Attempt(kind, answer, [], [], "whole"))
-        return HTTP.Response(200, json=responses.final(answer, first.telling))
+        final = responses.final(answer, first.telling)
+        self.attempts.append(Attempt(kind, answer, [{"response": final}], [], "whole"))
+        return HTTP.Response(200, json=final)
 
     # The verdict.
 
@@ -238,7 +240,7 @@ class Run:
             if isinstance(error, openai.LengthFinishReasonError):
                 return "raised"
             return f"wrong: {type(error).__name__}: {error}"[:150]
-        verbatim = items == self.attempts[0].told[: len(items)]
+        verbatim = any(items == attempt.told[: len(items)] for attempt in self.attempts)
         if error is None and self.door == "create" and self.requests == 1:
             first = self.attempts[0]
             if not verbatim or (len(items) < len(first.told) and not self._enough(items)):

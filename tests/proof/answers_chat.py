@@ -218,7 +218,7 @@ VARIATIONS: dict[str, Callable[[random.Random, ChatAnswer], ChatAnswer]] = {
         dice, answer, lambda choice: replace(choice, runs=choice.runs[1:]) if len(choice.runs) > 1 else choice
     ),
     "one run more": lambda dice, answer: _edited(
-        dice, answer, lambda choice: replace(choice, runs=(*choice.runs, ("refusal", words(dice, 2))))
+        dice, answer, lambda choice: replace(choice, runs=(*choice.runs, (f"x_{len(choice.runs)}", words(dice, 2))))
     ),
     "longer name": lambda dice, answer: _call_edited(
         dice, answer, lambda call: replace(call, name=call.name + dice.choice(("_docs", "_all", "s")))
