@@ -236,7 +236,8 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """What a user's program looks like to type checkers."""
-    session.install(str(ROOT), "mypy", "pyright[nodejs]")
+    session.install(f"{ROOT}[test]", "mypy", "pyright[nodejs]")
+    session.run("python", "-m", "pytest", "-n", "0", str(ROOT / "tests" / "test_typing.py"))
     program = shutil.copy(USER_PROGRAM, session.create_tmp())  # away from the sources: the package is what is installed
     session.chdir(session.create_tmp())
     session.run("mypy", "--strict", program)

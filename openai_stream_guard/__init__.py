@@ -4,7 +4,7 @@
 
 Importing this package never imports openai.
 
-PYTEST_DONT_REWRITE: else pytest complains where this was imported before it, by `run` or at start-up.
+PYTEST_DONT_REWRITE: or pytest warns where this package was imported first, by `run` or when Python started.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .activation import configure, disable, enable, guarding, is_enabled, start
+from .activation import configure, disable, enable, guarding, is_enabled, observe, start
 from .config.environment import StreamGuardWarning
 from .config.fields import StreamGuardConfigError
 from .config.policy import Policy
@@ -35,21 +35,22 @@ __all__ = [
     "enable",
     "guarding",
     "is_enabled",
+    "observe",
     "report",
 ]
 
 
 def report(stream: object) -> StreamReport | None:
-    """What happened to a stream so far: attempts, recoveries, repairs, timing.
+    """Return what has happened to a stream so far: attempts, recoveries, repairs, timing.
 
     Args:
-        stream: what the SDK handed out: a stream, a helper stream such as `chat.completions.stream()` gives, or a
+        stream: what the SDK returned: a stream, a helper stream such as that of `chat.completions.stream()`, or a
             raw response.
 
     Returns:
         The report; None where the stream is not guarded.
     """
-    if "openai" not in sys.modules:  # importing it here would set off the patch from within what it patches with
+    if "openai" not in sys.modules:  # nothing is guarded then, and importing it here would patch it
         return None
     from .sdk import report_from
 
@@ -59,8 +60,8 @@ def report(stream: object) -> StreamReport | None:
 if not TYPE_CHECKING:  # to a type checker every misspelt name would be one of ours
 
     def __getattr__(name: str) -> Any:
-        if name == "OpenAIStreamParseError":  # a child of openai's error: only those who use it import openai
-            import openai  # noqa: F401 - first, since its import names the error, which must not be half made then
+        if name == "OpenAIStreamParseError":  # a child of openai's error, so it is imported where it is used only
+            import openai  # noqa: F401 - first: its import sets the error as an attribute, and must find it complete
 
             from .errors import OpenAIStreamParseError
 

@@ -1,6 +1,6 @@
 """Loaded by autowrapt when Python starts, for `AUTOWRAPT_BOOTSTRAP=openai_stream_guard`: guards the process.
 
-Being loaded is what it does, and not being called: what the program then says in its code has the last word.
+Loading it is what guards, and not the call below: so what the program says in its code later has the last word.
 """
 
 from __future__ import annotations
@@ -11,4 +11,4 @@ guard_by_default()
 
 
 def openai_imported(openai: object) -> None:
-    """What autowrapt calls when openai has been imported. Nothing is left to do: `switch` waits for that by itself."""
+    """Called by autowrapt when openai has been imported. There is nothing left to do: `activation` waits for that."""

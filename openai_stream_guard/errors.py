@@ -1,32 +1,45 @@
-"""The one error, and the classes that make it catchable wherever the unguarded SDK's error was caught.
+"""The one error of a broken stream. `except` clauses that caught the unguarded SDK's error catch it as well.
 
-The class raised is joined at run time from `OpenAIStreamParseError` and the class of the transport's or parser's own
-exception, so that `except httpx.RemoteProtocolError` or `except json.JSONDecodeError` go on working. Joined classes
-fill the fields of each base themselves: the SDK's constructors are cooperative, and would call the other base's.
+Every error is an `OpenAIStreamParseError` and an `openai.APIError`. Further classes are joined at run time:
+
+| fault | classes that are joined |
+|---|---|
+| `disconnected` | `openai.APIConnectionError`, the class of the transport's exception |
+| `stalled` | `openai.APITimeoutError`, the class of the transport's exception |
+| `truncated` | `openai.APIConnectionError`, `UnicodeDecodeError` inside a character |
+| `malformed` | `openai.APIConnectionError`, `json.JSONDecodeError`, `UnicodeDecodeError` or `DecodingError` |
+| `gap` | `openai.APIConnectionError` |
+| `not_a_stream` | `openai.APIConnectionError` |
+| `oversized` | `openai.APIConnectionError` |
+| `diverged` | `openai.APIConnectionError` |
+| `upstream_error` | none: the API spoke, and the SDK raises an `openai.APIError` |
+
+The fault is the first one; for it the SDK alone raises the transport's or parser's exception, from openai 3.14 on an
+`APIConnectionError` or `APITimeoutError` in place of the transport's, or nothing.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import json
-from collections.abc import Collection, Mapping
+import pickle
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import openai
 
 from .diagnosis.causes import hint
-from .engine.decisions import FirstFailure
+from .engine.decisions import FirstFailure, StreamFault
 from .notices import Attempt, FaultKind, StoppedBy, attempt_lines, counted
 from .redaction import redact, redact_in_place, redact_tail, redact_tree
-from .transport.http import forget_quotes
+from .transport.exceptions import forget_quotes
 
 if TYPE_CHECKING:
     from openai.types import Completion
     from openai.types.chat import ChatCompletion
     from openai.types.responses import Response
 
-_ANSWERS: dict[object, tuple[str, str]] = {
+_ANSWER_TYPES: dict[object, tuple[str, str]] = {
     "chat.completion": ("openai.types.chat", "ChatCompletion"),
     "text_completion": ("openai.types", "Completion"),
     "response": ("openai.types.responses", "Response"),
@@ -34,10 +47,11 @@ _ANSWERS: dict[object, tuple[str, str]] = {
 _INCOMPLETE: tuple[FaultKind, ...] = ("disconnected", "truncated", "malformed")
 
 
-class OpenAIStreamParseError(openai.APIConnectionError):
-    """A stream broke, and could not be recovered: the first failure, with everything received so far.
+class OpenAIStreamParseError(openai.APIError):
+    """A stream broke and was not recovered: the first failure, with everything that was received before it.
 
-    Also set as `openai.OpenAIStreamParseError`. Survives `pickle` and `copy`, without its request and cause.
+    Also set as `openai.OpenAIStreamParseError`. Survives `pickle` and `copy`, without its request and cause. The
+    module's docstring says of which further classes it is an instance.
     """
 
     fault: FaultKind
@@ -56,13 +70,15 @@ class OpenAIStreamParseError(openai.APIConnectionError):
     """The `x-request-id` of the failed attempt."""
     hint: str
     """Likely cause and remedy."""
-    _native: tuple[tuple[Any, tuple[Any, ...]], ...]
+    _c_constructors: tuple[tuple[Any, tuple[Any, ...]], ...]
+    _transport_fields: tuple[str, ...]
 
     def __init__(self, message: str, **fields: Any) -> None:
+        # Each base's fields are set here: the SDK's constructors are cooperative, and would call another base's.
         Exception.__init__(self, message)
         self.message = message
         self.__dict__.update(_DEFAULTS | fields)
-        for base, arguments in self._native:
+        for base, arguments in self._c_constructors:
             if isinstance(self, base):  # not where its class could not be joined, or is not installed
                 base.__init__(self, *arguments)
                 self.args = (message,)
@@ -85,12 +101,17 @@ class OpenAIStreamParseError(openai.APIConnectionError):
 
     def __reduce__(self) -> Any:
         fields = {name: value for name, value in self.__dict__.items() if name not in ("_request", "__notes__")}
-        return _restore, (_path(type(self)), fields, getattr(self, "__notes__", []))
+        for name in self._transport_fields:
+            if not _can_be_pickled(fields[name]):
+                del fields[name]
+        fields["_transport_fields"] = tuple(name for name in self._transport_fields if name in fields)
+        return _restore, (_joined_names(type(self)), fields, getattr(self, "__notes__", []))
 
 
 _DEFAULTS: dict[str, Any] = {
     "_request": None,
-    "_native": (),
+    "_c_constructors": (),
+    "_transport_fields": (),
     "body": None,
     "code": None,
     "param": None,
@@ -102,6 +123,8 @@ _DEFAULTS: dict[str, Any] = {
     "request_id": None,
     "hint": "",
 }
+_OWN_FIELDS = frozenset({*_DEFAULTS, "fault", "stopped_by", "message", "request", "args", "__notes__"})
+"""The fields that a transport's exception cannot set."""
 
 
 def stream_error(
@@ -115,79 +138,81 @@ def stream_error(
     credentials: Collection[str] = (),
     keep_cause: bool = True,
 ) -> OpenAIStreamParseError:
-    """The exception for a first failure.
+    """Make the exception for a first failure.
 
     Args:
-        request: the HTTP request of the failed attempt, as the SDK's own errors carry it.
+        request: the HTTP request of the failed attempt, as the SDK's own errors have it.
         credentials: what it was authenticated with, which the API may have repeated.
-        keep_cause: False where the SDK would unwrap `__cause__` and raise that instead; then it is `__context__`.
+        keep_cause: False where the SDK would raise `__cause__` in place of the error; then that is `__context__`.
     """
     fault = failure.fault
     body = redact_tree(fault.body, credentials)
     forget_quotes(fault.error)
-    error = _joined(_classes(fault.kind, fault.error))(
-        redact(_message(failure, attempts), credentials),
-        fault=fault.kind,
-        attempts=attempts,
-        stopped_by=stopped_by,
-        partial_text=partial_text,
-        partial=answer_from(partial),
-        raw_tail=redact_tail(failure.raw_tail, credentials),
-        request_id=failure.attempt.request_id,
-        hint=hint(failure.evidence, stopped_by),
-        body=body,
-        _request=request,
-        _native=_native(fault.error, credentials),
-        **_details(body, request),
-        **_parser_fields(fault.error, credentials),
-    )
+    transport_fields = dict(_transport_fields(fault.error, credentials))
+    fields = {
+        **transport_fields,
+        "fault": fault.kind,
+        "attempts": attempts,
+        "stopped_by": stopped_by,
+        "partial_text": partial_text,
+        "partial": answer_from(partial),
+        "raw_tail": redact_tail(failure.raw_tail, credentials),
+        "request_id": failure.attempt.request_id,
+        "hint": hint(failure.evidence, stopped_by),
+        "body": body,
+        "_request": request,
+        "_c_constructors": _c_constructors(fault.error, credentials),
+        "_transport_fields": tuple(transport_fields),
+        **_error_details(body, request),
+    }
+    error = _joined(_classes_for(fault))(redact(_message(failure, attempts), credentials), **fields)
     if keep_cause:
         error.__cause__ = fault.error
     else:
         error.__context__ = fault.error
-    explain(error, *attempt_lines(attempts)[1:], error.hint)
+    add_notes(error, *attempt_lines(attempts)[1:], error.hint)
     return error
 
 
 def _message(failure: FirstFailure, attempts: tuple[Attempt, ...]) -> str:
     fault = failure.fault
     if fault.kind == "upstream_error":
-        said = fault.body.get("message") if isinstance(fault.body, Mapping) else fault.body
-        return said if isinstance(said, str) and said else "An error occurred during streaming"
+        message = fault.body.get("message") if isinstance(fault.body, Mapping) else fault.body
+        return message if isinstance(message, str) and message else "An error occurred during streaming"
     start = "Incomplete chunk received while parsing SSE stream" if fault.kind in _INCOMPLETE else "Stream broke"
     return f"{start}: {fault.reason} ({failure.attempt}, {counted(len(attempts), 'attempt')})"
 
 
-def _details(body: object, request: Any) -> dict[str, Any]:
-    """`code`, `param` and `type`, as this SDK reads them off an error object."""
-    plain = openai.APIError("", request=request, body=body)
-    return {"code": plain.code, "param": plain.param, "type": plain.type}
+def _error_details(body: object, request: Any) -> dict[str, Any]:
+    """Return `code`, `param` and `type` as this SDK release reads them from an error object."""
+    error = openai.APIError("", request=request, body=body)
+    return {"code": error.code, "param": error.param, "type": error.type}
 
 
-def _classes(fault: FaultKind, error: Exception | None) -> tuple[type[Exception], ...]:
-    """The classes that existing `except` clauses may name for this fault."""
-    classes: list[type[Exception]] = [openai.APITimeoutError] if fault == "stalled" else []
-    if error is not None:
-        classes.append(type(error))
-    return tuple(classes)
+def _classes_for(fault: StreamFault) -> tuple[type[Exception], ...]:
+    """Return the classes to join for a fault; the table in the module's docstring says them."""
+    if fault.kind == "upstream_error":
+        return ()
+    of_sdk = openai.APITimeoutError if fault.kind == "stalled" else openai.APIConnectionError
+    return (of_sdk,) if fault.error is None else (of_sdk, type(fault.error))
 
 
 @functools.lru_cache(maxsize=64)
 def _joined(classes: tuple[type[Exception], ...]) -> type[OpenAIStreamParseError]:
-    """`OpenAIStreamParseError` and all of `classes` in one."""
+    """Return one class that is a child of `OpenAIStreamParseError` and of all these."""
     joined: type[OpenAIStreamParseError] = OpenAIStreamParseError
     for other in classes:
         if issubclass(joined, other):
             continue
         try:
-            joined = type("OpenAIStreamParseError", (joined, other), {"__module__": __name__, "_also": classes})
+            joined = type("OpenAIStreamParseError", (joined, other), {"__module__": __name__, "_joined": classes})
         except TypeError:  # two C layouts that cannot be one object: the typed error alone is still right
             continue
     return joined
 
 
-def _native(error: Exception | None, credentials: Collection[str]) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
-    """The constructors that fill fields which live in C, where no attribute can stand in for them."""
+def _c_constructors(error: Exception | None, credentials: Collection[str]) -> tuple[tuple[Any, tuple[Any, ...]], ...]:
+    """Return the constructors that set fields which live in C, where no attribute can replace them."""
     if isinstance(error, UnicodeDecodeError):
         encoding, text, *where = error.args
         return ((UnicodeDecodeError, (encoding, redact_in_place(text, credentials), *where)),)
@@ -196,45 +221,51 @@ def _native(error: Exception | None, credentials: Collection[str]) -> tuple[tupl
     return ()
 
 
-def _parser_fields(error: Exception | None, credentials: Collection[str]) -> dict[str, Any]:
-    if isinstance(error, json.JSONDecodeError):
-        return {
-            "msg": error.msg,
-            "doc": redact_in_place(error.doc, credentials),
-            "pos": error.pos,
-            "lineno": error.lineno,
-            "colno": error.colno,
-        }
-    return {}
+def _transport_fields(error: Exception | None, credentials: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a transport's or parser's exception that are not also fields of the guard's, masked."""
+    slots = [name for kind in type(error).__mro__ for name in getattr(kind, "__slots__", ())]
+    for name in (*getattr(error, "__dict__", ()), *slots):
+        if name in _OWN_FIELDS or not hasattr(error, name):
+            continue
+        value = getattr(error, name)
+        yield name, redact_in_place(value, credentials) if isinstance(value, str) else value
 
 
-def explain(error: Exception, *notes: str) -> None:
-    """Add notes to an exception, which a traceback shows below it."""
-    if notes:  # PEP 678 says how it is stored; `add_note` itself came with Python 3.11
+def _can_be_pickled(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever `__reduce__` of somebody else's object raises
+        return False
+    return True
+
+
+def add_notes(error: Exception, *notes: str) -> None:
+    """Add notes to an exception; a traceback shows them below it."""
+    if notes:  # PEP 678 says how they are stored; `add_note` itself came with Python 3.11
         error.__notes__ = [*getattr(error, "__notes__", []), *notes]  # type: ignore[attr-defined] # not in 3.10
 
 
-def _path(joined: type[Exception]) -> list[tuple[str, str]]:
-    """Where to find the joined classes again."""
-    return [(other.__module__, other.__qualname__) for other in getattr(joined, "_also", ())]
+def _joined_names(joined: type[Exception]) -> list[tuple[str, str]]:
+    """Return module and name of each class that was joined."""
+    return [(other.__module__, other.__qualname__) for other in getattr(joined, "_joined", ())]
 
 
-def _restore(paths: list[tuple[str, str]], fields: dict[str, Any], notes: list[str]) -> OpenAIStreamParseError:
+def _restore(names: list[tuple[str, str]], fields: dict[str, Any], notes: list[str]) -> OpenAIStreamParseError:
     """Rebuild a pickled error; a class that is not installed here is left out."""
     classes = []
-    for module, name in paths:
+    for module, name in names:
         try:
             classes.append(functools.reduce(getattr, name.split("."), importlib.import_module(module)))
         except (ImportError, AttributeError):
             continue
     error = _joined(tuple(classes))(**fields)
-    explain(error, *notes)
+    add_notes(error, *notes)
     return error
 
 
 def answer_from(partial: dict[str, object] | None) -> Any:
-    """The SDK's own type for an answer as far as it came."""
+    """Return an answer as far as it came as an object of the SDK's own type; None where there is none."""
     if partial is None:
         return None
-    module, name = _ANSWERS[partial["object"]]
+    module, name = _ANSWER_TYPES[partial["object"]]
     return getattr(importlib.import_module(module), name).construct(**partial)

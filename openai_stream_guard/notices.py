@@ -1,7 +1,6 @@
-"""What the guard tells about itself: frozen records for hooks, logs, errors and reports.
+"""The records that hooks, logs, errors and reports are made of. All are frozen.
 
-Nothing here decides or acts. No record carries answer text, headers or keys, so that every one of them may be
-logged, exported or kept.
+No record holds answer text, headers or keys, so that each of them may be logged, exported or stored.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ FaultKind: TypeAlias = Literal[
 """What went wrong with one attempt."""
 
 RecoveryMethod: TypeAlias = Literal["resume", "restart", "continue", "replay"]
-"""How a broken stream is taken up again."""
+"""How a broken stream is recovered."""
 
 StoppedBy: TypeAlias = Literal["retries", "time", "budget", "policy", "unsafe", "diverged", "not_retryable"]
-"""Why recovery ended without a whole answer."""
+"""Why recovery stopped without a complete answer."""
 
 Outcome: TypeAlias = Literal["open", "complete", "recovered", "failed", "abandoned"]
 """How a stream ended; `open` while it has not."""
@@ -38,35 +37,35 @@ class Attempt:
     """One HTTP response of a logical stream, or one refused re-issue."""
 
     fault: FaultKind | None
-    """What ended it; None where it came out whole or was left by the program, and for a refused re-issue."""
+    """What ended it; None where it was complete or the program left it, and for a refused re-issue."""
     way: RecoveryMethod | None
-    """The way of recovery that opened it; None for the first attempt."""
+    """The recovery method that opened it; None for the first attempt."""
     requests: int
-    """HTTP requests it took, the SDK's own retries before the headers included."""
+    """HTTP requests that it took, including the SDK's own retries before the headers."""
     events: int
-    """Payloads read from it."""
+    """Events read from it."""
     bytes: int
-    """Bytes of body read from it, after content decoding."""
+    """Bytes read from its body, after content decoding."""
     seconds: float
-    """From its first read to its end."""
+    """From the first read to the end."""
     request_id: str | None
     """The `x-request-id` header."""
     response_id: str | None
-    """The `id` of the answer, as this attempt named it."""
+    """The `id` of the answer in this attempt."""
     status: int | None
-    """The HTTP status; None where a re-issue got no response at all."""
+    """The HTTP status; None for a re-issue that got no response."""
     refused: bool = False
-    """A re-issue that got no stream: an HTTP error, or no response at all."""
+    """Whether it is a re-issue that got no stream: an HTTP error, or no response."""
 
     def __str__(self) -> str:
         if self.refused:
             return "refused without a response" if self.status is None else f"refused with status {self.status}"
-        end = "no fault in" if self.fault is None else f"{self.fault} after"
-        return f"{end} {counted(self.events, 'event')} and {counted(self.bytes, 'byte')}"
+        ending = "no fault in" if self.fault is None else f"{self.fault} after"
+        return f"{ending} {counted(self.events, 'event')} and {counted(self.bytes, 'byte')}"
 
 
 def attempt_lines(attempts: Sequence[Attempt]) -> list[str]:
-    """Return one line for each attempt: its number, its way and how it ended."""
+    """Return one line for each attempt: its number, its recovery method and how it ended."""
     return [
         f"attempt {number}{'' if attempt.way is None else f' ({attempt.way})'}: {attempt}"
         for number, attempt in enumerate(attempts, 1)
@@ -93,7 +92,7 @@ class _ImmutableList(tuple[RecoveryMethod, ...]):
 
 
 class _ImmutableDict(dict[str, int]):
-    """A dict that refuses every change: `MappingProxyType` can neither be pickled, deep-copied nor written as JSON."""
+    """A dict that cannot be changed. (`MappingProxyType` can neither be pickled, deep-copied nor written as JSON.)"""
 
     __slots__ = ()
 
@@ -109,28 +108,28 @@ class _ImmutableDict(dict[str, int]):
 
 @dataclass(frozen=True, repr=False)
 class StreamReport:
-    """All that happened to one logical stream, see `openai_stream_guard.report`."""
+    """What happened to one logical stream; see `openai_stream_guard.report`."""
 
     outcome: Outcome
     attempts: tuple[Attempt, ...] = ()
     recoveries: Sequence[RecoveryMethod] = ()
-    """The ways that led on, in order. Immutable, and equal to a list of the same items."""
+    """The methods that recovered the stream, in order. Immutable, and equal to a list of the same items."""
     repairs: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Kind of repair → how often. Immutable, and equal to a dict of the same items."""
+    """How often each kind of repair was made. Immutable, and equal to a dict of the same items."""
     notes: tuple[str, ...] = ()
-    """What was odd but no fault."""
+    """What was unusual but not a fault."""
     events: int = 0
-    """Events handed to the SDK."""
+    """Events delivered to the SDK."""
     bytes: int = 0
-    """Bytes of body read in all attempts."""
+    """Bytes read in all attempts."""
     first_event_seconds: float | None = None
-    """From the first read to the first event that was handed over."""
+    """From the first read to the first delivered event."""
     worst_gap_seconds: float = 0.0
     """The longest wait between two events."""
     recovery_seconds: float = 0.0
-    """From a fault to the next newly delivered event, for all faults that were recovered from."""
+    """From a fault to the next newly delivered event, summed over all faults that were recovered from."""
     hint: str | None = None
-    """Likely cause of the first fault, and its remedy; None where there was no fault."""
+    """Likely cause of the first fault and its remedy; None without a fault."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recoveries", _ImmutableList(self.recoveries))
@@ -138,34 +137,34 @@ class StreamReport:
 
     def __repr__(self) -> str:
         attempts = ", ".join(map(str, self.attempts)) or "no attempt has ended"
-        led = "by" if self.outcome == "recovered" else "after"
-        by = f" {led} {', '.join(self.recoveries)}" if self.recoveries else ""
-        return f"<StreamReport {self.outcome}{by}: {attempts}; {counted(self.events, 'event')} delivered>"
+        preposition = "by" if self.outcome == "recovered" else "after"
+        methods = f" {preposition} {', '.join(self.recoveries)}" if self.recoveries else ""
+        return f"<StreamReport {self.outcome}{methods}: {attempts}; {counted(self.events, 'event')} delivered>"
 
 
 @dataclass(frozen=True)
 class FaultSeen:
-    """An attempt broke."""
+    """An attempt ended with a fault."""
 
     reason: str
     number: int
-    """Of the attempt, from 1."""
+    """Number of the attempt, from 1."""
     attempt: Attempt
     host: str
     model: str | None
     hint: str = ""
-    """Likely cause, and remedy."""
+    """Likely cause and remedy."""
 
 
 @dataclass(frozen=True)
 class Recovering:
-    """A request is about to be sent again. It may be billed again."""
+    """A request is about to be sent again. The provider may bill it again."""
 
     way: RecoveryMethod
     delay: float
-    """Seconds waited before it."""
+    """Seconds that are waited before it is sent."""
     number: int
-    """Of the attempt it opens, from 2."""
+    """Number of the attempt that it opens, from 2."""
     host: str
     model: str | None
 
@@ -183,11 +182,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class Ended:
-    """The stream is over."""
+    """The stream has ended."""
 
     report: StreamReport
     stopped_by: StoppedBy | None
-    """Why recovery went no further; None unless the stream failed."""
+    """Why recovery stopped; None unless the stream failed."""
     host: str
     model: str | None
 

@@ -169,16 +169,18 @@ def _parsed(lines: list[str]) -> Policy:
     """The policy that these lines describe. Raises `UsageError`."""
     from . import Policy, StreamGuardConfigError
     from .config.fields import checked
-    from .config.policy import KINDS
+    from .config.policy import SETTINGS
 
     policy = Policy(retry_budget=None)
     try:
         for line in lines:
             name, equals, text = (part.strip() for part in line.partition("="))
             if not equals:
-                raise StreamGuardConfigError(f"stream_guard is {line!r}; allowed is FIELD=VALUE.")
-            kind = KINDS.get(name)
-            value = text if kind is None else checked(kind.parse, text, f"stream_guard {name}", kind.allowed)
+                raise StreamGuardConfigError(f"stream_guard is {line!r}; must be FIELD=VALUE.")
+            setting = SETTINGS.get(name)
+            value: Any = text
+            if setting is not None:
+                value = checked(setting.parse, text, f"stream_guard {name}", setting.expected)
             policy = policy.replace(**{name: value})
     except StreamGuardConfigError as error:
         raise pytest.UsageError(str(error)) from None

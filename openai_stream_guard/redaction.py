@@ -1,7 +1,7 @@
-"""Keeping keys out of what is kept for diagnosis, and what a server calls something fit to be shown.
+"""Masks credentials in everything that is kept, logged or raised.
 
-Keys are known by their form, by the label before them, or because the request itself was sent with them: a server that
-refuses a key may say which, and not every provider's keys have a form of their own.
+They are recognised by their form, by the label before them, or because the request itself was sent with them: a server
+that refuses a key may repeat it, and the keys of many providers have no form of their own.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import AnyStr
 
 MASK = "***"
 SHOWN_TAIL = 1024
-"""Bytes of what was read that an error carries, and `log_raw` logs."""
+"""Bytes: the length of the raw tail that an error has, and that `log_raw` logs."""
 _MIN_CREDENTIAL = 16
-"""Characters. What is shorter is a stand-in for local servers, such as `none`, and may be a word of the answer."""
+"""Characters. Shorter ones are placeholders for local servers, such as `none`, and may be words of the answer."""
 _MAX_IDENTIFIER = 200
-_DEEPEST = 32
+_MAX_DEPTH = 32
 
 _FORMS = r"""
     \b(?:sk|pk|rk|sess|org|proj)-[a-z0-9_\-]{6,}      # OpenAI's own forms
@@ -37,44 +37,48 @@ _TOKENS = re.compile(
   | \bAKIA[A-Z0-9]{12,}
     """
 )
-"""Of these only what cannot be a word, and stands inside one piece of text: what surrounds it keeps its meaning."""
+"""Those of `_FORMS` that cannot be words and stand inside one piece of text, so that an event stays an event."""
 _LABEL = re.compile(r"(?ix) api[-_]?key | authorization | access[-_]?token | secret | password")
-_CARRIES = re.compile(r"(?i)key|token|secret|authorization|cookie|organization|project|\bsig\b|\bcode\b")
+_CREDENTIAL_NAMES = re.compile(r"(?i)key|token|secret|authorization|cookie|organization|project|\bsig\b|\bcode\b")
 
 
 def credentials(named: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """What authenticates a request, among its headers and the parts of its query, by their names."""
-    carried = [value for name, value in named if _CARRIES.search(name)]
-    words = {word for value in carried for word in re.split(r"[\s;,]+", value)}
+    """Return what authenticates a request.
+
+    Args:
+        named: the names and values of its headers and of its query.
+    """
+    values = [value for name, value in named if _CREDENTIAL_NAMES.search(name)]
+    words = {word for value in values for word in re.split(r"[\s;,]+", value)}
     return frozenset(word for word in words if len(word) >= _MIN_CREDENTIAL)
 
 
-def redact(said: AnyStr, known: Collection[str] = ()) -> AnyStr:
-    """`said` with everything that looks like a key or a token, and all of `known`, replaced by `***`."""
-    mask = _like(said, MASK)
-    return _pattern(said, known).sub(lambda found: (found["label"] or said[:0]) + mask, said)
+def redact(text: AnyStr, known: Collection[str] = ()) -> AnyStr:
+    """Return the text with everything that looks like a key or token, and all of `known`, replaced by `***`."""
+    mask = _in_type_of(text, MASK)
+    return _pattern(text, known).sub(lambda found: (found["label"] or text[:0]) + mask, text)
 
 
-def redact_in_place(said: AnyStr, known: Collection[str] = ()) -> AnyStr:
-    """The same, of the same length: what points into `said` still does."""
-    star = _like(said, "*")
+def redact_in_place(text: AnyStr, known: Collection[str] = ()) -> AnyStr:
+    """Like `redact`, but of the same length, so that positions in the text stay right."""
+    star = _in_type_of(text, "*")
 
     def stars(found: re.Match[AnyStr]) -> AnyStr:
-        label = found["label"] or said[:0]
+        label = found["label"] or text[:0]
         return label + star * (len(found[0]) - len(label))
 
-    return _pattern(said, known).sub(stars, said)
+    return _pattern(text, known).sub(stars, text)
 
 
 def blanked(raw: bytes, known: Collection[str] = ()) -> bytes:
-    """`raw` with every token replaced by as many asterisks: each other byte stays at its place, and events events."""
+    """Return the bytes with each token replaced by as many asterisks: other bytes keep their positions."""
     for word in known:
         raw = raw.replace(word.encode(), b"*" * len(word.encode()))
     return _TOKENS.sub(lambda found: b"*" * len(found[0]), raw)
 
 
 def redact_tail(raw: bytes, known: Collection[str] = ()) -> bytes:
-    """The last bytes of `raw`, masked. It should be longer: a key that the cut halves is known by its beginning."""
+    """Return the last bytes, masked. `raw` should be longer: a key that is cut is recognised by its beginning."""
     start = max(len(raw) - SHOWN_TAIL, 0)
     for found in _pattern(raw, known).finditer(raw):
         if found.start() < start < found.end():
@@ -83,12 +87,12 @@ def redact_tail(raw: bytes, known: Collection[str] = ()) -> bytes:
 
 
 def redact_tree(value: object, known: Collection[str] = (), depth: int = 0) -> object:
-    """A JSON value with every string in it masked, and what a name calls a key; nothing below its 32nd level."""
+    """Return a JSON value with every string masked, and every value whose name is that of a key; 32 levels deep."""
     if isinstance(value, str):
         return redact(value, known)
     if not isinstance(value, dict | list):
         return value
-    if depth == _DEEPEST:
+    if depth == _MAX_DEPTH:
         return None
     if isinstance(value, list):
         return [redact_tree(entry, known, depth + 1) for entry in value]
@@ -99,19 +103,20 @@ def redact_tree(value: object, known: Collection[str] = (), depth: int = 0) -> o
 
 
 def identifier(given: str | None, known: Collection[str] = ()) -> str | None:
-    """An id that a server gave, fit for a log: one line, masked, and not endless."""
+    """Return an id from a server in a form that can be logged: one line, masked, at most 200 characters."""
     if given is None:
         return None
     plain = "".join(character if character.isprintable() else "?" for character in given[: 2 * _MAX_IDENTIFIER])
     return redact(plain, known)[:_MAX_IDENTIFIER]
 
 
-def _pattern(said: AnyStr, known: Collection[str]) -> re.Pattern[AnyStr]:
+def _pattern(text: AnyStr, known: Collection[str]) -> re.Pattern[AnyStr]:
     forms = "|".join([*map(re.escape, sorted(known, key=len, reverse=True)), _FORMS]) if known else _FORMS
-    return re.compile(_like(said, forms), re.IGNORECASE | re.VERBOSE)
+    return re.compile(_in_type_of(text, forms), re.IGNORECASE | re.VERBOSE)
 
 
-def _like(said: AnyStr, text: str) -> AnyStr:
-    if isinstance(said, str):
+def _in_type_of(example: AnyStr, text: str) -> AnyStr:
+    """Return a text as `str` or `bytes`, whichever the example is."""
+    if isinstance(example, str):
         return text
     return text.encode()

@@ -1,10 +1,11 @@
-"""Bytes to server-sent events, as WHATWG HTML 9.2.6 reads them and nothing more.
+"""Server-sent events, read exactly as WHATWG HTML says (9.2.5 "Parsing an event stream", 9.2.6 "Interpreting an event
+stream": https://html.spec.whatwg.org/multipage/server-sent-events.html). `Decoder` is the public reader.
 
-This module knows lines, fields and events. It must not know JSON, `[DONE]`, repairs or any API: `repair`
-builds on its `Lines` and decides those.
+This module knows lines, fields and events, and nothing of JSON, `[DONE]`, repairs or any API: `decoding` builds those
+on its `Lines`.
 
-The law its tests keep: any cut of the bytes into reads gives the same events, each one in the read that held its
-last byte, in time linear in the bytes whatever the size of the reads.
+Invariant, held by tests: however the bytes are cut into reads, the same events come out, each from the read that held
+its last byte, in time linear in the bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _MAX_RETRY: int = 10**_INT_DIGITS - 1
 
 
 class Line(NamedTuple):
-    """One line without its end. `start` is its offset in the stream, `after` the end of the line before it."""
+    """One line without its line end. `start` is its offset in bytes, `after` the line end that came before it."""
 
     text: bytes
     start: int
@@ -26,10 +27,10 @@ class Line(NamedTuple):
 
 class Lines:
     """
-    Cuts a stream into lines at LF, CR or CRLF, wherever the reads fall, and drops one byte order mark at its start.
+    Splits a body into lines at LF, CR or CRLF, and drops one byte order mark at its start (WHATWG HTML 9.2.5).
 
-    A CR ends its line at once; the LF that may follow in a later read is counted to it then. That is why a line
-    carries the end of the line *before* it: only now is it certain which of the three it was.
+    A CR ends its line at once: an LF that begins the next read belongs to it. Only after the next line is it certain
+    which of the three line ends it was, which is why a `Line` carries the end of the line *before* it.
     """
 
     __slots__ = ("_after", "_parts", "_pending", "start")
@@ -41,7 +42,7 @@ class Lines:
         self._after = b""  # empty only until the first line has ended
 
     def feed(self, data: bytes) -> list[Line]:
-        """The lines that end in `data`."""
+        """Return the lines that end in `data`."""
         if self._after == b"\r" and not self._pending and data[:1] == b"\n":
             self._after = b"\r\n"
             self.start += 1
@@ -65,7 +66,7 @@ class Lines:
         return lines
 
     def rest(self) -> Line:
-        """The unfinished last line, which no line end will come for."""
+        """Return the unfinished last line, once the body has ended."""
         text = b"".join(self._parts)
         return Line(text, self.start, self._after) if self._after else self._first(text)
 
@@ -76,12 +77,12 @@ class Lines:
         return self._pending - len(BYTE_ORDER_MARK) * marked
 
     @property
-    def between(self) -> bool:
+    def at_line_start(self) -> bool:
         """Whether the next byte begins a line, and cannot be the LF of a CRLF."""
         return not self._pending and self._after != b"\r"
 
     def skip(self, count: int) -> None:
-        """Count `count` bytes of whole LF or CRLF lines that somebody else has read. Only when `between`."""
+        """Advance past `count` bytes of whole LF or CRLF lines that the caller has read. Only at a line start."""
         if count:
             self.start += count
             self._after = b"\n"
@@ -91,16 +92,20 @@ class Lines:
 
 
 def split_field(line: bytes) -> tuple[bytes, bytes]:
-    """Name and value of a line that is neither blank nor a comment; one space after the colon is not the value's."""
+    """
+    Return name and value of a line that is not blank (WHATWG HTML 9.2.6).
+
+    One space after the colon does not belong to the value. A comment has an empty name.
+    """
     name, _, value = line.partition(b":")
     return name, value[1:] if value[:1] == b" " else value
 
 
 def parse_retry(value: bytes) -> int | None:
     """
-    Milliseconds of a `retry` field, or None where it is not all ASCII digits and has to be ignored.
+    Return the milliseconds of a `retry` field; None where it is not all ASCII digits (WHATWG HTML 9.2.6: ignore it).
 
-    WHATWG sets no limit, Python does: a number of more than 4,300 digits becomes the largest of 4,300.
+    WHATWG sets no limit, but Python does: a number of more than 4,300 digits becomes the largest of 4,300.
     """
     if not value.isdigit():
         return None
@@ -109,16 +114,17 @@ def parse_retry(value: bytes) -> int | None:
         return _MAX_RETRY
     try:
         return int(digits)
-    except ValueError:  # the interpreter was started with a lower limit still
+    except ValueError:  # the interpreter was started with a lower limit
         return _MAX_RETRY
 
 
 class Event(NamedTuple):
     """
-    One dispatched event.
+    One dispatched event (WHATWG HTML 9.2.6).
 
-    `event` is None when unnamed or named emptily, `id` the stream's last event ID as of this event, `retry` the
-    milliseconds this event's own block set, None where it set none.
+    `event` is its name, None where it has none or an empty one: a browser dispatches it as `message` then. `data` is
+    its data lines joined by LF. `id` is the stream's last event ID as of this event. `retry` is the reconnection time
+    in milliseconds that this event set, None where it set none.
     """
 
     event: str | None
@@ -129,10 +135,10 @@ class Event(NamedTuple):
 
 class Decoder:
     """
-    Reads one stream. Bytes that are not UTF-8 become U+FFFD, as WHATWG has it; nothing raises.
+    Reads one event stream, as WHATWG HTML 9.2.6 says, and repairs nothing.
 
-    `last_event_id` and `reconnection_time` (milliseconds, None until a `retry` field set it) are those an
-    EventSource would reconnect with.
+    Bytes that are not UTF-8 become U+FFFD. No input makes it raise. `last_event_id` and `reconnection_time`
+    (milliseconds, None until a `retry` field set it) are what an EventSource would reconnect with (9.2.3).
     """
 
     def __init__(self) -> None:
@@ -145,13 +151,13 @@ class Decoder:
         self._retry: int | None = None
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events whose last byte is in `data`."""
+        """Take the bytes of one read, and return the events that they complete."""
         events = []
         for line in self._lines.feed(data):
             if line.text:
                 self._field(line.text)
                 continue
-            self.last_event_id = self._id  # also for a block without data, which is no event
+            self.last_event_id = self._id  # also where a block has no data and is not dispatched
             if self._data:
                 events.append(Event(self._event, "\n".join(self._data), self._id, self._retry))
                 self._data = []
@@ -159,12 +165,12 @@ class Decoder:
         return events
 
     def finish(self) -> list[Event]:
-        """End the stream: what an unfinished event holds is discarded, so this is always empty."""
+        """End the stream. An event without its blank line is discarded (9.2.6), so the list is always empty."""
         self._data = []
         return []
 
     def _field(self, line: bytes) -> None:
-        name, value = split_field(line)  # the name of a comment is empty
+        name, value = split_field(line)  # a comment has an empty name, and is ignored
         match name:
             case b"data":
                 self._data.append(value.decode("utf-8", "replace"))

@@ -99,7 +99,7 @@ class Network:
     def refusal(self, error: Exception) -> Refusal:
         return Refusal(retryable=True)
 
-    def error(self, session: Session, decision: Fail) -> Exception:
+    def error(self, decision: Fail) -> Exception:
         return GaveUp(decision)
 
 
@@ -145,7 +145,8 @@ def play(
     values: list[Any] = []
     gave_up = None
     try:
-        for event in drive(session, network):
+        network.session = session
+        for event in drive(lambda: network):
             values += [event.json()] * (not event.is_done)
             network.now += busy
     except GaveUp as error:

@@ -19,7 +19,7 @@ PATCHED = """
 from openai._streaming import Stream, AsyncStream
 from openai._base_client import SyncAPIClient, AsyncAPIClient
 patched = [hasattr(vars(owner)[name], "__wrapped__") for owner, name in (
-    (Stream, "_iter_events"), (AsyncStream, "_iter_events"), (SyncAPIClient, "request"),
+    (Stream, "__init__"), (AsyncStream, "__init__"), (SyncAPIClient, "request"),
     (AsyncAPIClient, "request"), (SyncAPIClient, "_process_response"), (AsyncAPIClient, "_process_response"))]
 assert len(set(patched)) == 1
 print("patched" if patched[0] else "stock")
@@ -110,7 +110,7 @@ def test_a_bad_value_stops_the_import_and_is_named(variable: str, value: str) ->
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "StreamGuardConfigError" in last
-    for word in (variable, repr(value), "llowed"):
+    for word in (variable, repr(value), "must be "):
         assert word in last
 
 
@@ -138,7 +138,7 @@ def test_a_bad_value_is_no_matter_while_the_guard_is_off() -> None:
 PATCH_POINTS = [
     "_base_client.SyncAPIClient.request", "_base_client.AsyncAPIClient.request",
     "_base_client.SyncAPIClient._process_response", "_base_client.AsyncAPIClient._process_response",
-    "_streaming.Stream._iter_events", "_streaming.AsyncStream._iter_events",
+    "_streaming.Stream.__init__", "_streaming.AsyncStream.__init__",
 ]  # fmt: skip
 
 
@@ -161,20 +161,27 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
         from openai import OpenAI, OpenAIStreamParseError
         print(OpenAI(api_key="k").api_key)
         seams = [vars(owner).get(name) for owner, name in (
-            (openai.Stream, "_iter_events"), (openai._base_client.SyncAPIClient, "request"))]
+            (openai.Stream, "__init__"), (openai._base_client.SyncAPIClient, "request"))]
         print([hasattr(seam, "__wrapped__") for seam in seams])
     """
     lines = said(program, OPENAI_STREAM_GUARD="1")
     assert lines.splitlines() == ["StreamGuardWarning True True", "False", "k", "[False, False]"]
 
 
-@pytest.mark.parametrize("removal", ["del openai._streaming.Stream._iter_events", "del openai._streaming.Stream"])
-def test_status_tells_of_a_removed_seam(removal: str) -> None:
+@pytest.mark.parametrize(
+    ("removal", "missing"),
+    [
+        ("del openai._streaming.Stream._iter_events", ["_streaming.Stream._iter_events"]),
+        ("del openai._streaming.Stream", ["_streaming.Stream.__init__", "_streaming.Stream._iter_events"]),
+        ("del openai._streaming.SSEDecoder.iter_bytes", ["_streaming.SSEDecoder.iter_bytes"]),
+    ],
+)
+def test_status_tells_of_a_removed_seam(removal: str, missing: list[str]) -> None:
     """`openai-stream-guard status` names what is missing, and fails."""
     code, states = status(f"import openai._streaming; {removal}", "-W", "ignore", OPENAI_STREAM_GUARD="1")
     assert (code, states) == (
         1,
-        {**dict.fromkeys(PATCH_POINTS, "not guarded"), "_streaming.Stream._iter_events": "missing"},
+        {**dict.fromkeys(PATCH_POINTS, "not guarded"), **dict.fromkeys(missing, "missing")},
     )
 
 
@@ -182,7 +189,7 @@ def test_status_tells_of_a_removed_module() -> None:
     """Not even the module of the patch point has to be there for the command to say so."""
     gone = 'import openai, sys; sys.modules["openai._streaming"] = None'
     code, states = status(gone, "-W", "ignore", OPENAI_STREAM_GUARD="1")
-    assert (code, list(states.values())) == (1, ["not guarded"] * 4 + ["missing"] * 2)
+    assert (code, list(states.values())) == (1, ["not guarded"] * 4 + ["missing"] * 8)
 
 
 @pytest.mark.parametrize(
@@ -208,28 +215,29 @@ def test_status_sees_the_guard_under_other_wrappers() -> None:
         import functools, openai_stream_guard, openai, wrapt
         def pass_on(wrapped, instance, args, kwargs):
             return wrapped(*args, **kwargs)
-        for owner, name in ((openai.Stream, "_iter_events"), (openai._base_client.SyncAPIClient, "request")):
+        for owner, name in ((openai.Stream, "__init__"), (openai._base_client.SyncAPIClient, "request")):
             wrapt.wrap_function_wrapper(owner, name, pass_on)
-        for owner, name in ((openai.Stream, "_iter_events"), (openai.AsyncStream, "_iter_events")):
-            def other(*args, inner=vars(owner)[name]):
-                return inner(*args)
+        for owner, name in ((openai.Stream, "__init__"), (openai.AsyncStream, "__init__")):
+            def other(*args, inner=vars(owner)[name], **kwargs):
+                return inner(*args, **kwargs)
             setattr(owner, name, functools.wraps(vars(owner)[name])(other))
     """
     assert status(others, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(PATCH_POINTS, "guarded"))
 
 
 @pytest.mark.parametrize(
-    "other", ["lambda stream: iter(())", "functools.wraps(original)(lambda stream: original(stream))"]
+    "other",
+    ["lambda stream, **given: None", "functools.wraps(original)(lambda *args, **given: original(*args, **given))"],
 )
 def test_status_tells_where_other_code_replaced_the_guard(other: str) -> None:
     """Whether or not it calls the SDK's own method, and looks like a wrapper around it."""
     program = f"""
         import functools, openai
-        original = openai.Stream._iter_events
+        original = openai.Stream.__init__
         import openai_stream_guard
-        openai.Stream._iter_events = {other}
+        openai.Stream.__init__ = {other}
     """
-    expected = {**dict.fromkeys(PATCH_POINTS, "guarded"), "_streaming.Stream._iter_events": "replaced"}
+    expected = {**dict.fromkeys(PATCH_POINTS, "guarded"), "_streaming.Stream.__init__": "replaced"}
     assert status(program, OPENAI_STREAM_GUARD="1") == (1, expected)
 
 

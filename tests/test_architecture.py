@@ -29,6 +29,7 @@ THINKING = {
     "engine": "apis config decoding diagnosis notices",
 }
 DOING = {
+    "imports": "",
     "observability": "notices redaction opentelemetry",
     "capture": "apis config decoding diagnosis engine notices redaction",
     "transport": "decoding diagnosis engine redaction anyio",
@@ -36,7 +37,7 @@ DOING = {
     "sdk": "apis capture config engine errors notices observability redaction transport openai wrapt",
 }
 DOORS = {
-    "activation": "config wrapt",
+    "activation": "config imports wrapt",
     "autostart": "activation",
     "testing": "capture config notices",
     "cli": "activation apis capture config decoding diagnosis redaction testing",
@@ -48,8 +49,9 @@ MAY_IMPORT = {**THINKING, **DOING, **DOORS}
 
 # What they may import in a function, or for the type checker alone: not before it is needed.
 MAY_IMPORT_INSIDE = {
+    "config": "typing_extensions",
     "decoding": "jiter",
-    "activation": "errors sdk",
+    "activation": "errors sdk typing_extensions",
     "testing": f"activation observability redaction sdk transport {FACADE} anyio",
     "cli": f"sdk transport {FACADE} openai rich",
     FACADE: "errors openai sdk",

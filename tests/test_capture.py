@@ -160,7 +160,7 @@ def test_the_modes_keep_others_out(server: Server, folder: Path) -> None:
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_an_observed_stream_is_captured(server: Server, folder: Path, client_kind: str) -> None:
     """Under observation a fault is captured, and nothing else changes."""
-    switch._set("observe", switch.current_policy())
+    switch.observe()
     server.script(performance("truncate_clean", after=4))
     assert consume(server, client_kind).error is None
     (one,) = rerun(load(the_file(folder).read_bytes()))

@@ -344,11 +344,11 @@ def test_the_key_goes_to_nobody_else(
 
 def test_nothing_stays_switched_on(examine: Run) -> None:
     """What the program's own policy was, it is again; another's recorder is not left in the SDK."""
-    from openai_stream_guard.sdk import streams
+    from openai_stream_guard.sdk import RUNTIME
 
     switch.configure(max_retries=7)
     examine(one_by_one(), one_by_one())
-    assert streams.session_for is None
+    assert RUNTIME.new_session is None
     assert not switch.is_enabled()
     assert switch.current_policy().max_retries == 7
 
@@ -385,7 +385,7 @@ def test_the_text_is_complete_and_harmless() -> None:
     assert "\x1b" not in text
     assert "stream 1, t: disconnected: it broke" in text
     assert "problem  reset (stream 1)" in text
-    assert "Remedy: look for a restart" in text
+    assert "Remedy: check for a restart" in text
     assert "unhealthy: the stream did not come through as it should" in text
     assert SECRET not in text
     burst = a_report(seen([(2.0, b"".join(EVENTS))]))

@@ -23,6 +23,7 @@ from .simulated import Response, body, take
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str]]
 BROKEN = b'data: {"choices": [{"index": 0, "delta": {"content": "a\x01b"}}]}\n\n'
+GLUED = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n' * 2 + b"\n"
 LAST = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
 
 
@@ -89,16 +90,16 @@ def test_json_is_one_object_with_all_of_it(replay: Run) -> None:
 
 def test_another_setting_is_another_verdict(replay: Run) -> None:
     """The settings may be varied, and a verdict that is not the recorded one is exit 1."""
-    capture = record([Response([BROKEN + LAST])] * 2)
+    capture = record([Response([GLUED + LAST])] * 2, NO_BUDGET.replace(repair="off"))
     assert replay(capture)[0] == 0
-    code, shown = replay(capture, "--repair", "lenient")
+    code, shown = replay(capture, "--repair", "safe")
     assert code == 1
-    assert "repaired: raw_control" in shown
-    assert "verdict:  whole: the answer is whole; 2 events, 151 bytes, 1 raw_control" in shown
+    assert "repaired: missing_blank_line" in shown
+    assert "verdict:  whole: the answer is whole; 3 events, 210 bytes, 1 missing_blank_line" in shown
     assert "recorded: malformed" in shown
     assert "NOT as recorded" in shown
     assert "Attempt 1 did not break" in shown
-    code, shown = replay(record([Response([BROKEN, LAST])]), "--repair", "lenient")
+    code, shown = replay(record([Response([GLUED, LAST])], NO_BUDGET.replace(repair="off")), "--repair", "safe")
     assert code == 1
     assert "verdict:  none: what was read is not enough for one" in shown
 

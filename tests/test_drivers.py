@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from openai_stream_guard.transport import drivers
+from openai_stream_guard.transport import drivers, exchange
 
 WORDS = [
     (r"\basync def a(?=drive|watch)", "def "),
@@ -16,7 +16,7 @@ WORDS = [
     (r"\basync for ", "for "),
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsyncExchange\b", "Exchange"),
+    (r"\bAsyncExchange\b", "SyncExchange"),
 ]
 
 
@@ -35,9 +35,9 @@ def test_both_colours_are_one_text(plain: object, asynchronous: object) -> None:
     assert without_async_words(texts[1]) == texts[0]
 
 
-def test_the_protocols_are_one_but_for_async() -> None:
-    """Both exchanges have the same members, and each reading, waiting or closing one is a coroutine function."""
-    plain, asynchronous = vars(drivers.Exchange), vars(drivers.AsyncExchange)
+def test_the_exchanges_are_one_but_for_async() -> None:
+    """Both exchanges have the same methods, and each reading, waiting or closing one is a coroutine function."""
+    plain, asynchronous = vars(exchange.SyncExchange), vars(exchange.AsyncExchange)
     names = {name for name, member in plain.items() if inspect.isfunction(member) and not name.startswith("_")}
     assert names == {"close", "release", "drain", "sleep", "reopen"}
     for name in names:

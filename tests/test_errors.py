@@ -118,7 +118,9 @@ def test_a_class_that_is_gone_does_not_stop_unpickling(monkeypatch: pytest.Monke
     dumped = pickle.dumps(made(Mine("x")))
     monkeypatch.delattr(openai_stream_guard, "Mine")
     again = pickle.loads(dumped)
-    assert type(again) is OpenAIStreamParseError
+    assert isinstance(again, OpenAIStreamParseError)
+    assert isinstance(again, openai.APIConnectionError)
+    assert not isinstance(again, OSError)
     assert again.partial_text == "Hi"
 
 

@@ -136,13 +136,13 @@ def test_equal_cuts_are_counted_per_host() -> None:
     """The second of two equal silences, or ages, is seen as such; those of another host, and stalls, do not count."""
     hosts = HostMemory()
     cut = Evidence("disconnected", seconds=9.0, silence=2.0)
-    assert hosts.saw_fault("a", cut).cuts == (Cut(9.0, 2.0),)
-    hosts.saw_fault("b", cut)
-    hosts.saw_fault("a", Evidence("stalled", seconds=9.0, silence=2.0))
-    assert not hosts.compared("a", cut).same_silence
-    again = hosts.saw_fault("a", dataclasses.replace(cut, seconds=30.0, silence=2.1))
+    assert hosts.record_fault("a", cut).cuts == (Cut(9.0, 2.0),)
+    hosts.record_fault("b", cut)
+    hosts.record_fault("a", Evidence("stalled", seconds=9.0, silence=2.0))
+    assert not hosts.with_cuts("a", cut).same_silence
+    again = hosts.record_fault("a", dataclasses.replace(cut, seconds=30.0, silence=2.1))
     assert (again.same_silence, again.same_length) == (True, False)
-    older = hosts.saw_fault("a", dataclasses.replace(cut, seconds=9.1, silence=0.0))
+    older = hosts.record_fault("a", dataclasses.replace(cut, seconds=9.1, silence=0.0))
     assert (older.same_silence, older.same_length) == (False, True)
 
 
@@ -150,10 +150,10 @@ def test_the_latest_cuts_are_kept() -> None:
     """Eight of a host, so that a long life does not make them many."""
     hosts = HostMemory()
     for second in range(20):
-        kept = hosts.saw_fault("a", Evidence("truncated", seconds=float(second)))
+        kept = hosts.record_fault("a", Evidence("truncated", seconds=float(second)))
     assert [cut.seconds for cut in kept.cuts] == [12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0]
     hosts.forget()
-    assert hosts.compared("a", Evidence()).cuts == ()
+    assert hosts.with_cuts("a", Evidence()).cuts == ()
 
 
 def test_a_ledger_tells_where_the_time_went() -> None:
@@ -161,13 +161,13 @@ def test_a_ledger_tells_where_the_time_went() -> None:
     ledger = AttemptLog(100.0, 1, ResponseHead(200, headers={"server": "nginx"}))
     reader = Reader()
     for asked, read in ((100.0, 102.0), (102.5, 103.0), (110.0, 111.0)):  # away for 0.5 and for 7 s
-        ledger.asked(asked)
-        ledger.asked(asked + 0.2)  # a read that brought no byte of the body
+        ledger.consumer_waits(asked)
+        ledger.consumer_waits(asked + 0.2)  # a read that brought no byte of the body
         ledger.reads += 1
         ledger.read_at = read
         reader.feed(b'data: {"a":1}\n\n')
         ledger.progress(1, read)
-    ledger.asked(112.0)
+    ledger.consumer_waits(112.0)
     found = ledger.evidence(StreamFault("disconnected", "", ending="reset"), reader, Timeouts(read=60.0), 131.0)
     assert (found.fault, found.ending, found.clues.parties) == ("disconnected", "reset", {"nginx"})
     assert (found.reads, found.events, found.bytes) == (3, 3, reader.bytes)
@@ -179,7 +179,7 @@ def test_a_later_attempt_is_seen_by_itself() -> None:
     """Counts and times are its own; a wait that recovery took is not held against the server."""
     ledger = AttemptLog(0.0, 1, ResponseHead())
     ledger.reads, ledger.read_at = 9, 5.0
-    ledger.asked(40.0)
+    ledger.consumer_waits(40.0)
     ledger.progress(1, 5.0)
     ledger.close_attempt("stalled", 50.0, events=1, bytes=9, repairs={}, response_id=None)
     ledger.open_attempt("replay", 60.0, 1, ResponseHead(200, headers={"server": "envoy"}))

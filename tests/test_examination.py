@@ -108,7 +108,7 @@ def test_each_finding_has_its_stream(name: str) -> None:
 def test_each_finding_is_tried() -> None:
     """Every row of the doctor's own, and every row of `hints` that applies to whole streams."""
     own = {check.name for check in (*CHECKS, TOO_LITTLE)}
-    assert set(SCENES) == own | {row.name for row in hints.ROWS if None in row.faults}
+    assert set(SCENES) == own | {row.name for row in hints.CAUSES if None in row.faults}
 
 
 @pytest.mark.parametrize("name", FAULTS)

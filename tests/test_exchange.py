@@ -30,8 +30,10 @@ async def chunks() -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-async def never(decision: object) -> None:
-    raise AssertionError(decision)
+class NoSdk:
+    """The SDK's side of a stream that is never sent again."""
+
+    notifying = False
 
 
 @pytest.mark.asyncio
@@ -49,7 +51,7 @@ async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_op
 
     response.aclose = close
     body = chunks()
-    exchange = AsyncExchange(response, session, never, chunks=body)
+    exchange = AsyncExchange(response, session, NoSdk(), chunks=body)
     await exchange.read()
     elsewhere = asyncio.create_task(body.aclose())
     await asyncio.sleep(0)
@@ -109,14 +111,14 @@ async def test_what_is_read_is_what_iter_bytes_gives(name: str, client_kind: str
     )
     got: list[bytes] = []
     if client_kind == "sync":
-        exchange = SyncExchange(response, session, lambda decision: None)
+        exchange = SyncExchange(response, session, NoSdk())
         assert exchange._chunks.__name__ == ("iter_raw" if name == "plain" else "iter_bytes")
         with contextlib.suppress(StopIteration):
             while True:
                 got.append(exchange.read())
         exchange.release()
     else:
-        other = AsyncExchange(response, session, never)
+        other = AsyncExchange(response, session, NoSdk())
         assert other._chunks.__name__ == ("aiter_raw" if name == "plain" else "aiter_bytes")
         with contextlib.suppress(StopAsyncIteration):
             while True:

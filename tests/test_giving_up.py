@@ -43,7 +43,7 @@ def budget(server: Server) -> Seen:
     """And what a host may be burdened with."""
     configure(retry_budget=0.0)
     host = server.base_url.removeprefix("http://").removesuffix("/v1")
-    while sdk.HOSTS.budget.withdraw(host):
+    while sdk.RUNTIME.hosts.budget.withdraw(host):
         pass
     return always(server)
 

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.config.policy import KINDS
-from openai_stream_guard.diagnosis.causes import ROWS, advice, explanations, hint
+from openai_stream_guard.config.policy import SETTINGS
+from openai_stream_guard.diagnosis.causes import CAUSES, advice, hint, likely_causes
 from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
 from openai_stream_guard.notices import FaultKind, StoppedBy
 from openai_stream_guard.testing import ScriptedResponse, Server, Wait
@@ -95,15 +95,15 @@ EXAMPLES: dict[str, Evidence] = {
 """For each row of the table, by name, evidence that leads to it."""
 
 
-@pytest.mark.parametrize("name", [row.name for row in ROWS])
+@pytest.mark.parametrize("name", [row.name for row in CAUSES])
 def test_each_row_is_reached(name: str) -> None:
     """By evidence that no row before it takes."""
-    assert explanations(EXAMPLES[name])[0].name == name
+    assert likely_causes(EXAMPLES[name])[0].name == name
 
 
 def test_rows_have_names_of_their_own() -> None:
     """And each has its example, by that name, in the table's order."""
-    assert [row.name for row in ROWS] == list(EXAMPLES)
+    assert [row.name for row in CAUSES] == list(EXAMPLES)
 
 
 @pytest.mark.parametrize("fault", get_args(FaultKind))
@@ -145,7 +145,7 @@ def test_a_whole_stream_that_shows_nothing_odd_has_none() -> None:
 )
 def test_a_row_claims_no_more_than_its_evidence(evidence: Evidence, name: str) -> None:
     """Just short of what it asks for, the next one that fits speaks."""
-    assert explanations(evidence)[0].name == name
+    assert likely_causes(evidence)[0].name == name
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -159,8 +159,9 @@ def test_advice_is_one_whole_sentence(name: str) -> None:
 
 def test_the_settings_it_names_exist() -> None:
     """Whatever stands there as a setting of ours is one."""
-    ours = {name for name in re.findall(r"`(\w+)(?:=[^`]*)?`", " ".join(row.remedy for row in ROWS)) if name in KINDS}
-    assert ours == {"repair", "delivery", "end_rule", "lenient_hosts", "idle_timeout", "first_event_timeout"}
+    named = re.findall(r"`(\w+)(?:=[^`]*)?`", " ".join(row.remedy for row in CAUSES))
+    ours = {name for name in named if name in SETTINGS}
+    assert ours == {"delivery", "end_rule", "lenient_hosts", "idle_timeout", "first_event_timeout"}
 
 
 @pytest.mark.parametrize(("fault", "stopped_by"), list(product(get_args(FaultKind), get_args(StoppedBy))))
@@ -200,7 +201,7 @@ REAL = {
 def _row_of(text: str | None) -> str:
     """The row whose words these are."""
     assert text
-    causes = {row.name: re.sub(r"\\\{.*?\\\}", ".+?", re.escape(row.cause)) for row in ROWS}
+    causes = {row.name: re.sub(r"\\\{.*?\\\}", ".+?", re.escape(row.claim)) for row in CAUSES}
     (name,) = [name for name, cause in causes.items() if re.match(f"{cause}: ", text)]
     return name
 

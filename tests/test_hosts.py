@@ -15,47 +15,47 @@ MAX = 1024
 def test_only_what_was_seen_is_known() -> None:
     """A finish_reason is evidence for its host, path and model, and for no other."""
     hosts = HostMemory()
-    assert not hosts.finishes("a:1", "/chat/completions", "m")
-    hosts.saw_finish("a:1", "/chat/completions", "m")
-    assert hosts.finishes("a:1", "/chat/completions", "m")
-    assert not hosts.finishes("a:2", "/chat/completions", "m")
-    assert not hosts.finishes("a:1", "/completions", "m")
-    assert not hosts.finishes("a:1", "/chat/completions", None)
+    assert not hosts.sends_finish("a:1", "/chat/completions", "m")
+    hosts.record_finish("a:1", "/chat/completions", "m")
+    assert hosts.sends_finish("a:1", "/chat/completions", "m")
+    assert not hosts.sends_finish("a:2", "/chat/completions", "m")
+    assert not hosts.sends_finish("a:1", "/completions", "m")
+    assert not hosts.sends_finish("a:1", "/chat/completions", None)
 
 
 def test_a_divergence_is_held_against_a_model_for_ten_minutes() -> None:
     """Not a second longer, and counted anew from the last one."""
     hosts = HostMemory()
-    hosts.saw_divergence("a", "m", 1000.0)
+    hosts.record_divergence("a", "m", 1000.0)
     assert DIVERGENCE_SECONDS == 600
-    assert hosts.diverges("a", "m", 1599.9)
-    assert not hosts.diverges("a", "m", 1600.0)
-    assert not hosts.diverges("a", "other", 1000.0)
-    assert not hosts.diverges("b", "m", 1000.0)
-    hosts.saw_divergence("a", "m", 1500.0)
-    assert hosts.diverges("a", "m", 2099.9)
+    assert hosts.diverged_recently("a", "m", 1599.9)
+    assert not hosts.diverged_recently("a", "m", 1600.0)
+    assert not hosts.diverged_recently("a", "other", 1000.0)
+    assert not hosts.diverged_recently("b", "m", 1000.0)
+    hosts.record_divergence("a", "m", 1500.0)
+    assert hosts.diverged_recently("a", "m", 2099.9)
 
 
 def test_memory_is_bounded() -> None:
     """The server whose evidence is oldest is forgotten first; evidence seen again is young again."""
     hosts = HostMemory()
     for model in ("old", "renewed"):
-        hosts.saw_finish("a", "/p", model)
-        hosts.saw_divergence("a", model, 0.0)
+        hosts.record_finish("a", "/p", model)
+        hosts.record_divergence("a", model, 0.0)
     for number in range(MAX - 1):
         if number == 10:
-            hosts.saw_finish("a", "/p", "renewed")
-            hosts.saw_divergence("a", "renewed", 0.0)
-        hosts.saw_finish("a", "/p", f"m{number}")
-        hosts.saw_divergence("a", f"m{number}", 0.0)
-    hosts.saw_finish("a", "/p", "last")
-    hosts.saw_divergence("a", "last", 0.0)
-    assert not hosts.finishes("a", "/p", "old")
-    assert not hosts.diverges("a", "old", 0.0)
-    assert hosts.finishes("a", "/p", "renewed")
-    assert hosts.diverges("a", "renewed", 0.0)
-    assert not hosts.finishes("a", "/p", "m0")
-    assert hosts.finishes("a", "/p", "m1")
+            hosts.record_finish("a", "/p", "renewed")
+            hosts.record_divergence("a", "renewed", 0.0)
+        hosts.record_finish("a", "/p", f"m{number}")
+        hosts.record_divergence("a", f"m{number}", 0.0)
+    hosts.record_finish("a", "/p", "last")
+    hosts.record_divergence("a", "last", 0.0)
+    assert not hosts.sends_finish("a", "/p", "old")
+    assert not hosts.diverged_recently("a", "old", 0.0)
+    assert hosts.sends_finish("a", "/p", "renewed")
+    assert hosts.diverged_recently("a", "renewed", 0.0)
+    assert not hosts.sends_finish("a", "/p", "m0")
+    assert hosts.sends_finish("a", "/p", "m1")
 
 
 def test_threads_share_it() -> None:
@@ -65,27 +65,27 @@ def test_threads_share_it() -> None:
     def note(thread: int) -> None:
         start.wait()
         for number in range(500):
-            hosts.saw_finish("a", "/p", f"{thread}-{number}")
+            hosts.record_finish("a", "/p", f"{thread}-{number}")
 
     threads = [threading.Thread(target=note, args=(thread,)) for thread in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    known = sum(hosts.finishes("a", "/p", f"{thread}-{number}") for thread in range(4) for number in range(500))
+    known = sum(hosts.sends_finish("a", "/p", f"{thread}-{number}") for thread in range(4) for number in range(500))
     assert known == MAX
 
 
 def test_forgetting_is_complete() -> None:
     """Finishes, divergences and budgets are as new."""
     hosts = HostMemory()
-    hosts.saw_finish("a", "/p", "m")
-    hosts.saw_divergence("a", "m", 0.0)
+    hosts.record_finish("a", "/p", "m")
+    hosts.record_divergence("a", "m", 0.0)
     while hosts.budget.withdraw("a"):
         pass
     hosts.forget()
-    assert not hosts.finishes("a", "/p", "m")
-    assert not hosts.diverges("a", "m", 0.0)
+    assert not hosts.sends_finish("a", "/p", "m")
+    assert not hosts.diverged_recently("a", "m", 0.0)
     assert hosts.budget.withdraw("a")
 
 
@@ -93,14 +93,14 @@ def test_forgetting_is_complete() -> None:
 def test_a_forked_child_knows_nothing() -> None:
     """Nor does it inherit a lock that a thread of its parent held."""
     hosts = HostMemory()
-    hosts.saw_finish("a", "/p", "m")
+    hosts.record_finish("a", "/p", "m")
     while hosts.budget.withdraw("a"):
         pass
     with hosts._lock, hosts.budget._lock:
         child = os.fork()
         if child == 0:
-            known = hosts.finishes("a", "/p", "m")
-            hosts.saw_finish("a", "/p", "m")
-            os._exit(int(known or not hosts.finishes("a", "/p", "m") or not hosts.budget.withdraw("a")))
+            known = hosts.sends_finish("a", "/p", "m")
+            hosts.record_finish("a", "/p", "m")
+            os._exit(int(known or not hosts.sends_finish("a", "/p", "m") or not hosts.budget.withdraw("a")))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert hosts.finishes("a", "/p", "m")
+    assert hosts.sends_finish("a", "/p", "m")

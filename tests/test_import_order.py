@@ -25,11 +25,11 @@ FIRST = (
 )
 AFTERWARDS = """
 import openai, openai_stream_guard
-from openai_stream_guard import switch
+from openai_stream_guard import activation
 assert openai.OpenAIStreamParseError is openai_stream_guard.OpenAIStreamParseError
-assert switch.unguarded_seams() == []
+assert activation.unguarded_patch_points() == []
 assert openai_stream_guard.is_enabled()
-assert hasattr(openai._streaming.Stream._iter_events, "__wrapped__")
+assert hasattr(openai._streaming.Stream.__init__, "__wrapped__")
 """
 
 

@@ -337,11 +337,11 @@ def test_nested_blocks(server: Server, client_kind: str) -> None:
 def test_nothing_outlives_its_block(server: Server) -> None:
     """Left by an exception too: no stage, no clock, no listener is left."""
     from openai_stream_guard.observability import publish as logs
-    from openai_stream_guard.sdk import test_hooks as staging
+    from openai_stream_guard.sdk import RUNTIME
     from openai_stream_guard.transport import clock as timing
 
     def state() -> tuple[Any, ...]:
-        return timing.current, list(staging.stages), list(logs.attached)
+        return timing.current, list(RUNTIME.test_hooks), list(logs.attached)
 
     before = state()
     with pytest.raises(ZeroDivisionError), faults(cut()):  # noqa: PT012 - where it is raised is the point

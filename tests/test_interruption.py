@@ -194,13 +194,13 @@ def test_a_fork_in_mid_stream_leaves_the_parents_stream_alone() -> None:
             client = openai.OpenAI(base_url=server.base_url, api_key="k")
             stream = ask(client)
             text = said(next(stream)) + said(next(stream))
-            from openai_stream_guard.sdk import HOSTS
+            from openai_stream_guard.sdk import RUNTIME
             host = server.base_url.split("/")[2]
-            HOSTS.budget.withdraw(host)
+            RUNTIME.hosts.budget.withdraw(host)
             sys.stdout.flush()
             child = os.fork()
             if child == 0:
-                fresh = sum(HOSTS.budget.withdraw(host) for _ in range(20))
+                fresh = sum(RUNTIME.hosts.budget.withdraw(host) for _ in range(20))
                 stream.close()
                 outcome = openai_stream_guard.report(stream).outcome
                 del stream

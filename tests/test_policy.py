@@ -7,8 +7,9 @@ import email.utils
 import math
 import os
 import pickle
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import openai
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import _base_client
 
-from openai_stream_guard.config.policy import KINDS, Policy, StreamGuardConfigError
+from openai_stream_guard.config.policy import SETTINGS, Policy, PolicyFields, StreamGuardConfigError
 from openai_stream_guard.engine.retry_rules import (
     MAX_RETRY_AFTER,
     backoff,
@@ -65,7 +66,7 @@ def test_fields_and_defaults_are_those_promised() -> None:
 
 def test_every_field_is_checked() -> None:
     """No field goes without a kind, nor a kind without its field."""
-    assert list(KINDS) == [field.name for field in dataclasses.fields(Policy)]
+    assert list(SETTINGS) == [field.name for field in dataclasses.fields(Policy)]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,24 @@ def test_bad_value_is_refused_in_one_sentence(field: str, value: object) -> None
     with pytest.raises(StreamGuardConfigError) as caught:
         Policy(**{field: value})
     assert str(caught.value).startswith(f"{field} is ")
-    assert str(caught.value).endswith(f"; allowed is {KINDS[field].allowed}.")
+    assert str(caught.value).endswith(f"; must be {SETTINGS[field].expected}.")
+
+
+def test_the_removed_repair_says_what_to_use() -> None:
+    """Who had set `lenient` reads that it is gone, and what remains."""
+    with pytest.raises(StreamGuardConfigError) as caught:
+        Policy.from_env({"OPENAI_STREAM_GUARD_REPAIR": "Lenient"})
+    assert str(caught.value) == (
+        "OPENAI_STREAM_GUARD_REPAIR is 'Lenient' (removed, since it guessed at answer text: "
+        "'safe' raises what it cannot repair); must be 'safe' or 'off'."
+    )
+
+
+def test_keyword_arguments_are_typed_as_the_fields_are() -> None:
+    """`PolicyFields` has the fields of the dataclass, in its types; tuples may be given as any sequence."""
+    fields = {name: Sequence[str] if kind == tuple[str, ...] else kind for name, kind in get_type_hints(Policy).items()}
+    assert get_type_hints(PolicyFields) == fields
+    assert list(get_type_hints(PolicyFields)) == [field.name for field in dataclasses.fields(Policy)]
 
 
 @pytest.mark.parametrize("secret", ["sk-proj-0123456789", "Bearer 0123456789", "https://me:0123456789@host"])
@@ -164,7 +182,7 @@ def test_refusal_of_a_foreign_object_shows_its_type_only() -> None:
             Policy().replace(delivery=value)
 
 
-@given(st.sampled_from(sorted(KINDS)), json_values)
+@given(st.sampled_from(sorted(SETTINGS)), json_values)
 def test_what_is_accepted_is_accepted_again(field: str, value: object) -> None:
     """Any value makes a policy or one `StreamGuardConfigError`, and a policy's own values make it again."""
     try:
@@ -187,7 +205,7 @@ def test_replace_leaves_the_original_alone() -> None:
     ("name", "said"),
     [
         ("max_retry", "Unknown setting 'max_retry'; did you mean 'max_retries'?"),
-        ("zzz", f"Unknown setting 'zzz'; allowed are {', '.join(sorted(KINDS))}."),
+        ("zzz", f"Unknown setting 'zzz'; must be one of {', '.join(sorted(SETTINGS))}."),
     ],
 )
 def test_unknown_field_is_refused_with_what_is_known(name: str, said: str) -> None:
@@ -269,7 +287,7 @@ def test_bad_text_names_its_variable(field: str, text: str, reason: str) -> None
         Policy.from_env(_environment(**{field: text}))
     message = str(caught.value)
     assert message.startswith(f"OPENAI_STREAM_GUARD_{field.upper()} is '{text[:70]}")
-    assert message.endswith(f"{reason}; allowed is {KINDS[field].allowed}.")
+    assert message.endswith(f"{reason}; must be {SETTINGS[field].expected}.")
 
 
 def test_failed_import_stays_the_cause() -> None:

@@ -46,7 +46,7 @@ def test_everything_is_restored(suite: Run) -> None:
     """After the test, a failed one too, the guard is off again, its policy untouched, and nothing is left to strike."""
     suite("""
 from openai_stream_guard import logs, timing
-from openai_stream_guard.sdk import staging
+from openai_stream_guard.sdk import RUNTIME
 
 def test_first(stream_guard, server):
     assert openai_stream_guard.is_enabled()
@@ -58,7 +58,7 @@ def test_first(stream_guard, server):
 def test_second(server, again):
     assert not openai_stream_guard.is_enabled()
     assert switch.current_policy() == openai_stream_guard.Policy()
-    assert (staging.stages, logs.attached) == ([], [])
+    assert (RUNTIME.test_hooks, logs.attached) == ([], [])
     assert type(timing.current) is timing.RealTime
     assert len(read(server)) > 50
 
@@ -154,9 +154,9 @@ def test_marked():
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("max_retries=-1", "stream_guard max_retries is '-1'; allowed is a whole number, 0 or more, or none."),
+        ("max_retries=-1", "stream_guard max_retries is '-1'; must be a whole number, 0 or more, or none."),
         ("max_retry=1", "Unknown setting 'max_retry'; did you mean 'max_retries'?"),
-        ("atomic", "stream_guard is 'atomic'; allowed is FIELD=VALUE."),
+        ("atomic", "stream_guard is 'atomic'; must be FIELD=VALUE."),
     ],
 )
 def test_bad_options(suite: Run, bad: str, said: str) -> None:

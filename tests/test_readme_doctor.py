@@ -33,7 +33,7 @@ def test_the_table_has_every_finding() -> None:
     """The doctor's own rows, then those of `hints` for whole streams, and one for all that explain a fault."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \|$", SECTION, re.MULTILINE)
     own = [(check.name, check.severity) for check in (*CHECKS, TOO_LITTLE)]
-    whole = [row for row in hints.ROWS if None in row.faults]
+    whole = [row for row in hints.CAUSES if None in row.faults]
     expected = own + [(row.name, "warning" if row.name == "compressed" else "problem") for row in whole]
     order = ("problem", "warning", "note")
     assert [row[:2] for row in rows] == sorted(expected, key=lambda row: order.index(row[1]))

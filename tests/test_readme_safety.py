@@ -80,7 +80,7 @@ def response(name: str, serial: int, start: int = 0, stop: int | None = None) ->
 def warned_hosts(seconds_ago: float) -> HostMemory:
     """A memory in which the model has diverged so long ago."""
     hosts = HostMemory()
-    hosts.saw_divergence("host:1", "m", -seconds_ago)
+    hosts.record_divergence("host:1", "m", -seconds_ago)
     return hosts
 
 

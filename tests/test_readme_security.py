@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openai_stream_guard import redaction as masking
 from openai_stream_guard.apis import sequence
-from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.engine.delivery import MAX_ENTRIES
 from openai_stream_guard.engine.retry_rules import MAX_RETRY_AFTER
 from openai_stream_guard.transport.exchange import DRAIN_SECONDS
@@ -38,11 +38,11 @@ def test_the_bounds_are_those_of_the_code() -> None:
     """Settings that are named exist, and figures are the code's."""
     bounds = " ".join(bound for _, bound, _ in rows())
     faults = {"oversized", "stalled", "malformed", "upstream_error", "sequence_number"}
-    assert set(re.findall(r"`([a-z_]+)`", bounds)) <= set(KINDS) | faults
+    assert set(re.findall(r"`([a-z_]+)`", bounds)) <= set(SETTINGS) | faults
     for figure, words in {
         f"{MAX_ENTRIES:,}": "parts",
         f"{sequence._MAX_WAITING}": "events wait",
-        f"{masking._DEEPEST}": "levels",
+        f"{masking._MAX_DEPTH}": "levels",
         f"{MAX_RETRY_AFTER:.0f} s": "is a refusal",
         f"{DRAIN_SECONDS} s": "",
     }.items():

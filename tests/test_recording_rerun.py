@@ -92,7 +92,7 @@ def test_what_the_program_took_for_itself_is_known_again() -> None:
 def test_what_was_learnt_of_a_host_is_known_again() -> None:
     """A `[DONE]` is no end where the server was seen to send a finish_reason, also on another machine."""
     hosts = HostMemory()
-    hosts.saw_finish(CHAT.host, CHAT.path, CHAT.model)
+    hosts.record_finish(CHAT.host, CHAT.path, CHAT.model)
     reads = [*words(3), b"data: [DONE]\n\n"]
     learnt = record([Response(reads)], NO_BUDGET, hosts=hosts)
     assert learnt.attempts[0].rule == "learnt"
@@ -107,15 +107,16 @@ def test_what_was_learnt_of_a_host_is_known_again() -> None:
 
 def test_another_setting_shows_what_it_would_have_made_of_it() -> None:
     """With a repair that the stream did not have, the first attempt does not break, and no other is made."""
-    broken = b'data: {"choices": [{"index": 0, "delta": {"content": "a\x01b"}}]}\n\n'
-    capture = record([Response([*words(1), broken + LAST + b"data: [DONE]\n\n"])] * 2, NO_BUDGET)
+    glued = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n' * 2 + b"\n"
+    unrepaired = NO_BUDGET.replace(repair="off")
+    capture = record([Response([*words(1), glued + LAST + b"data: [DONE]\n\n"])] * 2, unrepaired)
     assert answers(capture) == ["same", "same"]
-    (one,) = rerun(capture, repair="lenient")
+    (one,) = rerun(capture, repair="safe")
     assert one.answer == "different"
     assert one.judgement is not None
-    assert (one.judgement.fault, one.judgement.repairs) == (None, {"raw_control": 1})
-    capture = record([Response([*words(1), broken, LAST])] * 2, NO_BUDGET)
-    (one,) = rerun(capture, repair="lenient")  # what came behind the fault was not read, so that nobody knows it
+    assert (one.judgement.fault, one.judgement.repairs) == (None, {"missing_blank_line": 1})
+    capture = record([Response([*words(1), glued, LAST])] * 2, unrepaired)
+    (one,) = rerun(capture, repair="safe")  # what came behind the fault was not read, so that nobody knows it
     assert (one.judgement, one.answer) == (None, "different")
 
 

@@ -61,7 +61,7 @@ CAPTURES = st.builds(
     st.builds(
         StreamRequest, WORDS, WORDS, WORDS, BODIES, st.booleans(), st.none() | COUNTS, st.booleans(), st.booleans()
     ),
-    st.builds(Policy, recovery=st.sampled_from([(), ("replay",)]), repair=st.sampled_from(["safe", "lenient", "off"])),
+    st.builds(Policy, recovery=st.sampled_from([(), ("replay",)]), repair=st.sampled_from(["safe", "off"])),
     st.builds(Timeouts, SECONDS, SECONDS | st.just(math.inf)),
     SECONDS,
     st.lists(RECORDINGS, max_size=3).map(tuple),

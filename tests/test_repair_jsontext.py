@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_stream_guard.decoding import json_text as jsontext
-from openai_stream_guard.decoding.json_text import Scanner, is_prefix, loads, loads_loosely, may_continue, stock_error
+from openai_stream_guard.decoding.json_text import Scanner, loads, stock_error
 
 # Pieces of JSON, and of what is nearly JSON: mostly in an order that means something.
 PIECES = ["{", "}", "[", "]", ":", ",", '"a"', '"', "\\", "\\n", "\\x", "'", '{"a":1}', '{"a":1,"a":2}', "[]"]
@@ -92,56 +92,6 @@ def test_an_unsound_jiter_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     """A release that hands out escaped characters as their UTF-8 bytes is as good as none."""
     monkeypatch.setattr("jiter.from_json", lambda text: json.loads(text).encode().decode("latin-1"))
     assert jsontext._fast_parser() is None
-
-
-@settings(deadline=None)
-@given(JSON.map(json.dumps), st.data())
-def test_prefix(text: str, data: st.DataObject) -> None:
-    """What `is_prefix` accepts can be gone on with; what it refuses was cut inside a token, or is whole."""
-    cut = data.draw(st.integers(0, len(text)))
-    start, rest = text[:cut].encode(), text[cut:].encode()
-    if is_prefix(start) and start.strip() and rest.strip():
-        ended_in_number = start[-1:].isdigit() and rest[:1] in b"0123456789.eE+-"
-        assert may_continue(start, rest) != ended_in_number
-    assert not is_prefix(text.encode())
-
-
-@pytest.mark.parametrize("text", ["{unparsable", '{"a":tru', '{"a', '{"a":1}}', "{'a'", "[1,]", '{"a":1.'])
-def test_no_prefix(text: str) -> None:
-    """Text that is already wrong, or ends inside a token, is nothing to go on with."""
-    assert not is_prefix(text.encode())
-
-
-@pytest.mark.parametrize(
-    ("text", "more"),
-    [("[1", "2]"), ("[tr", "ue]"), ("[1", "e5]"), ('["a"', '"b"]'), ("[[]", "[]]"), ("{", "1}"), ("{", "")],
-)
-def test_seams_that_prove_nothing(text: str, more: str) -> None:
-    """Two tokens that could be one, or that can never stand side by side, are not joined."""
-    assert not may_continue(text.encode(), more.encode())
-
-
-class TestLoosely:
-    @pytest.mark.parametrize(
-        ("text", "value", "liberties"),
-        [
-            (b'{"a":"x\ty"}', {"a": "x\ty"}, ["raw_control"]),
-            (b'{"a":"\xe2\x80"}', {"a": "\ufffd"}, ["replaced_bytes"]),
-            (b'{"a":"\xff\x01"}', {"a": "\ufffd\x01"}, ["replaced_bytes", "raw_control"]),
-            (b'{"a":1}', {"a": 1}, []),
-        ],
-    )
-    def test_takes_the_liberties_it_says(self, text: bytes, value: object, liberties: list[str]) -> None:
-        """Bytes and control characters are taken for what they seem to be, and the taking is told."""
-        told: list[str] = []
-        read, loose = loads_loosely(text, told.append)
-        assert (loose, told) == (value, liberties)
-        assert read.decode()
-
-    def test_takes_no_other(self) -> None:
-        """What is no JSON for another reason is still none."""
-        with pytest.raises(json.JSONDecodeError):
-            loads_loosely(b"{'a':1}", lambda _: None)
 
 
 def test_stock_error() -> None:

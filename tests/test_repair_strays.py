@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.decoding.blocks import is_content, stray
+from openai_stream_guard.decoding.blocks import classify_stray_line
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from openai_stream_guard.decoding.blocks import is_content, stray
 )
 def test_what_is_recognised(line: bytes, kind: str, text: bytes) -> None:
     """What WHATWG ignores though it is plainly a payload, the start of one, or no event stream at all."""
-    assert stray(line) == (kind, text)
+    assert classify_stray_line(line) == (kind, text)
 
 
 @pytest.mark.parametrize(
@@ -37,25 +37,4 @@ def test_what_is_recognised(line: bytes, kind: str, text: bytes) -> None:
 )
 def test_what_is_not(line: bytes) -> None:
     """Chunk sizes, prose and other fields are ignored as WHATWG says."""
-    assert stray(line).kind == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("line", "content"),
-    [
-        (b"line two", True),
-        (b"  indented: yes", True),
-        (b"{", True),
-        (b"", False),
-        (b" ", False),
-        (b"<html>", False),
-        (b"[DONE]", False),
-        (b"cd", False),
-        (b" 1F4 ", False),
-        (b"1f4;name=value", False),
-        (b'error: {"code":1}', False),
-    ],
-)
-def test_content_of_a_string(line: bytes, content: bool) -> None:
-    """A line that could be anything but the rest of a string is not taken for that."""
-    assert is_content(line) == content
+    assert classify_stray_line(line).kind == "ignored"

@@ -359,7 +359,8 @@ def test_a_consumer_that_leaves_is_no_fault() -> None:
 
     network = Network([Response(take("text", 0).encode())])
     session = Session(CHAT, NO_BUDGET, HostMemory(), now=0.0, max_retries=2)
-    events = drive(session, network)
+    network.session = session
+    events = drive(lambda: network)
     next(events)
     events.close()
     assert (session.report().outcome, network.open, network.requests) == ("abandoned", 0, 1)

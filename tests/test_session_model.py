@@ -42,7 +42,7 @@ class SessionMachine(RuleBasedStateMachine):
         policy = Policy(retry_budget=None, backoff_initial=0.5, delivery=delivery, max_elapsed=60.0)
         hosts = HostMemory()
         if learnt:
-            hosts.saw_finish(HOST, stream.path, "m")
+            hosts.record_finish(HOST, stream.path, "m")
         self.stream, self.atomic = stream, delivery == "atomic"
         self.now = self.progress_at = 0.0
         self.serial = self.requests = 1

@@ -14,7 +14,7 @@ import pytest
 
 from openai_stream_guard.config import policy as policy_module
 from openai_stream_guard.config.environment import StreamGuardWarning, read_mode, read_settings
-from openai_stream_guard.config.policy import KINDS, Policy, StreamGuardConfigError
+from openai_stream_guard.config.policy import SETTINGS, Policy, StreamGuardConfigError
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -41,7 +41,7 @@ def test_unset_is_off() -> None:
 @pytest.mark.parametrize("text", ["2", "enabled", "on,off", "sk-0123456789"])
 def test_bad_mode_is_refused(text: str) -> None:
     """A mode that is none is an error that names the variable, and shows no key put there by mistake."""
-    with pytest.raises(StreamGuardConfigError, match=r"^OPENAI_STREAM_GUARD is '.*'; allowed is 1, true,") as caught:
+    with pytest.raises(StreamGuardConfigError, match=r"^OPENAI_STREAM_GUARD is '.*'; must be 1, true,") as caught:
         read_settings({"OPENAI_STREAM_GUARD": text})
     assert "0123456789" not in str(caught.value)
 
@@ -54,12 +54,12 @@ def test_policy_and_its_sources_are_read(mode: str) -> None:
     )
     assert settings.mode == mode
     assert settings.policy == Policy(repair="off")
-    assert settings.sources == {**dict.fromkeys(KINDS, "default"), "repair": "environment"}
+    assert settings.sources == {**dict.fromkeys(SETTINGS, "default"), "repair": "environment"}
 
 
 def test_bad_variable_is_refused_when_on() -> None:
     """A guard that was asked for does not start with settings other than those asked for."""
-    with pytest.raises(StreamGuardConfigError, match=r"^OPENAI_STREAM_GUARD_MAX_RETRIES is 'x'; allowed is "):
+    with pytest.raises(StreamGuardConfigError, match=r"^OPENAI_STREAM_GUARD_MAX_RETRIES is 'x'; must be "):
         read_settings({"OPENAI_STREAM_GUARD": "1", "OPENAI_STREAM_GUARD_MAX_RETRIES": "x"})
 
 
@@ -79,7 +79,7 @@ def test_unknown_variable_is_told_about() -> None:
     with pytest.warns(StreamGuardWarning) as caught:
         read_settings({"OPENAI_STREAM_GUARD": "1", "OPENAI_STREAM_GUARD_MAX_RETRY": "secret"})
     assert [str(warning.message) for warning in caught] == [
-        "OPENAI_STREAM_GUARD_MAX_RETRY is no setting of openai-stream-guard; "
+        "OPENAI_STREAM_GUARD_MAX_RETRY is not a setting of openai-stream-guard; "
         "did you mean 'OPENAI_STREAM_GUARD_MAX_RETRIES'?"
     ]
 
@@ -112,7 +112,7 @@ def test_readme_table_is_the_code() -> None:
 def _expected_rows() -> list[str]:
     meanings = _attribute_docstrings(Policy)
     return [
-        f"| `{name}` | `{_as_text(field.default)}` | {KINDS[name].allowed} | {meanings[name]} |"
+        f"| `{name}` | `{_as_text(field.default)}` | {SETTINGS[name].expected} | {meanings[name]} |"
         for name, field in Policy.__dataclass_fields__.items()
     ]
 
@@ -135,7 +135,7 @@ def _as_text(value: object) -> str:
 def test_table_defaults_are_what_the_variables_read() -> None:
     """Each default, spelt as README does, is read back as the default."""
     for field in dataclasses.fields(Policy):
-        assert KINDS[field.name].parse(_as_text(field.default)) == field.default
+        assert SETTINGS[field.name].parse(_as_text(field.default)) == field.default
 
 
 def _attribute_docstrings(cls: type) -> dict[str, str]:

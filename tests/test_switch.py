@@ -138,7 +138,7 @@ def test_the_seams_are_wrapped_once() -> None:
         enable()
         configure(max_retries=1)
     for owner in (openai.Stream, openai.AsyncStream):
-        function, layers = vars(owner)["_iter_events"], 0
+        function, layers = vars(owner)["__init__"], 0
         while hasattr(function, "__wrapped__"):
             function, layers = function.__wrapped__, layers + 1
         assert layers == 1

@@ -213,7 +213,7 @@ def test_concurrent_tasks_keep_their_spans_apart(server: Server) -> None:
 
 def test_observing_is_recorded_too(server: Server) -> None:
     """A first rollout by `observe` shows in the metrics what the guard would have met."""
-    switch._set("observe", Policy())
+    switch.observe(Policy())
     server.reset(fault="truncate_clean", after=6)
     in_a_span(server)
     assert [name for name, _ in events()] == ["fault", "ended"]
@@ -255,7 +255,7 @@ def test_the_readme_names_all_that_is_recorded() -> None:
         record = telemetry.recorder()
         for notice in STORY:
             record(notice)
-    place = set(telemetry._place(STORY[0]))
+    place = set(telemetry._server_attributes(STORY[0]))
     expected = {PREFIX + name: set(said) - place for name, said in events()}
     units = {}
     for name, found in points().items():
@@ -286,7 +286,7 @@ def test_the_readme_names_all_that_is_recorded() -> None:
 )
 def test_a_host_is_an_address_and_a_port(host: str, place: dict[str, Any]) -> None:
     """As the conventions want them; a default port is not made up, and no model is no attribute."""
-    assert telemetry._place(Recovering("replay", 0.5, 2, host, None)) == place
+    assert telemetry._server_attributes(Recovering("replay", 0.5, 2, host, None)) == place
 
 
 def python(program: str) -> subprocess.CompletedProcess[str]:

@@ -409,7 +409,7 @@ def test_a_port_can_be_chosen() -> None:
     [
         ({"fault": "truncate_claen"}, "unknown fault 'truncate_claen'; did you mean 'truncate_clean'"),
         ({"answer": "tol_calls"}, "unknown answer 'tol_calls'; did you mean 'tool_calls'"),
-        ({"answer": "zzzz"}, "unknown answer 'zzzz'; allowed are azure, "),
+        ({"answer": "zzzz"}, "unknown answer 'zzzz'; must be one of azure, "),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(wrong: dict[str, Any], sentence: str) -> None:

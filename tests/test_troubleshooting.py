@@ -21,7 +21,7 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, report
 from openai_stream_guard import activation as switch
-from openai_stream_guard.config.policy import KINDS
+from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.diagnosis.causes import CLOSED
 from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Server, take_answer
 from openai_stream_guard.testing.server.scripted_response import End, Repeat, Send, Wait
@@ -402,7 +402,7 @@ def test_what_is_no_stream_at_all_is_raised_in_the_end(server: Server, fault: st
 def test_reading_a_closed_stream_gets_a_note(server: Server) -> None:
     """The exception is the library's own, and below it stands what to do; under observation it does not."""
     assert read_after_closing(server).error.__notes__ == [CLOSED]
-    switch._set("observe", Policy())
+    switch.observe(Policy())
     assert not hasattr(read_after_closing(server).error, "__notes__")
 
 
@@ -417,4 +417,4 @@ def test_a_healed_stream_keeps_its_hint(server: Server, scene: Scene, shown: str
 def test_the_settings_named_in_the_table_exist() -> None:
     """A remedy that is a setting of ours is one."""
     named = {name for row in rows() for name in re.findall(r"`(\w+)(?:=[^`]*)?`", row.remedy)}
-    assert {"idle_timeout", "repair"} <= named & set(KINDS)
+    assert {"idle_timeout", "max_retries"} <= named & set(SETTINGS)

@@ -159,20 +159,20 @@ Order = Callable[["asyncio.Task[bytes]", Bytes], Awaitable[Any]]
 
 async def first_elsewhere(task: asyncio.Task[bytes], source: Bytes) -> None:
     task.cancel()
-    source.dog._look()
+    source.dog._check()
 
 
 async def first_elsewhere_and_late_for_long(task: asyncio.Task[bytes], source: Bytes) -> None:
     source.shielded = True
     task.cancel()
     for _ in range(5):
-        source.dog._look()
+        source.dog._check()
         await asyncio.sleep(0)
 
 
 async def first_ours(task: asyncio.Task[bytes], source: Bytes) -> None:
-    source.dog._look()
-    source.dog._look()
+    source.dog._check()
+    source.dog._check()
     task.cancel()
 
 

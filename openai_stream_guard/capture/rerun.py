@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from ..apis.request import EndRule, StreamRequest
 from ..config.policy import Policy
 from ..decoding.payload import Payload
-from ..decoding.reader import Mode, Reader
+from ..decoding.reader import Reader, RepairMode
 from ..engine.decisions import Reissue, StreamFault
 from ..engine.host_memory import HostMemory
 from .recorder import RecordedSession
@@ -83,7 +83,7 @@ def _placeless(judgement: Judgement) -> str:
 def rerun(
     capture: Capture,
     *,
-    repair: Literal["safe", "lenient", "off"] | None = None,
+    repair: Literal["safe", "off"] | None = None,
     end_rule: Literal["auto", "strict", "lenient"] | None = None,
 ) -> tuple[Rerun, ...]:
     """Run the attempts again, as they were or by another setting.
@@ -112,7 +112,7 @@ class _Stage:
         for number, recording in enumerate(self._capture.attempts):
             rule = self._end_rule or recording.rule
             if rule == "learnt":
-                self._hosts.saw_finish(self._asked.host, self._asked.path, self._asked.model)
+                self._hosts.record_finish(self._asked.host, self._asked.path, self._asked.model)
             verdict = None if session is None else session.decision
             goes_on = isinstance(verdict, Reissue) and verdict.way == recording.way and not recording.lost_bytes
             if number and goes_on and session is not None and isinstance(verdict, Reissue):
@@ -191,7 +191,7 @@ class Look:
         start: the offset of its first byte in the body of the attempt.
     """
 
-    def __init__(self, mode: Mode, max_event_bytes: int, start: int = 0) -> None:
+    def __init__(self, mode: RepairMode, max_event_bytes: int, start: int = 0) -> None:
         self.steps: list[Step] = []
         self.reader = Reader(mode, max_event_bytes)
         self._start = start

@@ -27,7 +27,7 @@ _ANSWERS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `replay` takes."""
     parser.add_argument("file", help="a .ssecap file, as the setting `capture` writes them")
-    parser.add_argument("--repair", choices=("safe", "lenient", "off"), help="judge by this setting (default: as then)")
+    parser.add_argument("--repair", choices=("safe", "off"), help="judge by this setting (default: as then)")
     parser.add_argument(
         "--end-rule", choices=("auto", "strict", "lenient"), help="judge by this setting (default: as then)"
     )

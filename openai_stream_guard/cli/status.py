@@ -8,7 +8,7 @@ from typing import Final
 
 from .. import activation as switch
 from ..config.environment import MODE_VARIABLE, Mode, read_settings
-from ..config.policy import ENVIRONMENT_PREFIX, KINDS
+from ..config.policy import ENVIRONMENT_PREFIX, SETTINGS
 
 SUMMARY = "show what is guarded, in which SDK, and where each setting comes from"
 _PATCHED: Final[dict[Mode, str]] = {"on": "guarded", "observe": "observed", "off": "not guarded"}
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  {state:<12} {name}")
     print("policy")
     settings = read_settings(os.environ)
-    for name in KINDS:
+    for name in SETTINGS:
         source = ENVIRONMENT_PREFIX + name.upper() if settings.sources[name] == "environment" else "default"
         print(f"  {name:<20} {getattr(settings.policy, name)!r:<36} {source}")
     if mode == "off" or (states and all(state == _PATCHED[mode] for state, _ in states)):

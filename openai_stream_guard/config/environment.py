@@ -1,8 +1,8 @@
-"""What the environment asks for: whether to guard, and with which policy.
+"""What the environment variables ask for: whether to guard streams, and with which policy.
 
-Reads, and never acts: `switch` does. With the guard off it reads one variable, so that a mistake in another
-cannot stop a program that does not use it.
-The law: every field can be set by its variable, and a variable that sets nothing is told about.
+This module only reads; `activation` acts. With the guard off it reads one variable, so that a mistake in another cannot
+stop a program that does not use the guard.
+Tests hold: every field can be set by its variable, and an unknown variable is a warning.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .fields import NotAllowed, checked, suggestion
-from .policy import ENVIRONMENT_PREFIX, KINDS, Policy, read_environment
+from .fields import InvalidValue, checked, suggestion
+from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, PolicyFields, read_environment
 
 MODE_VARIABLE = "OPENAI_STREAM_GUARD"
 
@@ -29,12 +29,12 @@ _MODES: Mapping[str, Mode] = {
 
 
 class StreamGuardWarning(UserWarning):
-    """Something about the guard is not as its user will expect, and nothing has failed."""
+    """The guard is not set up as its user probably expects. Nothing has failed."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says, and for each field of the policy whether it said so."""
+    """The mode and the policy that the environment asks for, and where each field of the policy came from."""
 
     mode: Mode
     policy: Policy
@@ -42,36 +42,36 @@ class Settings:
 
 
 def read_mode(environ: Mapping[str, str] = os.environ) -> Mode:
-    """What `OPENAI_STREAM_GUARD` asks for; unset and empty are off. Raises `StreamGuardConfigError`."""
+    """Return what `OPENAI_STREAM_GUARD` asks for; unset and empty mean off. Raises `StreamGuardConfigError`."""
     text = environ.get(MODE_VARIABLE, "")
-    return checked(_mode, text, MODE_VARIABLE, "1, true, on, yes; observe; 0, false, off, no")
+    return checked(_mode, text, MODE_VARIABLE, "1, true, on or yes; observe; or 0, false, off or no")
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """
-    The settings that the environment describes; with the guard off, the defaults.
+    Return the settings that the environment describes; with the guard off, the defaults.
 
-    Raises `StreamGuardConfigError` for a bad value and warns of a variable that is none of ours.
+    Raises `StreamGuardConfigError` for an invalid value. An unknown variable is a `StreamGuardWarning`.
     """
     mode = read_mode(environ)
-    given = {}
+    given: PolicyFields = {}
     if mode != "off":
         _warn_of_unknown(environ)
         given = read_environment(environ)
-    sources: dict[str, Source] = {name: "environment" if name in given else "default" for name in KINDS}
-    return Settings(mode, Policy(**given), sources)
+    sources: dict[str, Source] = {name: "environment" if name in given else "default" for name in SETTINGS}
+    return Settings(mode, Policy().replace(**given), sources)
 
 
 def _mode(text: str) -> Mode:
     mode = _MODES.get(text.strip().lower())
     if mode is None:
-        raise NotAllowed
+        raise InvalidValue
     return mode
 
 
 def _warn_of_unknown(environ: Mapping[str, str]) -> None:
-    known = [ENVIRONMENT_PREFIX + name.upper() for name in KINDS]
+    known = [ENVIRONMENT_PREFIX + name.upper() for name in SETTINGS]
     for variable in environ:
         if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known:
-            message = f"{variable} is no setting of openai-stream-guard{suggestion(variable, known)}"
+            message = f"{variable} is not a setting of openai-stream-guard{suggestion(variable, known)}"
             warnings.warn(message, StreamGuardWarning, stacklevel=3)

@@ -1,7 +1,7 @@
-"""What one setting may hold: its check for values, its reading of text, and the words that refuse the rest.
+"""The types of settings: how a value is checked, how text is parsed, and what the error message says.
 
-Knows nothing of which settings exist (`policy`) nor of where their text comes from (`settings`).
-The law: accepting twice changes nothing, and a kind refuses with `ValueError` only.
+Which settings exist is in `policy`, where their text comes from is in `environment`.
+Tests hold: an accepted value is accepted again unchanged, and a setting rejects values with `ValueError` only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,33 +31,33 @@ _USERINFO = re.compile(rb"//[^/@]*@")
 
 
 class StreamGuardConfigError(ValueError):
-    """A setting is not allowed; the message names the setting, its value and what is allowed."""
+    """A setting has an invalid value; the message names the setting, the value, and what it must be."""
 
 
-class NotAllowed(ValueError):
-    """A kind does not allow this value; the caller knows the setting's name and words the message."""
+class InvalidValue(ValueError):
+    """A setting rejects a value. Its argument, if any, is the reason; the caller adds the setting's name."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class Setting:
     """
-    One kind of setting.
+    How the values of a setting are checked and parsed.
 
-    `allowed` completes the sentence "allowed is …". `accept` returns the value as it is stored, `read` turns
-    text into something to accept; both raise a `ValueError` (`NotAllowed` is the plainest) for all else.
+    `expected` completes the sentence "must be …". `accept` returns the value as it is stored; `read` converts text
+    into a value to accept. Both raise `ValueError` (usually `InvalidValue`) for anything else.
     """
 
-    allowed: str
+    expected: str
     accept: Callable[[object], object]
     read: Callable[[str], object] = str
 
     def parse(self, text: str) -> object:
-        """The stored value that `text` stands for; raises `ValueError`."""
+        """Return the value that `text` describes, as it is stored. Raises `ValueError`."""
         return self.accept(self.read(text.strip()))
 
 
-def shown(value: object) -> str:
-    """`value` for a message: short, what looks like a credential masked, of other objects only the type."""
+def _displayed(value: object) -> str:
+    """Format `value` for an error message: shortened, credentials masked, for other objects only the type."""
     plain = all(isinstance(part, str) for part in value) if isinstance(value, tuple | list) else False
     if not plain and not isinstance(value, str | int | float | None):
         return f"<{type(value).__name__}>"
@@ -69,36 +69,37 @@ def shown(value: object) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown `name`: the nearest known one as a question, or all of them."""
-    import difflib  # only on the way to an error
+    """Complete an error message about an unknown `name`: with the nearest known name, or else with all of them."""
+    import difflib  # needed for errors only
 
-    allowed = sorted(known)
-    near = difflib.get_close_matches(name, allowed, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(allowed)}."
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; must be one of {', '.join(names)}."
 
 
-def checked(check: Callable[[T], R], value: T, label: str, allowed: str) -> R:
-    """`check(value)`; where it refuses, `StreamGuardConfigError` in terms of the setting called `label`."""
+def checked(check: Callable[[T], R], value: T, label: str, expected: str) -> R:
+    """Return `check(value)`. Raises `StreamGuardConfigError` about the setting `label` where `check` rejects it."""
     try:
         return check(value)
-    except ValueError as refusal:
-        reason = f" ({refusal})" if isinstance(refusal, NotAllowed) and refusal.args else ""
-        raise StreamGuardConfigError(f"{label} is {shown(value)}{reason}; allowed is {allowed}.") from refusal.__cause__
+    except ValueError as error:
+        reason = f" ({error})" if isinstance(error, InvalidValue) and error.args else ""
+        message = f"{label} is {_displayed(value)}{reason}; must be {expected}."
+        raise StreamGuardConfigError(message) from error.__cause__
 
 
-def optional(kind: Kind) -> Kind:
-    """`kind`, or None, written `none`."""
-    return Kind(
-        f"{kind.allowed}, or {NONE}",
-        lambda value: None if value is None else kind.accept(value),
-        lambda text: None if text.lower() == NONE else kind.read(text),
+def optional(setting: Setting) -> Setting:
+    """Allow None as well; as text, `none`."""
+    return Setting(
+        f"{setting.expected}, or {NONE}",
+        lambda value: None if value is None else setting.accept(value),
+        lambda text: None if text.lower() == NONE else setting.read(text),
     )
 
 
-def _whole(least: int) -> Callable[[object], object]:
+def _integer(minimum: int) -> Callable[[object], object]:
     def accept(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise NotAllowed
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise InvalidValue
         return value
 
     return accept
@@ -107,32 +108,32 @@ def _whole(least: int) -> Callable[[object], object]:
 def _read_size(text: str) -> object:
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise NotAllowed
+        raise InvalidValue
     return int(match[1]) * _UNITS[(match[2] or "").lower()]
 
 
-def _number(value: object) -> float:
+def _non_negative(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise NotAllowed
+        raise InvalidValue
     try:
         number = float(value)
     except OverflowError as error:
-        raise NotAllowed from error
+        raise InvalidValue from error
     if not (math.isfinite(number) and number >= 0):
-        raise NotAllowed
+        raise InvalidValue
     return number
 
 
 def _positive(value: object) -> float:
-    number = _number(value)
+    number = _non_negative(value)
     if number == 0:
-        raise NotAllowed
+        raise InvalidValue
     return number
 
 
 def _flag(value: object) -> object:
     if not isinstance(value, bool):
-        raise NotAllowed
+        raise InvalidValue
     return value
 
 
@@ -140,92 +141,95 @@ def _read_flag(text: str) -> object:
     return _BOOLEANS.get(text.lower())
 
 
-def one_of(*words: str) -> Kind:
-    """Exactly one of `words`; text may be in any case."""
+def one_of(*words: str, removed: Mapping[str, str] | None = None) -> Setting:
+    """One of `words`; text may be in any case. `removed` holds words of earlier releases, each with what to do."""
+    former = removed or {}
 
     def accept(value: object) -> object:
+        if isinstance(value, str) and value in former:
+            raise InvalidValue(former[value])
         if not isinstance(value, str) or value not in words:
-            raise NotAllowed
+            raise InvalidValue
         return value
 
-    return Kind(" or ".join(map(repr, words)), accept, str.lower)
+    return Setting(" or ".join(map(repr, words)), accept, str.lower)
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """The parts of a tuple, a list or a comma-separated string, lower case, each once, in order."""
+    """Return the names in a tuple, a list or a comma-separated string: in lower case, in order, without duplicates."""
     if isinstance(value, str):
         value = () if value.strip().lower() == NONE else value.split(",")
     if not isinstance(value, tuple | list) or not all(isinstance(part, str) for part in value):
-        raise NotAllowed
+        raise InvalidValue
     return tuple(dict.fromkeys(part.strip().lower() for part in value))
 
 
-def any_of(words: Iterable[str]) -> Kind:
-    """Any selection of `words`, as tuple, list or comma-separated string; `none` and `()` select nothing."""
+def any_of(words: Iterable[str]) -> Setting:
+    """Any selection of `words`: a tuple, a list or a comma-separated string; `none` and `()` select nothing."""
     known = tuple(words)
 
     def accept(value: object) -> object:
         chosen = _names(value)
         if chosen != (NONE,) and not set(chosen) <= set(known):
-            raise NotAllowed
+            raise InvalidValue
         return () if chosen == (NONE,) else chosen
 
-    return Kind(f"'{NONE}' or any of {', '.join(map(repr, known))}", accept)
+    return Setting(f"'{NONE}' or any of {', '.join(map(repr, known))}", accept)
 
 
 def _hosts(value: object) -> object:
     hosts = _names(value)
     if not all(_HOST.fullmatch(host) for host in hosts):
-        raise NotAllowed
+        raise InvalidValue
     return hosts
 
 
-def _call(value: object) -> object:
+def _callable(value: object) -> object:
     if not callable(value):
-        raise NotAllowed
+        raise InvalidValue
     return value
 
 
-def _read_call(text: str) -> object:
-    """What `module:attribute` names. Imports the module: whoever sets the variable means that code to run."""
-    import pkgutil  # only where a setting names code
+def _read_callable(text: str) -> object:
+    """Import the object that `module:attribute` names: setting such a variable means to run that code."""
+    import pkgutil  # needed for settings that name code only
 
     if ":" not in text:
-        raise NotAllowed
+        raise InvalidValue
     try:
         return pkgutil.resolve_name(text)
-    except Exception as error:  # the module is the user's, and may fail in any way
-        raise NotAllowed(f"importing it raised {type(error).__name__}") from error
+    except Exception as error:  # the user's module may raise anything
+        raise InvalidValue(f"importing it raised {type(error).__name__}") from error
 
 
-def word_or_callable(*words: str) -> Kind:
-    """One of `words`, or a callable, in text `module:attribute`."""
-    word, call = one_of(*words), CALLABLE
+def word_or_callable(*words: str) -> Setting:
+    """One of `words`, or a callable; as text, `module:attribute`."""
+    word = one_of(*words)
 
     def accept(value: object) -> object:
-        return word.accept(value) if isinstance(value, str) else call.accept(value)
+        return word.accept(value) if isinstance(value, str) else CALLABLE.accept(value)
 
     def read(text: str) -> object:
-        return call.read(text) if ":" in text else word.read(text)
+        return CALLABLE.read(text) if ":" in text else word.read(text)
 
-    return Kind(f"{word.allowed}, or {call.allowed}", accept, read)
+    return Setting(f"{word.expected}, or {CALLABLE.expected}", accept, read)
 
 
 def _path(value: object) -> object:
     if not isinstance(value, str | os.PathLike):
-        raise NotAllowed
+        raise InvalidValue
     path = os.fspath(value)
     if not isinstance(path, str) or not path or "\0" in path:
-        raise NotAllowed
+        raise InvalidValue
     return path
 
 
-COUNT = Kind("a whole number, 0 or more", _whole(0), int)
-SIZE = Kind("a whole number of bytes, 1 or more (in text also like '16 MiB')", _whole(1), _read_size)
-SECONDS = Kind("a finite number of seconds, 0 or more", _number, float)
-TIMEOUT = Kind("a finite number of seconds above 0", _positive, float)
-RATIO = Kind("a finite number, 0 or more", _number, float)
-FLAG = Kind("true or false", _flag, _read_flag)
-HOSTS = Kind("host names, each 'name' or 'name:port', without scheme or path", _hosts)
-CALLABLE = Kind("a callable (in text 'module:attribute')", _call, _read_call)
-PATH = Kind("the path of a folder", _path)
+COUNT = Setting("a whole number, 0 or more", _integer(0), int)
+SIZE = Setting("a whole number of bytes, 1 or more (as text also like '16 MiB')", _integer(1), _read_size)
+SECONDS = Setting("a finite number of seconds, 0 or more", _non_negative, float)
+TIMEOUT = Setting("a finite number of seconds above 0", _positive, float)
+RATIO = Setting("a finite number, 0 or more", _non_negative, float)
+FLAG = Setting("true or false", _flag, _read_flag)
+HOSTS = Setting("host names, each 'name' or 'name:port', without scheme or path", _hosts)
+CALLABLE = Setting("a callable (as text 'module:attribute')", _callable, _read_callable)
+PATH = Setting("the path of a folder", _path)

@@ -1,29 +1,61 @@
-"""What the guard may do about a fault: one stream's settings, what deserves another try, and after how long.
+"""The settings of one stream: how it is judged, recovered and delivered.
 
-Knows no clock, no randomness and no SDK: the caller brings the time, the jitter and the headers.
-The law: a `Policy` that exists is valid, and judging what a server sent never raises.
+Tests hold: a `Policy` that exists is valid.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 from . import fields
-from .fields import Kind, StreamGuardConfigError, checked, optional, suggestion
+from .fields import Setting, StreamGuardConfigError, checked, optional, suggestion
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 ENVIRONMENT_PREFIX = "OPENAI_STREAM_GUARD_"
+
+ContinuationStyle: TypeAlias = Literal["vllm", "prefill"] | Callable[..., object] | None
+DeliveryMode: TypeAlias = Literal["live", "atomic", "tool_calls"]
+RepairMode: TypeAlias = Literal["safe", "off"]
+EndRuleSetting: TypeAlias = Literal["auto", "strict", "lenient"]
+
+_LENIENT_REMOVED = "removed, since it guessed at answer text: 'safe' raises what it cannot repair"
+
+
+class PolicyFields(TypedDict, total=False):
+    """The fields of a `Policy` as keyword arguments, so that type checkers refuse a misspelt one."""
+
+    max_retries: int | None
+    backoff_initial: float
+    backoff_max: float
+    max_elapsed: float
+    recovery: Sequence[str]
+    continuation: ContinuationStyle
+    delivery: DeliveryMode
+    max_held_bytes: int
+    idle_timeout: float | None
+    first_event_timeout: float | None
+    repair: RepairMode
+    end_rule: EndRuleSetting
+    lenient_hosts: Sequence[str]
+    retry_budget: float | None
+    max_event_bytes: int
+    on_event: Callable[..., object] | None
+    log_raw: bool
+    capture: str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
 class Policy:
     """
-    How one stream is guarded. Read once, when its request starts, and unchanged while the stream lives.
+    How one stream is guarded. It is read once, when the request is sent, and stays the same for the stream's life.
 
-    Raises `StreamGuardConfigError` for a value that a field does not allow.
+    Raises `StreamGuardConfigError` for an invalid value.
     """
 
     max_retries: int | None = None
@@ -33,34 +65,34 @@ class Policy:
     """Seconds before the first re-issue; doubled for each further one, jittered as the SDK does."""
 
     backoff_max: float = 8.0
-    """Seconds that a wait never exceeds, unless the server itself asked for more (at most 120 s)."""
+    """Longest wait before a re-issue in seconds; a `Retry-After` may ask for more, up to 120 s."""
 
     max_elapsed: float = 120.0
-    """Seconds from a fault to the next newly delivered item; a wait that would pass it is not begun."""
+    """Seconds from a fault to the next newly delivered event; no wait is begun that would end later."""
 
     recovery: tuple[str, ...] = ("resume", "restart", "replay")
-    """Ways to go on after a fault; `continue` and `stateful` are opt-in, `none` only raises."""
+    """Allowed ways of recovery; `continue` and `stateful` are opt-in, with `none` every fault is raised."""
 
-    continuation: Literal["vllm", "prefill"] | Callable[..., object] | None = None
-    """How `continue` asks for the rest of an answer: the dialect of the server, or a callable."""
+    continuation: ContinuationStyle = None
+    """How `continue` asks for the rest of an answer: in the style of a server, or by a callable."""
 
-    delivery: Literal["live", "atomic", "tool_calls"] = "live"
-    """`atomic` hands over when the stream is complete, `tool_calls` hands a tool call over when whole."""
+    delivery: DeliveryMode = "live"
+    """`atomic` delivers once the stream is complete, `tool_calls` delivers each tool call once it is whole."""
 
     max_held_bytes: int = 16 << 20
-    """Bytes that `atomic` or `tool_calls` may hold; beyond them the fault is `oversized`."""
+    """Bytes that `atomic` or `tool_calls` may hold back; more is the fault `oversized`."""
 
     idle_timeout: float | None = None
-    """Seconds waited without an event (comments are none); `none` is the read timeout, at least 300 s."""
+    """Seconds without an event (comments do not count); `none` is the read timeout, at least 300 s."""
 
     first_event_timeout: float | None = None
     """Seconds until the first event; `none` is `idle_timeout`."""
 
-    repair: Literal["safe", "lenient", "off"] = "safe"
-    """`safe` moves framing only, `lenient` adds likely but unsure repairs, `off` only detects."""
+    repair: RepairMode = "safe"
+    """`safe` repairs framing and never changes a payload, `off` only detects."""
 
-    end_rule: Literal["auto", "strict", "lenient"] = "auto"
-    """Marks that end a chat stream: `strict` wants every `finish_reason`, `lenient` that or `[DONE]`."""
+    end_rule: EndRuleSetting = "auto"
+    """What ends a chat stream: `strict` wants every `finish_reason`, `lenient` accepts that or `[DONE]`."""
 
     lenient_hosts: tuple[str, ...] = ()
     """Hosts whose streams may end without any mark."""
@@ -69,10 +101,10 @@ class Policy:
     """Tokens a started stream adds to its host's bucket of 10; a re-issue costs 1; `none` is no budget."""
 
     max_event_bytes: int = 256 << 20
-    """Bytes of one event or unfinished line; beyond them the fault is `oversized`."""
+    """Bytes of one event or unfinished line; more is the fault `oversized`."""
 
     on_event: Callable[..., object] | None = None
-    """Called with each notice; what it raises is logged, never propagated."""
+    """Called with each notice; an exception that it raises is logged, never propagated."""
 
     log_raw: bool = False
     """Log the raw tail of a faulty attempt at DEBUG, secrets masked."""
@@ -81,24 +113,24 @@ class Policy:
     """Folder for captures of faulty attempts; they hold answer text."""
 
     def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            accepted = checked(kind.accept, getattr(self, name), name, kind.allowed)
+        for name, setting in SETTINGS.items():
+            accepted = checked(setting.accept, getattr(self, name), name, setting.expected)
             object.__setattr__(self, name, accepted)
 
-    def replace(self, **changes: Any) -> Policy:
-        """A policy with these fields changed; an unknown or bad one raises `StreamGuardConfigError`."""
+    def replace(self, **changes: Unpack[PolicyFields]) -> Policy:
+        """Return a copy with these fields changed. Raises `StreamGuardConfigError` for an unknown or invalid one."""
         for name in changes:
-            if name not in KINDS:
-                raise StreamGuardConfigError(f"Unknown setting {name!r}{suggestion(name, KINDS)}")
-        return dataclasses.replace(self, **changes)
+            if name not in SETTINGS:
+                raise StreamGuardConfigError(f"Unknown setting {name!r}{suggestion(name, SETTINGS)}")
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type] # __post_init__ converts sequences
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Policy:
-        """The policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`."""
-        return cls(**read_environment(environ))
+        """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`."""
+        return cls().replace(**read_environment(environ))
 
 
-KINDS: Mapping[str, Kind] = {
+SETTINGS: Mapping[str, Setting] = {
     "max_retries": optional(fields.COUNT),
     "backoff_initial": fields.SECONDS,
     "backoff_max": fields.SECONDS,
@@ -109,7 +141,7 @@ KINDS: Mapping[str, Kind] = {
     "max_held_bytes": fields.SIZE,
     "idle_timeout": optional(fields.TIMEOUT),
     "first_event_timeout": optional(fields.TIMEOUT),
-    "repair": fields.one_of("safe", "lenient", "off"),
+    "repair": fields.one_of("safe", "off", removed={"lenient": _LENIENT_REMOVED}),
     "end_rule": fields.one_of("auto", "strict", "lenient"),
     "lenient_hosts": fields.HOSTS,
     "retry_budget": optional(fields.RATIO),
@@ -120,15 +152,14 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """
-    The fields that `OPENAI_STREAM_GUARD_<FIELD>` variables set, an empty variable counting as none.
+def read_environment(environ: Mapping[str, str]) -> PolicyFields:
+    """Return the fields that `OPENAI_STREAM_GUARD_<FIELD>` variables set. An empty variable sets nothing.
 
-    A bad value raises `StreamGuardConfigError`, naming the variable.
+    Raises `StreamGuardConfigError` for an invalid value, naming the variable.
     """
-    given = {}
-    for name, kind in KINDS.items():
+    found = {}
+    for name, setting in SETTINGS.items():
         variable = ENVIRONMENT_PREFIX + name.upper()
         if text := environ.get(variable, "").strip():
-            given[name] = checked(kind.parse, text, variable, kind.allowed)
-    return given
+            found[name] = checked(setting.parse, text, variable, setting.expected)
+    return cast("PolicyFields", found)  # each value is one that its setting accepts

@@ -1,1 +1,1 @@
-"""From bytes to payloads: framing is moved, text is never invented."""
+"""Bytes become payloads. Framing is moved where it is broken; the text of a payload is never changed."""

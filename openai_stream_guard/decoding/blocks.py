@@ -1,17 +1,12 @@
-"""Lines to blocks: what each line belongs to, and where an event begins and ends.
+"""Lines become blocks: which lines belong to one event, and where the event begins and ends.
 
-This module decides which lines make up an event or a payload outside any, and which repairs of framing that takes.
-It must not know reads, limits or any API, nor what the text of an event is worth: `dispatch` does.
+WHATWG HTML 9.2.6 ends an event at a blank line and ignores lines that are not fields. Where a gateway has lost or added
+line ends, this module finds the boundaries that were meant: an object whose closing bracket came ends an event as well
+as a blank line does, and a line of JSON without a field name is a payload. What the data of a block is worth is decided
+in `dispatch`; reads and limits are the business of `reader`.
 
-The law its tests keep: only framing is moved, unless `lenient` was asked for; what cannot be repaired is a
-`DecodeFault`, after the whole payloads before it.
-
-Lines that no SSE field begins, and what they turn out to be.
-
-WHATWG ignores such lines, and so do we unless one is plainly something. This module decides that by the look of the
-one line. It must not know what came before it, nor what is done about it: `blocks` does.
-
-The law its tests keep: what looks like ordinary text is `unknown`.
+Invariant, held by tests: only framing is moved. What cannot be repaired is a `DecodeFault`, after the whole payloads
+before it.
 """
 
 from __future__ import annotations
@@ -20,268 +15,16 @@ import re
 from typing import Literal, NamedTuple
 
 from ..sse import Line, parse_retry, split_field
-from .dispatch import CUT_SHORT, NOT_JSON, Block, Dispatcher, Fields, Mode
-from .event_data import DONE, DataText, Where
-from .json_text import may_continue, undecodable
+from .dispatch import CUT_SHORT, Block, Dispatcher, Fields, RepairMode
+from .event_data import DONE, EventData, Position
+from .json_text import undecodable
 from .payload import DecodeFault
 
-_FIELDS = (b"data", b"event", b"id", b"retry")
-_ESCAPED = {b"\n": rb"\n", b"\r": rb"\r", b"\r\n": rb"\r\n"}
-_LINE_END = "a line ends inside a JSON string"
+StrayKind = Literal["blank", "html", "bare_done", "bare_json", "error_line", "json_array", "bytes_repr", "ignored"]
 
-
-class Blocks:
-    """
-    Reads one stream line by line, and hands what has ended to `out`.
-
-    `undecodable` is the error of an ignored line that was not UTF-8. After `out` has a fault or is
-    done, no line may follow.
-    """
-
-    def __init__(self, mode: Mode) -> None:
-        self.out = Dispatcher(mode)
-        self.undecodable: UnicodeDecodeError | None = None
-        self._plain = mode == "off"
-        self._lenient = mode == "lenient"
-        self._block: Block | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing has begun that has not ended."""
-        return self._block is None
-
-    @property
-    def held(self) -> int:
-        """Bytes of data kept of what has begun."""
-        return 0 if self._block is None else self._block.text.size
-
-    @property
-    def start(self) -> int | None:
-        """Offset of the first byte of what has begun."""
-        return None if self._block is None else self._block.start
-
-    def line(self, line: Line) -> None:
-        """Read the next line."""
-        block = self._block
-        if not line.text:
-            self._blank()
-            return
-        name, value = self._field(line.text)
-        if block is None or self._plain:
-            self._ordinary(line, name, value)
-        elif block.text.in_string:
-            self._in_string(block, line, name)
-        elif block.waits and name != b"data":
-            self.out.fail(CUT_SHORT, block)
-        elif block.bare:
-            self._more_bare(block, line, name)
-        else:
-            self._ordinary(line, name, value)
-
-    def finish(self, last: Line) -> None:
-        """The body has ended, with `last` as its unfinished line."""
-        # Of a field that is not data nobody knows where it was cut; a lone bracket may be the start of [DONE].
-        if last.text.strip() not in (b"", b"[") and self._field(last.text)[0] in (b"data", None):
-            self.line(last)
-        block = self._block
-        if block is None or self.out.fault is not None or self.out.done:
-            return
-        if self._plain or block.bare:
-            self.out.unfinished = block.bare is not None or bool(block.text.text.strip())
-            return
-        before = len(self.out.payloads)
-        self.out.dispatch(block, at_end=True)
-        if len(self.out.payloads) > before:
-            self.out.note("unterminated_event")
-
-    # What a line is.
-
-    def _field(self, text: bytes) -> tuple[bytes | None, bytes]:
-        """Name and value of a field, an empty name for a comment, None for any other line."""
-        name, value = split_field(text)
-        if name in _FIELDS or not name:
-            return name, value
-        if not self._plain:
-            text = unpadded(text)
-            name, value = split_field(text)
-            if name in _FIELDS and name != text:  # a bare word, though padded, may be just that
-                return name, value
-        return None, b""
-
-    def _ordinary(self, line: Line, name: bytes | None, value: bytes) -> None:
-        if name and not line.text.startswith(name):
-            self.out.note("glued_prefix")
-        match name:
-            case b"":
-                pass
-            case b"data":
-                self._data(line, value)
-            case None:
-                self._stray(line)
-            case _:
-                self._meta(line, name, value)
-
-    def _blank(self) -> None:
-        block = self._block
-        if block is None:
-            return
-        if block.bare:  # between the tokens of a JSON text outside any event
-            if block.text.in_string:
-                self.out.fail(_LINE_END, block)
-            return
-        block.fields |= block.late
-        self.out.last_id = block.fields.get("id", self.out.last_id)  # also of a block without data
-        self.out.dispatch(block)
-        if not block.waits:
-            self._block = None
-
-    def _data(self, line: Line, value: bytes) -> None:
-        block = self._block or self._begin(line)
-        if block.waits:
-            self._join(block, value)
-            return
-        if not self._plain and block.text.whole and value.strip():
-            if block.text.ended and value.strip() == DONE:
-                return
-            room = self._room(line)
-            if room is None:
-                return
-            block = room
-        block.text.add(value)
-
-    def _meta(self, line: Line, name: bytes, value: bytes) -> None:
-        block = self._block or self._begin(line)
-        fields = block.late if not self._plain and block.text.whole else block.fields
-        match name:
-            case b"event" if b"data:" in value and not self._plain:
-                self.out.fail("a line end is missing between an event name and its data", block)
-            case b"event":
-                fields["event"] = value.decode("utf-8", "replace") or None
-            case b"id" if b"\0" not in value:
-                fields["id"] = value.decode("utf-8", "replace")
-            case b"retry" if (milliseconds := parse_retry(value)) is not None:
-                fields["retry"] = milliseconds
-
-    def _stray(self, line: Line) -> None:
-        """A line that WHATWG ignores."""
-        found = stray(line.text)
-        match found.kind:
-            case "html":
-                self._html(line)
-            case "unknown":
-                self._ignore(line)
-            case _ if self._plain:
-                self._ignore(line)
-            case "blank":
-                if self._block is not None and self._block.text.whole:
-                    self.out.note("blank_line_not_empty")
-                    self._blank()
-            case _:
-                self._bare(line, found)
-
-    def _ignore(self, line: Line) -> None:
-        self.undecodable = self.undecodable or undecodable(line.text)
-
-    def _html(self, line: Line) -> None:
-        block = self._block
-        if self._plain or block is None or not block.text.whole or self.out.deliver(block):
-            self.out.fault = DecodeFault("not_a_stream", "an HTML page stands where events should", line.start)
-
-    # Payloads outside any field.
-
-    def _bare(self, line: Line, found: Stray) -> None:
-        if found.kind == "bare_done" and self._block is not None and self._block.text.ended:
-            self.out.deliver(self._block)
-            return
-        block = self._room(line)
-        if block is None:
-            return
-        if found.kind == "json_array":
-            if not self._lenient:
-                self.out.fault = DecodeFault("not_a_stream", "the body is a JSON array", line.start)
-                return
-            block.text = DataText(self.out.note, array=True)
-        if found.kind != "bytes_repr":  # or else that is counted when it has been undone
-            self.out.note(found.kind)
-        block.bare = found.kind
-        block.text.add(found.text)
-        self._bare_progress(block)
-
-    def _more_bare(self, block: Block, line: Line, name: bytes | None) -> None:
-        """A line within a JSON text that stands outside any field: more of it, or it was cut short."""
-        if name in _FIELDS or stray(line.text).kind in ("html", "bare_done"):
-            self.out.fail(CUT_SHORT, block)
-            return
-        block.text.add(line.text)
-        self._bare_progress(block)
-
-    def _bare_progress(self, block: Block) -> None:
-        """Hand out what is whole: no blank line has to come."""
-        text = block.text
-        if block.bare == "json_array":
-            if self.out.deliver(block) and text.where is Where.JUNK:
-                self.out.fail(NOT_JSON, block)
-            elif text.ended:
-                self._block = None
-        elif self.out.dispatch_single(block, at_end=True):
-            self._block = None
-        elif text.where is not Where.INSIDE:
-            self.out.dispatch(block)
-            self._block = None
-
-    # Liberties that only `lenient` takes.
-
-    def _in_string(self, block: Block, line: Line, name: bytes | None) -> None:
-        """A line that comes while a JSON string is open: a raw line end was in the string, or the string was cut."""
-        if not self._lenient or name is not None or not is_content(line.text) or block.text.in_escape:
-            self.out.fail(_LINE_END, block)
-            return
-        self.out.note("raw_newline")
-        block.text.add(line.text, _ESCAPED[line.after])
-        if block.bare:
-            self._bare_progress(block)
-
-    def _join(self, block: Block, value: bytes) -> None:
-        alone = DataText(lambda _: None)
-        alone.add(value)
-        if alone.whole or not may_continue(block.text.tail, value):
-            self.out.fail(CUT_SHORT, block)
-            return
-        self.out.note("joined_events")
-        block.waits = False
-        block.pieces += 1
-        block.text.add(value, joint=b"")
-
-    def _begin(self, line: Line, fields: Fields | None = None) -> Block:
-        self._block = Block(line.start, DataText(self.out.note, lenient=self._lenient), fields or {})
-        return self._block
-
-    def _room(self, line: Line) -> Block | None:
-        """The block for a payload that begins here, after the one before it; None where that one is not whole."""
-        block = self._block
-        if block is None:
-            return self._begin(line)
-        if block.text.where is not Where.BETWEEN:
-            self.out.fail(CUT_SHORT, block)
-            return None
-        if not block.text.whole:
-            return self._begin(line, block.fields)
-        self.out.note("missing_blank_line")
-        if not self.out.deliver(block, last=False):
-            return None
-        return self._begin(line, {"event": block.text.event} | block.late)
-
-
-Kind = Literal["blank", "html", "bare_done", "bare_json", "error_line", "json_array", "bytes_repr", "unknown"]
-
-
+_FIELD_NAMES = (b"data", b"event", b"id", b"retry")
 _PADDING = re.compile(rb"(?:[ \t\v\f\0]|\xef\xbb\xbf)*")
-
-
-_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]+[ \t]*(?:;.*)?")
-
-
-_LOOKS: tuple[tuple[Kind, re.Pattern[bytes]], ...] = (
+_STRAY_LINES: tuple[tuple[StrayKind, re.Pattern[bytes]], ...] = (
     ("blank", re.compile(rb"$")),
     ("html", re.compile(rb"<!doctype|<html", re.IGNORECASE)),
     ("bare_done", re.compile(rb"\[DONE\][ \t\0]*$")),
@@ -290,36 +33,229 @@ _LOOKS: tuple[tuple[Kind, re.Pattern[bytes]], ...] = (
     ("json_array", re.compile(rb"(?=\[[ \t]*(?:\{|$))")),
     ("bytes_repr", re.compile(rb"""(?=b['"](?:data:|event:|id:|retry:|:|\{|\[DONE\]))""")),
 )
+"""Lines that no SSE field begins: the first pattern that matches names the kind. All others are `ignored`."""
 
 
-class Stray(NamedTuple):
-    """What a line is, and the text of the payload in it or that begins in it."""
+class StrayLine(NamedTuple):
+    """A line that no SSE field begins: its kind, and the text of the payload that it holds or begins."""
 
-    kind: Kind
+    kind: StrayKind
     text: bytes
 
 
-def unpadded(line: bytes) -> bytes:
-    """The line without what keep-alives may have left before it: white space, NUL, a byte order mark."""
+class BlockParser:
+    """
+    Reads the lines of one body, and dispatches each block through `out` when it ends.
+
+    After `out` has a fault or is done, no line may follow.
+    """
+
+    def __init__(self, repair: RepairMode) -> None:
+        self.out = Dispatcher(repair)
+        self.undecodable: UnicodeDecodeError | None = None
+        """What decoding the first ignored line that is not UTF-8 raises."""
+        self._repairing = repair == "safe"
+        self._block: Block | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no block has begun."""
+        return self._block is None
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of data kept for the block that has begun."""
+        return 0 if self._block is None else self._block.data.size
+
+    @property
+    def block_start(self) -> int | None:
+        """Offset of the first byte of the block that has begun."""
+        return None if self._block is None else self._block.start
+
+    def feed(self, line: Line) -> None:
+        """Read the next line."""
+        block = self._block
+        if not line.text:
+            self._end_block()
+            return
+        name, value = self._parse_field(line.text)
+        if block is not None and self._repairing:
+            if block.data.in_string:
+                self._fail_inside_string(block)
+                return
+            if block.found_as:
+                self._continue_bare_json(block, line, name)
+                return
+        if name and not line.text.startswith(name):
+            self.out.count_repair("glued_prefix")
+        match name:
+            case b"":
+                pass
+            case b"data":
+                self._add_data(line, value)
+            case None:
+                self._take_stray_line(line)
+            case _:
+                self._set_field(line, name, value)
+
+    def finish(self, last: Line) -> None:
+        """End the body; `last` is its unfinished line."""
+        # Fields other than data are dropped: they may be cut anywhere. A lone bracket may be the start of [DONE].
+        if last.text.strip() not in (b"", b"[") and self._parse_field(last.text)[0] in (b"data", None):
+            self.feed(last)
+        block = self._block
+        if block is None or self.out.fault is not None or self.out.done:
+            return
+        if not self._repairing or block.found_as:
+            self.out.unfinished = block.found_as is not None or bool(block.data.text.strip())
+            return
+        before = len(self.out.payloads)
+        self.out.dispatch(block, body_ended=True)
+        if len(self.out.payloads) > before:
+            self.out.count_repair("unterminated_event")
+
+    def _parse_field(self, text: bytes) -> tuple[bytes | None, bytes]:
+        """Name and value of a field. The name of a comment is empty; that of any other line is None."""
+        name, value = split_field(text)
+        if name in _FIELD_NAMES or not name:
+            return name, value
+        if self._repairing:
+            text = without_padding(text)
+            name, value = split_field(text)
+            if name in _FIELD_NAMES and name != text:  # a padded word without a colon is no field
+                return name, value
+        return None, b""
+
+    # Fields.
+
+    def _add_data(self, line: Line, value: bytes) -> None:
+        block = self._block or self._begin_block(line)
+        if self._repairing and block.data.is_whole and value.strip():
+            if block.data.has_done and value.strip() == DONE:
+                return
+            next_block = self._begin_next_block(line)
+            if next_block is None:
+                return
+            block = next_block
+        block.data.add_line(value)
+
+    def _set_field(self, line: Line, name: bytes, value: bytes) -> None:
+        block = self._block or self._begin_block(line)
+        fields = block.late_fields if self._repairing and block.data.is_whole else block.fields
+        match name:
+            case b"event" if b"data:" in value and self._repairing:
+                self.out.fail("a line end is missing between an event name and its data", block)
+            case b"event":
+                fields["event"] = value.decode("utf-8", "replace") or None
+            case b"id" if b"\0" not in value:
+                fields["id"] = value.decode("utf-8", "replace")
+            case b"retry" if (milliseconds := parse_retry(value)) is not None:
+                fields["retry"] = milliseconds
+
+    # Lines that no field begins.
+
+    def _take_stray_line(self, line: Line) -> None:
+        stray = classify_stray_line(line.text)
+        match stray.kind:
+            case "html":
+                self._fail_not_a_stream("an HTML page stands where events should", line)
+            case "ignored":
+                self._ignore(line)
+            case _ if not self._repairing:
+                self._ignore(line)
+            case "blank":
+                if self._block is not None and self._block.data.is_whole:
+                    self.out.count_repair("blank_line_not_empty")
+                    self._end_block()
+            case "bare_done" if self._block is not None and self._block.data.has_done:
+                self.out.dispatch_values(self._block)
+            case "json_array":
+                if self._begin_next_block(line):
+                    self.out.fault = DecodeFault("not_a_stream", "the body is a JSON array", line.start)
+            case "bytes_repr":
+                if block := self._begin_next_block(line):
+                    block.data.add_line(stray.text)
+                    self.out.dispatch(block)
+            case _:
+                self._begin_bare_json(line, stray)
+
+    def _ignore(self, line: Line) -> None:
+        self.undecodable = self.undecodable or undecodable(line.text)
+
+    def _fail_not_a_stream(self, reason: str, line: Line) -> None:
+        block = self._block
+        if not self._repairing or block is None or not block.data.is_whole or self.out.dispatch_values(block):
+            self.out.fault = DecodeFault("not_a_stream", reason, line.start)
+
+    def _begin_bare_json(self, line: Line, stray: StrayLine) -> None:
+        if block := self._begin_next_block(line):
+            block.found_as = stray.kind
+            self.out.count_repair(stray.kind)
+            self._add_bare_json(block, stray.text)
+
+    def _continue_bare_json(self, block: Block, line: Line, name: bytes | None) -> None:
+        if name in _FIELD_NAMES or classify_stray_line(line.text).kind in ("html", "bare_done"):
+            self.out.fail(CUT_SHORT, block)
+        else:
+            self._add_bare_json(block, line.text)
+
+    def _add_bare_json(self, block: Block, text: bytes) -> None:
+        """Add a line to a JSON text outside any field. Once it is whole it is dispatched, without a blank line."""
+        block.data.add_line(text)
+        if self.out.dispatch_single(block, needs_bracket=True):
+            self._block = None
+        elif block.data.position is not Position.INSIDE_VALUE:
+            self.out.dispatch(block)
+            self._block = None
+
+    # Where blocks begin and end.
+
+    def _begin_block(self, line: Line, fields: Fields | None = None) -> Block:
+        self._block = Block(line.start, EventData(self.out.count_repair), fields or {})
+        return self._block
+
+    def _begin_next_block(self, line: Line) -> Block | None:
+        """End the block before this line and begin another; None where the one before is not whole, or was the last."""
+        block = self._block
+        if block is None:
+            return self._begin_block(line)
+        if block.data.position is not Position.BETWEEN_VALUES:
+            self.out.fail(CUT_SHORT, block)
+            return None
+        if not block.data.is_whole:
+            return self._begin_block(line, block.fields)
+        self.out.count_repair("missing_blank_line")
+        if not self.out.dispatch_values(block, is_end=False):
+            return None
+        return self._begin_block(line, {"event": block.data.event} | block.late_fields)
+
+    def _end_block(self) -> None:
+        block = self._block
+        if block is None:
+            return
+        if block.found_as:  # JSON outside any field may have blank lines between its tokens
+            if block.data.in_string:
+                self._fail_inside_string(block)
+            return
+        block.fields |= block.late_fields
+        self.out.last_id = block.fields.get("id", self.out.last_id)  # also for a block without data
+        self.out.dispatch(block)
+        self._block = None
+
+    def _fail_inside_string(self, block: Block) -> None:
+        self.out.fail("a line ends inside a JSON string", block)
+
+
+def without_padding(line: bytes) -> bytes:
+    """Return the line without what a keep-alive may have left before it: white space, NUL, a byte order mark."""
     padding = _PADDING.match(line)
     return line[padding.end() :] if padding else line
 
 
-def stray(line: bytes) -> Stray:
-    """What the line is."""
-    text = unpadded(line)
-    for kind, look in _LOOKS:
-        if found := look.match(text):
-            return Stray(kind, DONE if kind == "bare_done" else text[found.end() :])
-    return Stray("unknown", text)
-
-
-def is_content(line: bytes) -> bool:
-    """Whether the line, come while a JSON string is open, is likely to be more of that string.
-
-    The count of a chunked body is all hexadecimal digits, and so is many a word: not even a reader that takes
-    liberties can tell them apart.
-    """
-    return stray(line).kind not in ("blank", "html", "bare_done", "error_line") and not _CHUNK_SIZE.fullmatch(
-        unpadded(line).rstrip()
-    )
+def classify_stray_line(line: bytes) -> StrayLine:
+    """Return what a line is that no SSE field begins, judged by this line alone."""
+    text = without_padding(line)
+    for kind, pattern in _STRAY_LINES:
+        if found := pattern.match(text):
+            return StrayLine(kind, DONE if kind == "bare_done" else text[found.end() :])
+    return StrayLine("ignored", text)

@@ -1,9 +1,9 @@
-"""From the text of an event to its payloads, or to the defect that ends the reading.
+"""A block that has ended becomes payloads, nothing, or a fault.
 
-This module decides what an event amounts to once it has ended: payloads, nothing, a fault, or a JSON text that has
-to wait for more. It must not know lines and fields: `blocks` sorts those into the `Block` of an event.
+`blocks` collects the lines of an event into a `Block`. This module decides what the block is worth: "dispatch" is
+WHATWG HTML's word for it. It knows neither lines nor field names.
 
-The law its tests keep: whatever was whole before a fault is handed out first, and nothing after it.
+Invariant, held by tests: whatever was whole before a fault is handed out first, and nothing after it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,25 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal, TypedDict
 
-from .event_data import DONE, DataText, Where, undo_bytes_repr
-from .json_text import is_prefix, loads, loads_loosely, stock_error
+from .event_data import DONE, EventData, Position
+from .json_text import loads, stock_error
 from .payload import DecodeFault, Payload
 
-Mode = Literal["off", "safe", "lenient"]
+RepairMode = Literal["safe", "off"]
 
 CUT_SHORT = "a JSON text ends too early"
 NOT_JSON = "the data is not JSON"
 
-# What the end of the body can have left of a field name or of [DONE]; of [DONE] two bytes at least, as a bracket
-# might be the start of an array.
-_CUT_NAMES = {name[:length] for name in (b"data", b"event", b"id", b"retry") for length in range(1, len(name) + 1)}
+# What a cut at the end of the body can leave of a field name or of [DONE]. Of [DONE] two bytes at least: a bracket
+# alone may be the start of an array.
+_CUT_FIELD_NAMES = {
+    name[:length] for name in (b"data", b"event", b"id", b"retry") for length in range(1, len(name) + 1)
+}
 _CUT_DONE = {DONE[:length] for length in range(2, len(DONE))}
 
 
 class Fields(TypedDict, total=False):
-    """The fields of an event but for its data."""
+    """The fields of an event besides its data."""
 
     event: str | None
     id: str
@@ -35,83 +37,82 @@ class Fields(TypedDict, total=False):
 
 
 class Block:
-    """What is known of an event, or of a payload outside any, from its first line on."""
+    """An event, or a payload outside any field, as far as its lines have come."""
 
-    __slots__ = ("bare", "fields", "late", "pieces", "start", "text", "waits")
+    __slots__ = ("data", "fields", "found_as", "late_fields", "start")
 
-    def __init__(self, start: int, text: DataText, fields: Fields) -> None:
+    def __init__(self, start: int, data: EventData, fields: Fields) -> None:
         self.start = start
-        self.text = text
+        """Offset of its first byte in the body."""
+        self.data = data
         self.fields = fields
-        self.late: Fields = {}  # came after whole data: the next payload's, unless a blank line says otherwise
-        self.bare: str | None = None  # the kind of repair, if the text stands outside any field
-        self.waits = False  # a blank line came inside the JSON text, and the next event may go on with it
-        self.pieces = 1  # how many events the JSON text is spread over
+        self.late_fields: Fields = {}
+        """Fields after whole data. They belong to the next event, unless a blank line ends this one first."""
+        self.found_as: str | None = None
+        """For a JSON text outside any field: the key of `REPAIRS` it counts as."""
 
 
 class Dispatcher:
     """
     Turns blocks into `payloads`, which the caller takes away.
 
-    Its other attributes are the Reader's. After `fault` or `done` nothing more may be asked of it.
+    `fault`, `done`, `unfinished` and `repairs` mean what they mean on `Reader`. Nothing may be dispatched after `fault`
+    or `done`.
     """
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, repair: RepairMode) -> None:
         self.payloads: list[Payload] = []
         self.fault: DecodeFault | None = None
         self.done = False
         self.unfinished = False
         self.repairs: Counter[str] = Counter()
         self.last_id: str | None = None
-        self._plain = mode == "off"
-        self._lenient = mode == "lenient"
+        self._repairing = repair == "safe"
 
-    def note(self, kind: str) -> None:
-        """Count a repair."""
+    def count_repair(self, kind: str) -> None:
+        """Count one repair; `kind` is a key of `REPAIRS`."""
         self.repairs[kind] += 1
 
     def fail(self, reason: str, block: Block) -> None:
-        """The block cannot be repaired."""
-        error = stock_error(block.text.text)
+        """End the reading: this block is damaged in a way that cannot be repaired."""
+        error = stock_error(block.data.text)
         if reason == NOT_JSON and isinstance(error, UnicodeDecodeError):
             reason = "the data is not UTF-8"
         self.fault = DecodeFault("malformed", reason, block.start, error)
 
-    def dispatch(self, block: Block, *, at_end: bool = False) -> None:
-        """The event has ended; or, `at_end`, the body has, and the event had no blank line."""
-        if self.dispatch_single(block, at_end=at_end):
+    def dispatch(self, block: Block, *, body_ended: bool = False) -> None:
+        """Hand out what the block holds. It was ended by a blank line, or by the end of the body."""
+        if self.dispatch_single(block, needs_bracket=body_ended):
             return
-        if self._plain:
+        if not self._repairing:
             self.fail(NOT_JSON, block)
             return
-        text = block.text
+        data = block.data
         before = len(self.payloads)
-        if not self.deliver(block):
+        if not self.dispatch_values(block):
             return
         delivered = len(self.payloads) > before
-        match text.where:
-            case Where.INSIDE if at_end:
-                self.unfinished = text.rest not in _CUT_DONE
-            case Where.INSIDE if not delivered and self._may_wait(block):
-                block.waits = True
-            case Where.INSIDE:
+        match data.position:
+            case Position.INSIDE_VALUE if body_ended:
+                self.unfinished = data.rest not in _CUT_DONE
+            case Position.INSIDE_VALUE:
                 self.fail(CUT_SHORT, block)
-            case Where.JUNK if delivered and at_end and text.rest in _CUT_NAMES:
-                pass  # of a field that was to come
-            case Where.JUNK if delivered:
-                self.fail("text that is no payload follows one", block)
-            case Where.JUNK if at_end:
+            case Position.OTHER_TEXT if delivered:
+                if not (body_ended and data.rest in _CUT_FIELD_NAMES):
+                    self.fail("text that is no payload follows one", block)
+            case Position.OTHER_TEXT if body_ended:
                 self.unfinished = True
-            case Where.JUNK:
-                self._dispatch_lone(block)
+            case Position.OTHER_TEXT:
+                self._dispatch_other_text(block)
 
-    def dispatch_single(self, block: Block, *, at_end: bool) -> bool:
+    def dispatch_single(self, block: Block, *, needs_bracket: bool) -> bool:
         """
-        Try the quick way, which fits a text of one value. Says whether that was it.
+        Try the fast path, for data that is empty or one value. Return whether that was all of it.
 
-        `at_end` only a container will do: it shows by itself that nothing of it is missing.
+        `needs_bracket` accepts only `[DONE]`, an object or an array: they show by themselves that nothing is missing,
+        where a number or a string may have been cut.
         """
-        text = block.text.text if self._plain else block.text.single
+        text = block.data.single_line if self._repairing else block.data.text
         if text is None:
             return False
         stripped = text.strip()
@@ -120,7 +121,7 @@ class Dispatcher:
         if stripped == DONE:
             self._emit(block, DONE, None)
             return True
-        if at_end and stripped[:1] not in (b"{", b"["):
+        if needs_bracket and stripped[:1] not in (b"{", b"["):
             return False
         try:
             value = loads(text)
@@ -129,71 +130,43 @@ class Dispatcher:
         self._emit(block, text, value)
         return True
 
-    def deliver(self, block: Block, *, last: bool = True) -> bool:
-        """Hand out the values found so far. Says whether the reading goes on.
-
-        `last` says that nothing else belongs to the block; other text after [DONE] makes it a forgery.
+    def dispatch_values(self, block: Block, *, is_end: bool = True) -> bool:
         """
-        last = last and block.text.where is Where.BETWEEN
-        for value in block.text.take():
+        Hand out the values found so far. Return False where that ended the reading, by `[DONE]` or by a fault.
+
+        `is_end` says that nothing more belongs to the block. A `[DONE]` that more text follows is a fault: text of the
+        answer may contain it.
+        """
+        is_end = is_end and block.data.position is Position.BETWEEN_VALUES
+        for value in block.data.take_values():
             if value.text == DONE:
-                if last:
+                if is_end:
                     self._emit(block, DONE, None, value.event)
                 else:
                     self.fail("other text follows [DONE]", block)
                 return False
             try:
-                text, parsed = self._loads(value.text)
+                parsed = loads(value.text)
             except (ValueError, RecursionError):
                 self.fail(NOT_JSON, block)
                 return False
-            self._emit(block, text, parsed, value.event)
+            self._emit(block, value.text, parsed, value.event)
         return True
 
-    def _may_wait(self, block: Block) -> bool:
-        """Whether the next event may go on with a JSON text that a blank line broke into."""
-        if not self._lenient or block.text.in_string:
-            return False
-        return block.pieces > 1 or is_prefix(block.text.text)  # the first piece only, or reading were quadratic
-
-    def _dispatch_lone(self, block: Block) -> None:
-        """Data that is no container: a number, string or literal by itself, or no JSON."""
-        text = block.text.rest
-        inner = undo_bytes_repr(text.strip()) if self._lenient else None
-        if inner is not None:
-            self._dispatch_inner(block, inner)
-            return
+    def _dispatch_other_text(self, block: Block) -> None:
+        """Data that is not an object or array: a number, string or literal by itself, or no JSON."""
+        text = block.data.rest
         try:
-            # Nobody can say what a line end within a string stands for: not even the lenient reader takes one here.
-            text, value = (text, loads(text)) if b"\n" in text else self._loads(text)
+            value = loads(text)
         except (ValueError, RecursionError):
             self.fail(NOT_JSON, block)
         else:
             self._emit(block, text, value)
 
-    def _dispatch_inner(self, block: Block, inner: bytes) -> None:
-        """What a payload wrapped as Python writes bytes held."""
-        self.note("bytes_repr")
-        block.text = text = DataText(lambda _: None, lenient=True)
-        for line in inner.splitlines():
-            if text.in_string:
-                break
-            text.add(line)
-        if self.deliver(block) and text.where is not Where.BETWEEN:
-            self.fail(NOT_JSON, block)
-
-    def _loads(self, text: bytes) -> tuple[bytes, object]:
-        try:
-            return text, loads(text)
-        except (ValueError, RecursionError):
-            if not self._lenient:
-                raise
-        return loads_loosely(text, self.note)
-
     def _emit(self, block: Block, text: bytes, value: object, event: str | None = None) -> None:
         fields = block.fields
         self.last_id = fields.get("id", self.last_id)
-        if block.bare == "error_line":
+        if block.found_as == "error_line":
             text, value = b'{"error": ' + text + b"}", {"error": value}
         self.payloads.append(Payload(event or fields.get("event"), text, value, self.last_id, fields.get("retry")))
         self.done = text == DONE

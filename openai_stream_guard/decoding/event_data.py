@@ -1,15 +1,15 @@
-"""The text of an event's data: JSON values, and what may stand between them.
+"""The data of one event: the JSON values in it, and the framing that may stand between them.
 
-This module decides where one value ends and the next begins. It must not know blocks, the event name in force, faults
-or the end of a stream: `dispatch` does. Nor does it parse: what looks whole here can still be refused there.
+A healthy event holds one JSON value. A broken gateway may leave several in it, or leave field names of its own before
+them. This module finds where one value ends and the next begins. It does not parse: text that looks whole here can
+still be refused by the parser. Fields, faults and the end of the stream are the business of `blocks` and `dispatch`.
 
-The law its tests keep: framing is looked for only *between* values, never inside one, so no byte of a value is moved,
-dropped or taken for anything else.
+Invariant, held by tests: framing is looked for only *between* values, never inside one, so that no byte of a value is
+moved, dropped or mistaken for framing.
 """
 
 from __future__ import annotations
 
-import ast
 import enum
 import re
 from collections.abc import Callable
@@ -19,212 +19,154 @@ from .json_text import Scanner
 
 DONE = b"[DONE]"
 
-_LINE_COST = 64  # bytes that Python takes to keep one more line, however short
+_LINE_COST = 64  # bytes of memory that Python takes for one more line, however short
 _SPACE = re.compile(rb"[ \t\r\n]+")
-_WRAPPED_LINE = re.compile(rb"(event|id|retry|):([^\r\n]*)")
-_ESCAPED_NEWLINES = re.compile(rb"(?:\\r\\n|\\n)+")
-_SWALLOWED = re.compile(rb'data:|\{"|\[DONE\]')
-# In a JSON array of objects, which bytes may come after which; an element counts as its closing brace.
-_AFTER_IN_ARRAY = {b"": b"[", b"[": b"{]", b"}": b",]", b",": b"{", b"]": b""}
-_REPR_ESCAPE = re.compile(rb"""\\(?:[\\'"nrt]|x[0-9a-f]{2})""")
-_PRINTABLE = re.compile(rb"[ -~]*")
+_WRAPPED_FIELD = re.compile(rb"(event|id|retry|):([^\r\n]*)")
+_PAYLOAD_START = re.compile(rb'data:|\{"|\[DONE\]')
 
 
 class Value(NamedTuple):
-    """One value as it was sent, or `DONE`; `event` is the name that a wrapped `event:` line gave it."""
+    """The text of one JSON value as it was sent, or `DONE`. `event` is the name from a wrapped `event:` line."""
 
     text: bytes
     event: str | None
 
 
-class Where(enum.Enum):
-    """What the text ends with, as far as it has been read."""
+class Position(enum.Enum):
+    """Where in the data the last line ended."""
 
-    BETWEEN = "nothing, or whole values and what may follow them"
-    INSIDE = "a container that has not been closed"
-    JUNK = "something else: a number, string or literal, which do not end by themselves, or no JSON at all"
+    BETWEEN_VALUES = "nothing came yet, or whole values and framing that may follow them"
+    INSIDE_VALUE = "an object or array is not closed yet"
+    OTHER_TEXT = "a number, string or literal, which has no closing bracket, or text that is not JSON"
 
 
-class DataText:
+class EventData:
     """
-    Reads text line by line, each once, and collects its values.
+    The data lines of one event, each looked at once, and the values found in them.
 
-    `note` is told the kind of every departure from a text that is one JSON value. `lenient` allows line ends written
-    as backslash and n between values; `array` reads the elements of one JSON array instead. Lines are not looked into
-    before something is asked about them: a text of one line mostly is one value, which its parser sees faster.
+    `count_repair` is called with a key of `REPAIRS` for every departure from data that is one JSON value. Lines are not
+    examined before something is asked about them: most data is one line with one value, which the parser alone handles
+    faster.
     """
 
-    event: str | None = None  # named after the last value, for one that has not come
-    _where = Where.BETWEEN
-    _array: bytes | None = None  # the last byte of the array's own, of those in `_AFTER_IN_ARRAY`
+    event: str | None = None
+    """The name from a wrapped `event:` line after the last value: it belongs to the next value."""
+    _position = Position.BETWEEN_VALUES
 
-    def __init__(self, note: Callable[[str], None], *, lenient: bool = False, array: bool = False) -> None:
+    def __init__(self, count_repair: Callable[[str], None]) -> None:
         self.size = 0
-        self._note = note
-        self._lenient = lenient
-        self._parts: list[bytes] = []
-        self._unread: list[tuple[bytes, bytes]] = []
+        self._count_repair = count_repair
+        self._lines: list[bytes] = []
+        self._examined = 0
         self._values: list[Value] = []
         self._open: list[bytes] = []
-        if array:
-            self._array = b""
+        """The parts of the unfinished value, or of the other text."""
 
-    def add(self, line: bytes, joint: bytes = b"\n") -> None:
-        """Take the next line; `joint` stands for the line end before it."""
-        if self._parts:
-            self._parts.append(joint)
-            self.size += _LINE_COST
-        self._parts.append(line)
-        self._unread.append((joint, line))
-        self.size += len(joint) + len(line)
+    def add_line(self, line: bytes) -> None:
+        """Add the value of the next `data` field, or the next line of JSON outside any field."""
+        if self._lines:
+            self.size += 1 + _LINE_COST
+        self._lines.append(line)
+        self.size += len(line)
 
     @property
     def text(self) -> bytes:
-        """All of it, as sent."""
-        return b"".join(self._parts)
+        """All lines, joined by LF as WHATWG HTML 9.2.6 has it."""
+        return b"\n".join(self._lines)
 
     @property
-    def single(self) -> bytes | None:
-        """The text, if it is one line that has not been looked into."""
-        return self._parts[0] if len(self._parts) == 1 and self._unread else None
+    def single_line(self) -> bytes | None:
+        """The text, if it is one line that was not examined yet."""
+        return self._lines[0] if len(self._lines) == 1 and not self._examined else None
 
     @property
-    def where(self) -> Where:
-        """What the text ends with."""
-        self._catch_up()
-        return self._where
+    def position(self) -> Position:
+        """Where the last line ended."""
+        self._examine()
+        return self._position
 
     @property
-    def whole(self) -> bool:
-        """Whether the text could end here: one or more values and nothing unfinished."""
-        return self.where is Where.BETWEEN and bool(self._values)
+    def is_whole(self) -> bool:
+        """Whether the data could end here: one or more values and nothing unfinished."""
+        return self.position is Position.BETWEEN_VALUES and bool(self._values)
 
     @property
-    def ended(self) -> bool:
-        """Whether the last value is the end sentinel, or the array is closed."""
-        self._catch_up()
-        return self._array == b"]" or (bool(self._values) and self._values[-1].text == DONE)
+    def has_done(self) -> bool:
+        """Whether the last value is the end sentinel."""
+        self._examine()
+        return bool(self._values) and self._values[-1].text == DONE
 
     @property
     def in_string(self) -> bool:
         """Whether the last line ended inside a JSON string."""
-        return self.where is Where.INSIDE and self._scanner.in_string
-
-    @property
-    def in_escape(self) -> bool:
-        """Whether the last line ended on a backslash inside a JSON string."""
-        return self.in_string and self._scanner.in_escape
+        return self.position is Position.INSIDE_VALUE and self._scanner.in_string
 
     @property
     def rest(self) -> bytes:
-        """What comes after the last value and is none."""
-        self._catch_up()
+        """The text after the last whole value."""
+        self._examine()
         return b"".join(self._open)
 
-    @property
-    def tail(self) -> bytes:
-        """The last line that is not blank."""
-        return next((part for part in reversed(self._parts) if part.strip()), b"")
-
-    def take(self) -> list[Value]:
-        """The values found since the last time."""
-        self._catch_up()
+    def take_values(self) -> list[Value]:
+        """Return the values found since the last call."""
+        self._examine()
         values, self._values = self._values, []
-        if self._array is not None and values:  # an endless array must not be kept
-            self._parts = [self.rest]
-            self.size = len(self._parts[0])
         return values
 
-    def _catch_up(self) -> None:
-        unread, self._unread = self._unread, []
-        for joint, line in unread:
-            if self._where is not Where.BETWEEN:
-                self._open.append(joint)
-            self._read(line)
+    def _examine(self) -> None:
+        while self._examined < len(self._lines):
+            line = self._lines[self._examined]
+            self._examined += 1
+            if self._position is not Position.BETWEEN_VALUES:
+                self._open.append(b"\n")
+            self._examine_line(line)
 
-    def _read(self, line: bytes) -> None:
-        position = 0
-        while position < len(line):
-            match self._where:
-                case Where.BETWEEN:
-                    position = self._between(line, position)
-                case Where.INSIDE:
-                    end = self._scanner.scan(line, position)
+    def _examine_line(self, line: bytes) -> None:
+        offset = 0
+        while offset < len(line):
+            match self._position:
+                case Position.BETWEEN_VALUES:
+                    offset = self._skip_framing(line, offset)
+                case Position.INSIDE_VALUE:
+                    end = self._scanner.scan(line, offset)
                     if end < 0:
-                        self._open.append(line[position:])
+                        self._open.append(line[offset:])
                         return
-                    self._open.append(line[position:end])
-                    self._found(b"".join(self._open))
-                    position = end
-                case Where.JUNK:
-                    self._open.append(line[position:])
+                    self._open.append(line[offset:end])
+                    self._add_value(b"".join(self._open))
+                    offset = end
+                case Position.OTHER_TEXT:
+                    self._open.append(line[offset:])
                     return
 
-    def _found(self, text: bytes) -> None:
-        if self._values and self._array is None:
-            self._note("glued_values")
+    def _add_value(self, text: bytes) -> None:
+        if self._values:
+            self._count_repair("glued_values")
         self._values.append(Value(text, self.event))
         self.event = None
         self._open.clear()
-        self._where = Where.BETWEEN
+        self._position = Position.BETWEEN_VALUES
 
-    def _between(self, line: bytes, start: int) -> int:
-        """Move over one token between values, and return where it ends."""
+    def _skip_framing(self, line: bytes, start: int) -> int:
+        """Read one token between values. Return the offset after it, or `start` where a value or other text begins."""
         if space := _SPACE.match(line, start):
             return space.end()
-        if self._array is not None:
-            return self._in_array(line, start)
-        if self._lenient and (newlines := _ESCAPED_NEWLINES.match(line, start)):
-            self._note("escaped_newline")
-            return newlines.end()
         if self._values and self._values[-1].text == DONE:
-            self._where = Where.JUNK
+            self._position = Position.OTHER_TEXT
         elif line.startswith(DONE, start):
-            self._found(DONE)
+            self._add_value(DONE)
             return start + len(DONE)
         elif line[start] in b"{[":
-            self._where, self._scanner = Where.INSIDE, Scanner()
+            self._position, self._scanner = Position.INSIDE_VALUE, Scanner()
         elif line.startswith(b"data:", start):
             if not self._values:
-                self._note("repeated_prefix")
+                self._count_repair("repeated_prefix")
             return start + len(b"data:")
-        elif wrapped := _WRAPPED_LINE.match(line, start):
-            return self._wrapped(wrapped)
-        else:
-            self._where = Where.JUNK
+        elif (wrapped := _WRAPPED_FIELD.match(line, start)) and not _PAYLOAD_START.search(wrapped[2]):
+            self._count_repair("wrapped_line")
+            if wrapped[1] == b"event":
+                self.event = wrapped[2].removeprefix(b" ").decode("utf-8", "replace") or None
+            return wrapped.end()
+        else:  # also a field or comment that a lost line end has glued a payload to
+            self._position = Position.OTHER_TEXT
         return start
-
-    def _wrapped(self, line: re.Match[bytes]) -> int:
-        name, content = line.groups()
-        if self._lenient and (newlines := _ESCAPED_NEWLINES.search(content)):
-            content = content[: newlines.start()]
-        if _SWALLOWED.search(content):  # a lost line end has glued a payload to this line
-            self._where = Where.JUNK
-            return line.start()
-        self._note("wrapped_line")
-        if name == b"event":
-            self.event = content.removeprefix(b" ").decode("utf-8", "replace") or None
-        return line.start(2) + len(content)
-
-    def _in_array(self, line: bytes, start: int) -> int:
-        byte = line[start : start + 1]
-        if byte not in _AFTER_IN_ARRAY[self._array or b""] or not byte:
-            self._where = Where.JUNK
-            return start
-        if byte == b"{":
-            self._array = b"}"
-            self._where, self._scanner = Where.INSIDE, Scanner()
-            return start
-        self._array = byte
-        return start + 1
-
-
-def undo_bytes_repr(text: bytes) -> bytes | None:
-    """The bytes that Python writes as `text`, such as `b'data: {}\\n\\n'`; None where `text` is no such thing."""
-    if len(text) < 3 or text[:2] not in (b"b'", b'b"') or text[-1] != text[1]:
-        return None
-    plain = _REPR_ESCAPE.sub(b"", text[2:-1])
-    if not _PRINTABLE.fullmatch(plain) or b"\\" in plain or text[1] in plain:
-        return None
-    inner: bytes = ast.literal_eval(text.decode("ascii"))
-    return inner

@@ -1,9 +1,9 @@
-"""JSON texts: what one is worth, and where one that arrives in pieces is whole.
+"""JSON texts: parsing one, and finding where one ends that arrives in pieces.
 
-This module knows JSON and bytes. It must not know lines, fields, events or repairs.
+This module knows JSON and bytes, and nothing of lines, fields, events or repairs.
 
-The laws its tests keep: `loads` gives the very value `json.loads` gives, or raises what it raises; a `Scanner` finds
-the end of a container at the same byte however the text is cut.
+Invariants, held by tests: `loads` returns the very value that `json.loads` returns, or raises what it raises; a
+`Scanner` finds the end of an object or array at the same byte however the text is cut.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _Parser = Callable[[bytes], object]
 
 
 def _fast_parser() -> _Parser | None:
-    """jiter where it is installed (openai requires it since 1.40) and sound."""
+    """Return jiter's parser where it is installed (openai requires it since 1.40) and correct."""
     try:
         from jiter import from_json
     except ImportError:
         return None
-    # jiter 0.4, which openai 1.40 allows, hands out escaped characters beyond ASCII as their UTF-8 bytes.
+    # jiter 0.4, which openai 1.40 allows, returns escaped characters beyond ASCII as their UTF-8 bytes.
     return from_json if from_json(b'"\\u00e9\\ud83d\\ude80"') == "\u00e9\U0001f680" else None
 
 
@@ -30,42 +30,23 @@ _parse = _fast_parser()
 
 def loads(text: bytes) -> object:
     """
-    The value of one JSON text in UTF-8, as `json.loads(text.decode())` gives it.
+    Return the value of one JSON text in UTF-8, exactly as `json.loads(text.decode())` does.
 
     Raises:
-        ValueError: json.JSONDecodeError, UnicodeDecodeError, or int()'s own for a number of too many digits.
-        RecursionError: nested deeper than Python's parser can follow.
+        ValueError: A `json.JSONDecodeError`, a `UnicodeDecodeError`, or what `int` raises for a number of too many
+            digits.
+        RecursionError: The text is nested deeper than Python's parser can follow.
     """
     if _parse is not None:
         try:
             return _parse(text)
         except ValueError:
-            pass  # what jiter refuses Python may accept: lone surrogates, nesting beyond 200
+            pass  # Python accepts some texts that jiter refuses: lone surrogates, nesting deeper than 200
     return json.loads(text.decode())
 
 
-def loads_loosely(text: bytes, note: Callable[[str], None]) -> tuple[bytes, object]:
-    """
-    Text and value where bytes that are not UTF-8 become U+FFFD, and strings may hold raw control characters.
-
-    `note` is told which of the two it took. Raises as `loads` does.
-    """
-    try:
-        decoded = text.decode()
-    except UnicodeDecodeError:
-        decoded = text.decode("utf-8", "replace")
-        text = decoded.encode()
-        note("replaced_bytes")
-    try:
-        return text, loads(text)
-    except json.JSONDecodeError:
-        value = json.loads(decoded, strict=False)
-        note("raw_control")
-        return text, value
-
-
 def stock_error(text: bytes) -> Exception | None:
-    """What reading `text` with `bytes.decode` and `json.loads` raises; None where it raises nothing."""
+    """Return the exception that `json.loads(text.decode())` raises, without its traceback; None where it succeeds."""
     try:
         json.loads(text.decode())
     except (ValueError, RecursionError) as error:
@@ -74,7 +55,7 @@ def stock_error(text: bytes) -> Exception | None:
 
 
 def undecodable(text: bytes) -> UnicodeDecodeError | None:
-    """What `bytes.decode` raises; None where it raises nothing."""
+    """Return the exception that `text.decode()` raises, without its traceback; None where it succeeds."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -82,49 +63,30 @@ def undecodable(text: bytes) -> UnicodeDecodeError | None:
     return None
 
 
-def is_prefix(text: bytes) -> bool:
-    """Whether nothing is wrong with `text` but that it ends too early, and it ends between two tokens."""
-    error = stock_error(text)
-    return isinstance(error, json.JSONDecodeError) and error.pos >= len(error.doc.rstrip())
-
-
-def may_continue(text: bytes, more: bytes) -> bool:
-    """Whether `more` may come right after the unfinished `text` without the seam making one token of two."""
-    last, first = text.rstrip()[-1:], more.lstrip()[:1]
-    match last:
-        case b"{":
-            allowed = b'"}'
-        case b"[":
-            allowed = b']"{[-0123456789tfnNI'
-        case b"," | b":":
-            allowed = b'"{[-0123456789tfnNI'
-        case _:  # a value, or a key, has ended
-            allowed = b",:}]"
-    return bool(first) and first in allowed
-
-
 _BRACKET = re.compile(rb'["{}\[\]]')
-_QUOTE = re.compile(rb'"|\\.?', re.DOTALL)
+_QUOTE = re.compile(rb'"|\\.?', re.DOTALL)  # or a backslash with the character that it escapes
 
 
 class Scanner:
     """
-    Follows brackets and strings through a container that arrives in pieces, looking at each byte once.
+    Finds the end of one object or array that arrives in pieces, looking at each byte once.
 
-    It finds where a container ends, not whether it is JSON: brackets that do not match are `loads`'s to refuse.
+    It follows brackets and strings only. Whether the text is JSON is for `loads` to say: brackets that do not match
+    each other pass here.
     """
 
-    __slots__ = ("_depth", "in_escape", "in_string")
+    __slots__ = ("_depth", "_ends_in_backslash", "in_string")
 
     def __init__(self) -> None:
-        self._depth = 0
         self.in_string = False
-        self.in_escape = False  # the last piece ended on a backslash
+        """Whether the last piece ended inside a string."""
+        self._depth = 0
+        self._ends_in_backslash = False
 
     def scan(self, piece: bytes, start: int = 0) -> int:
-        """The offset after the bracket that closes the container, or -1 when `piece` does not close it."""
-        if self.in_escape and piece:
-            self.in_escape = False
+        """Return the offset after the bracket that closes the value, or -1 where `piece` does not close it."""
+        if self._ends_in_backslash and piece:
+            self._ends_in_backslash = False
             start += 1
         while True:
             found = (_QUOTE if self.in_string else _BRACKET).search(piece, start)
@@ -141,4 +103,4 @@ class Scanner:
                     if self._depth == 0:
                         return start
                 case b"\\":
-                    self.in_escape = True
+                    self._ends_in_backslash = True

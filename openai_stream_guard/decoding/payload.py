@@ -1,7 +1,4 @@
-"""What the decoding layer hands on: payloads, the defect that ended it, and the names of its repairs.
-
-This module holds values. It must not know how they were read.
-"""
+"""The values that the decoding layer returns: payloads, the fault that ended the reading, and the names of repairs."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 REPAIRS = {
-    # safe: only framing was moved
     "missing_blank_line": "an event began though no blank line had ended the one before",
     "unterminated_event": "the body ended after a whole payload but before its blank line",
     "blank_line_not_empty": "white space or NUL stood on the line that ended an event",
@@ -21,24 +17,17 @@ REPAIRS = {
     "bare_json": "a JSON text stood outside any field",
     "bare_done": "`[DONE]` stood outside any field",
     "error_line": "an `error` field, which SSE does not have, held a JSON object",
-    # lenient: the payload's text itself was not what it should have been
-    "replaced_bytes": "bytes that are not UTF-8 became U+FFFD",
-    "raw_control": "a string held control characters that JSON wants escaped",
-    "raw_newline": "a string ran over a line end",
-    "escaped_newline": "line ends between payloads were written as backslash and letter",
-    "bytes_repr": "a payload was wrapped as Python writes bytes: b'...'",
-    "joined_events": "one JSON text was spread over several events",
-    "json_array": "the body was a JSON array, its elements the payloads",
 }
+"""What each repair found. All of them move framing; none touches the text of a payload."""
 
 
 class Payload:
     """
     One payload of a stream, with the surface of the SDK's ServerSentEvent: `event`, `data`, `id`, `retry`, `json()`.
 
-    `event` is the name as it was sent, None when unnamed. `raw` is the JSON text in UTF-8, `value` what it is worth;
-    the end sentinel has `raw == b"[DONE]"` and the value None. `id` is the last event ID, None before there was one.
-    `retry` is in milliseconds.
+    `event` is the name as it was sent, None where the event had none. `raw` is the JSON text in UTF-8, `value` its
+    parsed value; the end sentinel has `raw == b"[DONE]"` and the value None. `id` is the last event ID of the stream,
+    None before the first. `retry` is in milliseconds.
     """
 
     __slots__ = ("event", "id", "raw", "retry", "value")
@@ -56,16 +45,16 @@ class Payload:
         return self.raw.decode()
 
     def json(self) -> object:
-        """The parsed value: the same object every time."""
+        """Return the parsed value, the same object every time."""
         return self.value
 
     @property
     def is_done(self) -> bool:
-        """Whether this is the end sentinel `[DONE]`, which is no JSON."""
+        """Whether this is the end sentinel `[DONE]`, which is not JSON."""
         return self.raw == b"[DONE]"
 
     def replace(self, value: object) -> Payload:
-        """The same payload with another value, and its text written anew."""
+        """Return a payload with another value and its JSON text, all else the same."""
         return Payload(self.event, json.dumps(value).encode(), value, self.id, self.retry)
 
     def __repr__(self) -> str:
@@ -77,8 +66,8 @@ class DecodeFault:
     """
     Why no more payloads can be read.
 
-    `reason` is a sentence without payload text. `offset` is that of the first byte of the event or line at fault.
-    `error` is what `bytes.decode` or `json.loads` raise for its data, where they raise; it does hold the text.
+    `reason` is a sentence without payload text. `offset` is where the damaged event or line begins in the body, in
+    bytes. `error` is the exception that `bytes.decode` or `json.loads` raises for its data, if any: it holds the text.
     """
 
     kind: Literal["malformed", "not_a_stream", "oversized"]
@@ -87,4 +76,4 @@ class DecodeFault:
     error: Exception | None = None
 
     def __repr__(self) -> str:
-        return f"<Defect {self.kind} at byte {self.offset}: {self.reason}>"  # not the error, which holds text
+        return f"<DecodeFault {self.kind} at byte {self.offset}: {self.reason}>"  # not the error, which holds text

@@ -1,11 +1,16 @@
-"""Bytes to payloads, repaired where that is safe.
+"""Bytes become payloads, repaired where that is safe. The way of the data:
 
-This module decides which of two ways the bytes take: the fast one, for the frames that nearly every stream consists
-of, or `blocks`, for everything else. And it keeps the limits. It must not know any API: what a payload means, and
-whether the answer is whole, is for the dialects and the session.
+1. `Reader.feed` takes the bytes of one read. Most of a healthy body is *frames*, events of one data line with one JSON
+   object: a regular expression finds them, and they are done.
+2. All else goes line by line (`sse.Lines`) to `blocks.BlockParser`, which decides what belongs to one event.
+3. `dispatch.Dispatcher` turns an event that has ended into payloads or a fault, and `event_data.EventData` finds the
+   JSON values in its data.
 
-The laws its tests keep: both ways give the same; the same bytes give the same payloads, repairs and defect however
-they are cut into reads, in time linear in the bytes; a payload is there in the read that shows it to be whole.
+This module chooses between the two paths and keeps the size limits. It knows no API: what a payload means, and whether
+the answer is complete, is decided in `apis` and `engine`.
+
+Invariants, held by tests: both paths return the same; the same bytes give the same payloads, repairs and fault however
+they are cut into reads, in time linear in the bytes; a payload is returned by the read that shows it to be whole.
 """
 
 from __future__ import annotations
@@ -14,63 +19,65 @@ import re
 
 from ..diagnosis.evidence import opening_from
 from ..sse import Lines
-from .blocks import Blocks
-from .dispatch import Mode
+from .blocks import BlockParser
+from .dispatch import RepairMode
 from .json_text import loads, undecodable
 from .payload import REPAIRS, DecodeFault, Payload
 
-__all__ = ["REPAIRS", "DecodeFault", "Mode", "Payload", "Reader"]
+__all__ = ["REPAIRS", "DecodeFault", "Payload", "Reader", "RepairMode"]
 
-_MAX_MAGIC = 4
+_MAX_HEAD = 4
 _TAIL = 4096
 _CR, _LF = b"\r\n"
 _LINE_ENDS = (b"\n", b"\r\n")
-_NAME = rb"(?:event: ?([^\r\n:]*)%b)?"
-_FRAME = {end: re.compile((_NAME + rb"data: ?(\{.*)%b%b") % (end, end, end)) for end in _LINE_ENDS}
-"""An event of one JSON object, named or not, by the line end of the stream: its name, and the object."""
-_BEGUN = {end: re.compile((_NAME + rb"(?:data: ?\{[^\r\n]*%b|[^\r\n]*)") % (end, end)) for end in _LINE_ENDS}
-"""A frame as far as it has come, of which `blocks` would not make anything yet, by the line end of the stream."""
+_EVENT_LINE = rb"(?:event: ?([^\r\n:]*)%b)?"
+_FRAME = {end: re.compile((_EVENT_LINE + rb"data: ?(\{.*)%b%b") % (end, end, end)) for end in _LINE_ENDS}
+"""By the line end of the stream: a frame, with its event name, if any, and its object."""
+_PARTIAL_FRAME = {
+    end: re.compile((_EVENT_LINE + rb"(?:data: ?\{[^\r\n]*%b|[^\r\n]*)") % (end, end)) for end in _LINE_ENDS
+}
+"""The beginning of what may become a frame, of which the line-by-line path could not return anything yet either."""
 
 
 class Reader:
     """
-    Reads the body of one response. Whatever it is fed, it does not raise.
+    Reads the body of one response. No input makes it raise.
 
     Args:
-        mode: `"safe"` moves framing where that is unambiguous; `"lenient"` also takes the liberties that REPAIRS
-            lists as such; `"off"` reads as WHATWG HTML 9.2.6 has it, and only detects.
-        max_event_bytes: how much one event, or one line, may hold.
+        repair: `"safe"` moves framing where that is unambiguous. `"off"` reads as WHATWG HTML 9.2.6 says, and only
+            detects damage.
+        max_event_bytes: The most bytes that one event, or one line, may hold.
 
-    `bytes` counts those fed, `events` the payloads returned but for `[DONE]`.
+    `bytes` counts the bytes fed, `events` the payloads returned, without `[DONE]`.
     """
 
-    def __init__(self, mode: Mode = "safe", max_event_bytes: int = 256 * 1024 * 1024) -> None:
+    def __init__(self, repair: RepairMode = "safe", max_event_bytes: int = 256 * 1024 * 1024) -> None:
         self.bytes = 0
         self.events = 0
+        self.over = False
+        """Whether nothing more will be read: a fault or `[DONE]` came."""
+        self.error: Exception | None = None
+        """What the SDK raises for a body that ends inside a character; known after `finish`."""
         self._limit = max_event_bytes
         self._lines = Lines()
-        self._blocks = Blocks(mode)
+        self._blocks = BlockParser(repair)
         self._out = self._blocks.out
         self._head = b""
         self._tail = bytearray()
-        self._line_end = b"\n"  # which the stream has used last
-        self._between = False  # nothing is pending below, nothing has ended the reading: a frame may begin
-        self._begun = bytearray()  # of that frame, as far as it has come
-        self._noted = 0  # bytes of it that are in the tail
-        self._skipped = 0  # bytes of frames that `_lines` has not been told of
-        self.over = False
-        """Whether nothing more will be read."""
-        self.error: Exception | None = None
-        """What the SDK raises for a last line that ends inside a character; known after `finish`."""
+        self._line_end = b"\n"  # the one that the stream used last
+        self._at_boundary = False  # between two events, and not over: a frame may begin
+        self._partial_frame = bytearray()  # kept until the rest of it comes
+        self._partial_in_tail = 0  # bytes of it that `_tail` holds already
+        self._uncounted = 0  # bytes of frames that `_lines` has not counted yet
 
     @property
     def fault(self) -> DecodeFault | None:
-        """Why nothing more is read; what was whole before it has been returned."""
+        """Why nothing more is read. Payloads that were whole before it have been returned."""
         return self._out.fault
 
     @property
     def done(self) -> bool:
-        """Whether `[DONE]` was the last payload; what comes after it is ignored."""
+        """Whether `[DONE]` was the last payload. What comes after it is ignored."""
         return self._out.done
 
     @property
@@ -79,13 +86,8 @@ class Reader:
         return self._out.unfinished
 
     @property
-    def tail(self) -> bytes:
-        """The last bytes that were fed, at most 4,096: more than is shown, so that no key is cut in two."""
-        return bytes((self._tail + self._begun[self._noted :])[-_TAIL:])
-
-    @property
     def repairs(self) -> dict[str, int]:
-        """How often the reading departed from WHATWG's, by the kinds of REPAIRS."""
+        """How often each repair of `REPAIRS` was made."""
         return dict(self._out.repairs)
 
     @property
@@ -93,44 +95,49 @@ class Reader:
         """The first bytes of the body, at most 4."""
         return self._head
 
+    @property
+    def tail(self) -> bytes:
+        """The last bytes that were fed, at most 4,096: more than is ever shown, so that no key is cut in two."""
+        return bytes((self._tail + self._partial_frame[self._partial_in_tail :])[-_TAIL:])
+
     def feed(self, data: bytes) -> list[Payload]:
-        """The payloads that `data` shows to be whole."""
+        """Take the bytes of one read, and return the payloads that they complete."""
         self.bytes += len(data)
-        new, begun = data, self._begun
-        if begun:
-            if _LF not in data and _CR not in data and len(begun) + len(data) <= self._limit:
-                begun += data  # all that is done for most reads of a few bytes, which makes them cost a third
+        new, partial = data, self._partial_frame
+        if partial:
+            if _LF not in data and _CR not in data and len(partial) + len(data) <= self._limit:
+                partial += data  # most reads of a few bytes end here: a third of the cost of going on
                 return []
-            data = b"".join((begun, data))
-            new = data[self._noted :]
-            begun.clear()
+            data = b"".join((partial, data))
+            new = data[self._partial_in_tail :]
+            partial.clear()
         self._tail += new
-        if len(self._tail) > 2 * _TAIL:  # seldom, since it moves bytes
+        if len(self._tail) > 2 * _TAIL:  # not at every read, since it moves bytes
             del self._tail[:-_TAIL]
-        position = self._read_frames(data, 0) if self._between else 0
+        position = self._read_frames(data, 0) if self._at_boundary else 0
         if position < len(data):
-            self._read_on(data, position)
-        return self._hand_out()
+            self._read_mixed(data, position)
+        return self._take_payloads()
 
     def finish(self) -> list[Payload]:
-        """End the body: the payloads that were whole but for their blank line."""
-        if self._begun:
-            self._read_on(bytes(self._begun), 0)
+        """End the body, and return the payloads that were whole but for their blank line."""
+        if self._partial_frame:
+            self._read_mixed(bytes(self._partial_frame), 0)
         if not self.over:
             last = self._lines.rest()
             self.error = undecodable(last.text)
             self._blocks.finish(last)
-            self.over = self._ended()
-        payloads = self._hand_out()
+            self.over = self._has_ended()
+        payloads = self._take_payloads()
         if not self.over and not self.events and (error := self._blocks.undecodable) is not None:
             self._out.fault = DecodeFault("not_a_stream", "the body is neither events nor text", 0, error)
             self.over = True
         return payloads
 
-    def _ended(self) -> bool:
+    def _has_ended(self) -> bool:
         return self._out.fault is not None or self._out.done
 
-    def _hand_out(self) -> list[Payload]:
+    def _take_payloads(self) -> list[Payload]:
         payloads = self._out.payloads
         if not payloads:
             return []
@@ -138,28 +145,28 @@ class Reader:
         self.events += len(payloads) - self._out.done
         return payloads
 
-    def _read_on(self, data: bytes, position: int) -> None:
-        """Read what is no frame, and the frames after it."""
-        if len(self._head) < _MAX_MAGIC:
-            self._look_at_head(data)
-        while position < len(data) and not self._ended():
+    def _read_mixed(self, data: bytes, position: int) -> None:
+        """Read line by line up to the next boundary between events, frames from there on, and so in turn."""
+        if len(self._head) < _MAX_HEAD:
+            self._read_head(data)
+        while position < len(data) and not self._has_ended():
             position = self._read_lines(data, position)
-            self._between = self._lines.between and self._blocks.idle and not self._ended()
-            if self._between:
+            self._at_boundary = self._lines.at_line_start and self._blocks.is_idle and not self._has_ended()
+            if self._at_boundary:
                 position = self._read_frames(data, position)
-        self.over = self._ended()
+        self.over = self._has_ended()
 
-    def _look_at_head(self, data: bytes) -> None:
-        self._head += data[: _MAX_MAGIC - len(self._head)]
+    def _read_head(self, data: bytes) -> None:
+        self._head += data[: _MAX_HEAD - len(self._head)]
         if opening_from(self._head) == "compressed":
             reason = "the body is compressed, and nobody has undone that"
             self._out.fault = DecodeFault("not_a_stream", reason, 0, undecodable(self._head))
 
     def _read_frames(self, data: bytes, start: int) -> int:
         """
-        Read whole events of one JSON object each, named or not, up to the first that is anything else.
+        Read frames up to the first event that is anything else, and return the offset where that begins.
 
-        Nothing may be pending. Returns where the reading stopped; a frame that has only begun is kept.
+        Call it only between two events. The beginning of a frame at the end of `data` is kept.
         """
         out, match = self._out, _FRAME[self._line_end].match
         position, size = start, len(data)
@@ -176,37 +183,37 @@ class Reader:
                 name = name.decode("utf-8", "replace") or None
             out.payloads.append(Payload(name, text, value, out.last_id, None))
             position = end
-        self._skipped += position - start
-        if position < size <= position + self._limit and _BEGUN[self._line_end].fullmatch(data, position):
-            self._begun += data[position:]
-            self._noted = len(self._begun)
+        self._uncounted += position - start
+        if position < size <= position + self._limit and _PARTIAL_FRAME[self._line_end].fullmatch(data, position):
+            self._partial_frame += data[position:]
+            self._partial_in_tail = len(self._partial_frame)
             return size
         return position
 
     def _read_lines(self, data: bytes, start: int) -> int:
-        """Read line by line to where an event may have ended, and return that place."""
-        self._lines.skip(self._skipped)
-        self._skipped = 0
+        """Read line by line up to where the current event may end, and return that offset."""
+        self._lines.skip(self._uncounted)
+        self._uncounted = 0
         blank = self._line_end * 2
         found = data.find(blank, start)
         end = len(data) if found < 0 else found + len(blank)
         blocks = self._blocks
         for line in self._lines.feed(data[start:end]):
-            if blocks.held + len(line.text) > self._limit:
-                self._refuse_size(line.start)
+            if blocks.held_bytes + len(line.text) > self._limit:
+                self._fail_oversized(line.start)
                 break
-            blocks.line(line)
-            if self._ended():
+            blocks.feed(line)
+            if self._has_ended():
                 break
             if not line.text and line.after.endswith(b"\n"):
                 self._line_end = line.after
         else:
-            if blocks.held + self._lines.pending > self._limit:
-                self._refuse_size(self._lines.start)
+            if blocks.held_bytes + self._lines.pending > self._limit:
+                self._fail_oversized(self._lines.start)
         return end
 
-    def _refuse_size(self, line: int) -> None:
-        """Fail because of the event that has begun, or if none has, of the line at that offset."""
-        start = self._blocks.start
+    def _fail_oversized(self, line_start: int) -> None:
+        """End the reading: the event that has begun is too large, or if none has, the line at that offset."""
+        block_start = self._blocks.block_start
         reason = f"an event of more than {self._limit} bytes"
-        self._out.fault = DecodeFault("oversized", reason, line if start is None else start)
+        self._out.fault = DecodeFault("oversized", reason, line_start if block_start is None else block_start)

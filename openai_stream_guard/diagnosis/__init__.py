@@ -1,1 +1,1 @@
-"""Why a stream broke, and what helps: for the error, the report and the doctor alike."""
+"""Why a stream broke, and what helps. The error, the report and the doctor all use it."""

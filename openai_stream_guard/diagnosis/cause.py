@@ -1,4 +1,4 @@
-"""What a row of the table is: a cause, when it applies, and what to say."""
+"""One entry of the table of causes: when it applies, and what to say."""
 
 from __future__ import annotations
 
@@ -10,32 +10,42 @@ from .evidence import Evidence, Party
 
 
 @dataclass(frozen=True)
-class Row:
-    """One cause. Its texts may name times, as fields of `e`; together they make a sentence."""
+class Cause:
+    """
+    A likely cause of a fault, and its remedy.
+
+    `claim` and `remedy` are the two halves of one sentence. They may name fields of the evidence as `{e.silence:.0f}`.
+    """
 
     name: str
     faults: tuple[FaultKind | None, ...]
-    """The faults it can explain; None for a stream that came out whole and yet shows this."""
+    """The faults that it can explain; None for a stream that arrived whole and shows this all the same."""
     applies: Callable[[Evidence], bool]
-    cause: str
-    """Begins the sentence."""
+    claim: str
     remedy: str
-    """Ends it."""
 
     def explains(self, evidence: Evidence) -> bool:
-        """Whether the evidence points to this."""
+        """Return whether the evidence points to this cause."""
         return evidence.fault in self.faults and self.applies(evidence)
 
+    def claim_about(self, evidence: Evidence) -> str:
+        """Return what was seen and what likely caused it, with the figures of this evidence."""
+        return self.claim.format(e=evidence)
+
+    def remedy_for(self, evidence: Evidence) -> str:
+        """Return what helps, with the figures of this evidence."""
+        return self.remedy.format(e=evidence)
+
     def advice(self, evidence: Evidence) -> str:
-        """The sentence for this evidence."""
-        return f"{self.cause.format(e=evidence)}: {self.remedy.format(e=evidence)}."
+        """Return cause and remedy as one sentence."""
+        return f"{self.claim_about(evidence)}: {self.remedy_for(evidence)}."
 
 
 def always(e: Evidence) -> bool:
-    """Of the last row for a fault."""
+    """Apply to all evidence: for the last entry of a fault."""
     return True
 
 
 def names(e: Evidence, party: Party) -> bool:
-    """Whether the headers name this product."""
+    """Return whether the response's headers name this product."""
     return party in e.clues.parties

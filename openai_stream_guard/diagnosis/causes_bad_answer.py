@@ -1,107 +1,107 @@
-"""Causes that lie in what was answered: no stream, an error, damage."""
+"""Causes that lie in the answer itself: it is no event stream, an error, or damaged."""
 
 from __future__ import annotations
 
-from .cause import Row, always, names
+from .cause import Cause, always, names
 
-ANSWERS: tuple[Row, ...] = (
-    # It is no stream.
-    Row(
+BAD_ANSWER: tuple[Cause, ...] = (
+    # No event stream.
+    Cause(
         "page_mid_stream", ("not_a_stream",), lambda e: e.events > 0 and e.opening == "other",
-        "A proxy's or gateway's page stands in the middle of the stream, likely since the server behind it failed",
-        "look into the log of what stands in front of the model",
+        "A proxy's or gateway's page stands in the middle of the stream, likely because the server behind it failed",
+        "check the log of what stands in front of the model",
     ),
-    Row(
+    Cause(
         "html_page", ("not_a_stream",), lambda e: e.clues.media == "html" or e.opening == "html",
         "The answer is an HTML page, likely of a web server, a login or a proxy that answers in the API's place",
-        "look at `base_url`, which for most servers ends in /v1, and at what listens there",
+        "check `base_url`, which ends in /v1 for most servers, and what listens there",
     ),
-    Row(
+    Cause(
         "compressed_unnoticed", ("not_a_stream",), lambda e: e.opening == "compressed",
-        "The body is compressed and its headers do not say so, likely since a proxy removed `content-encoding`",
+        "The body is compressed and its headers do not say so, likely because a proxy removed `content-encoding`",
         "switch compression off for text/event-stream (nginx `gzip off`), or send `accept-encoding: identity`",
     ),
-    Row(
+    Cause(
         "json_answer", ("not_a_stream",), lambda e: e.clues.media == "json" or e.opening == "json",
-        "The answer is one JSON document, likely since the server or a gateway before it ignores `stream`",
-        "look at `base_url` and at the gateway's streaming setting, or ask this server without `stream=True`",
+        "The answer is one JSON document, likely because the server or a gateway before it ignores `stream`",
+        "check `base_url` and the gateway's streaming setting, or ask this server without `stream=True`",
     ),
-    Row(
+    Cause(
         "not_a_stream", ("not_a_stream",), always,
-        "The answer is no event stream, likely since something else answers in the API's place",
-        "look at `base_url` and at the proxies before the server",
+        "The answer is no event stream, likely because something else answers in the API's place",
+        "check `base_url` and the proxies in front of the server",
     ),
-    # The API says so itself.
-    Row(
+    # An error that the API reports.
+    Cause(
         "out_of_memory", ("upstream_error",), lambda e: e.complaint == "memory",
         "The server reports that it ran out of memory",
         "shorten the request, let it serve fewer at a time, or give it less context (vLLM `--max-model-len` and "
         "`--max-num-seqs`, llama.cpp `--ctx-size` and `--parallel`)",
     ),
-    Row(
+    Cause(
         "context_exceeded", ("upstream_error",), lambda e: e.complaint == "context",
         "The server reports that the request does not fit the model's context",
         "shorten it, ask for fewer tokens, or raise the context where the model allows it (vLLM `--max-model-len`, "
         "llama.cpp `--ctx-size`)",
     ),
-    Row(
+    Cause(
         "quota_spent", ("upstream_error",), lambda e: e.complaint == "quota",
         "The API reports that the account's quota is spent",
-        "look at the plan and the billing of this key's project",
+        "check the plan and the billing of this key's project",
     ),
-    Row(
+    Cause(
         "rate_limited", ("upstream_error",), lambda e: e.complaint == "rate",
-        "The API reports that too much is asked of it",
-        "send less at a time, or have the limit raised",
+        "The API reports that a rate limit was exceeded",
+        "send fewer or smaller requests at a time, or have the limit raised",
     ),
-    Row(
+    Cause(
         "overloaded", ("upstream_error",), lambda e: e.complaint == "overloaded",
         "The server reports that it is overloaded or not ready",
-        "ask again later, and look at its load",
+        "ask again later, and check its load",
     ),
-    Row(
+    Cause(
         "unterminated_error", ("upstream_error",), lambda e: e.unterminated,
-        "The server reports an error and did not end that event, as LitServe does where the model's code raises",
-        "look into the server's log for the exception",
+        "The server reports an error in an event that it did not finish, as LitServe does when the model's code raises",
+        "check the server's log for the exception",
     ),
-    Row(
+    Cause(
         "upstream_error_litellm", ("upstream_error",), lambda e: names(e, "litellm"),
         "LiteLLM's proxy reports an error inside the stream, likely of the server behind it",
-        "look into its log, which has that server's own words",
+        "check its log, which has that server's own message",
     ),
-    Row(
+    Cause(
         "upstream_error", ("upstream_error",), always,
         "The API itself reports an error inside the stream",
-        "look at `code`, `type` and `body` of this exception",
+        "check `code`, `type` and `body` of this exception",
     ),
-    # What came is damaged.
-    Row(
+    # Damaged.
+    Cause(
         "damaged_compression", ("malformed",), lambda e: e.ending == "decoding",
         "The compressed body is damaged, likely by a proxy that cut, joined or compressed it again",
         "switch compression off for text/event-stream (nginx `gzip off`), or send `accept-encoding: identity`",
     ),
-    Row(
+    Cause(
         "not_utf8", ("malformed",), lambda e: e.not_utf8,
-        "A character of the answer is not UTF-8, likely since a server cut or a proxy re-encoded it",
-        'look for what rewrites the body; `repair="lenient"` puts U+FFFD in its place',
+        "A character of the answer is not UTF-8, likely because a server cut it or a proxy re-encoded it",
+        "find what rewrites the body: ask the server without the proxies and compare",
     ),
-    Row(
+    Cause(
         "malformed", ("malformed",), always,
-        "Something between the model and here damages the events, likely a gateway that splits, joins or re-wraps "
-        "them, or two writers on one connection",
+        "Something between the model and this client damages the events, likely a gateway that splits, joins or "
+        "re-wraps them, or two writers on one connection",
         "ask the server without the gateway and compare",
     ),
-    Row(
+    Cause(
         "gap", ("gap",), always,
-        "Events are missing in the middle, likely since a proxy drops or reorders what it relays",
+        "Events are missing in the middle, likely because a proxy drops or reorders them",
         "ask the server without the proxies and compare",
     ),
-    Row(
+    Cause(
         "oversized", ("oversized",), always,
-        "More than `max_event_bytes` or `max_held_bytes`, or more parts than any answer has, would have to be held",
-        "raise that limit if such answers are meant to come",
+        "More than `max_event_bytes` or `max_held_bytes`, or more parts than any answer has, would have had to be held",
+        "raise that limit if such answers are expected",
     ),
-    Row(
+    Cause(
         "diverged", ("diverged",), always,
         "The model did not repeat itself, so the second answer could not be joined to the first",
         'use `delivery="atomic"`, or a temperature of 0 and a seed',

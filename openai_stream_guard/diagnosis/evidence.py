@@ -1,8 +1,7 @@
-"""What is known of one attempt, as a plain value that a cause can be told from.
+"""What is known about one attempt, as a plain value from which `causes` finds the likely cause.
 
-This module decides what of a response's headers and of an API's error object is looked at, and reduces both to words
-of its own: no value of a header and no word of an answer or a message goes further. Whoever reads a stream can make
-an `Evidence`, of a whole one too; `hints` says what it means.
+Headers and error objects are reduced to words of this package here: no header value and no word of an answer or a
+message goes further.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ..notices import FaultKind
 
 Ending: TypeAlias = Literal[
-    "open",  # it had not ended: what had come was enough to judge
+    "open",  # it had not ended: what had come was enough to decide
     "clean",  # in good order
     "unterminated",  # the connection closed before the chunked body's last chunk
     "short",  # the connection closed before `content-length` bytes
@@ -23,10 +22,10 @@ Ending: TypeAlias = Literal[
     "timeout",  # no byte within the read timeout
     "proxy",  # the client's own proxy failed
     "tls",
-    "protocol",  # what came is no HTTP
+    "protocol",  # what came is not valid HTTP
     "decoding",  # the content encoding is damaged
 ]
-"""How the body of an attempt ended, on the wire."""
+"""How the body of an attempt ended on the wire."""
 
 Media: TypeAlias = Literal["events", "html", "json", "other"]
 Opening: TypeAlias = Literal["html", "json", "compressed", "other"]
@@ -36,12 +35,12 @@ Party: TypeAlias = Literal[
 ]  # fmt: skip
 """A product that a response's headers name."""
 Complaint: TypeAlias = Literal["context", "memory", "quota", "rate", "overloaded"]
-"""What an API's error object is about, as far as that can be told."""
+"""What an API's error is about, where its words say so."""
 
 Headers: TypeAlias = Mapping[str, str]
 
-_NAMING = ("server", "via", "x-cache", "x-served-by", "x-powered-by")
-_NAMES: dict[str, Party] = {
+_NAMING_HEADERS = ("server", "via", "x-cache", "x-served-by", "x-powered-by")
+_NAMES_IN_HEADERS: dict[str, Party] = {
     "apache": "apache",
     "awselb": "aws",
     "caddy": "caddy",
@@ -58,7 +57,7 @@ _NAMES: dict[str, Party] = {
     "uvicorn": "uvicorn",
     "varnish": "varnish",
 }
-_MARKS: dict[str, Party] = {
+_HEADER_PREFIXES: dict[str, Party] = {
     "cf-ray": "cloudflare",
     "x-amz-cf-id": "cloudfront",
     "x-amzn-trace-id": "aws",
@@ -81,33 +80,33 @@ _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 @dataclass(frozen=True)
 class ResponseHead:
-    """A response without its body, as far as anything here asks for it."""
+    """What is kept of a response besides its body."""
 
     status: int | None = None
     request_id: str | None = None
-    """From `x-request-id`, fit to be told."""
+    """From `x-request-id`, with secrets redacted."""
     headers: Headers = field(default_factory=dict)
     http_version: str = ""
 
 
 class Clues(NamedTuple):
-    """What the headers of a response say about it and about its way."""
+    """What the headers of a response say about it, and about what it passed through."""
 
     media: Media = "events"
-    """By `content-type`; `events` where there is none."""
+    """From `content-type`; `events` where there is none."""
     encoding: str | None = None
     """The content encoding: `gzip`, `br`, `zstd` or `deflate`."""
     parties: frozenset[Party] = frozenset()
     accel: bool = False
-    """`x-accel-buffering` came through, which nginx would have kept."""
+    """`x-accel-buffering` arrived, which nginx would have removed."""
 
 
 def clues_from(headers: Headers) -> Clues:
-    """Read a response's headers, whatever the case of their names."""
+    """Return what a response's headers say. The case of their names does not matter."""
     seen = {name.lower(): value.lower() for name, value in headers.items()}
-    named = " ".join(seen.get(name, "") for name in _NAMING)
-    parties = {party for word, party in _NAMES.items() if word in named}
-    parties |= {party for mark, party in _MARKS.items() if any(name.startswith(mark) for name in seen)}
+    named = " ".join(seen.get(name, "") for name in _NAMING_HEADERS)
+    parties = {party for word, party in _NAMES_IN_HEADERS.items() if word in named}
+    parties |= {party for mark, party in _HEADER_PREFIXES.items() if any(name.startswith(mark) for name in seen)}
     kind, encoding = seen.get("content-type", "event-stream"), seen.get("content-encoding", "")
     media: Media = "other"
     if "event-stream" in kind:
@@ -125,7 +124,7 @@ def clues_from(headers: Headers) -> Clues:
 
 
 def opening_from(first: bytes) -> Opening:
-    """What a body is, by its first bytes; four are enough."""
+    """Return what a body is, from its first bytes. Four are enough."""
     if first.startswith(_COMPRESSED):
         return "compressed"
     match first.lstrip()[:1]:
@@ -137,7 +136,7 @@ def opening_from(first: bytes) -> Opening:
 
 
 def complaint_from(body: object) -> Complaint | None:
-    """What an error object is about, by its code, type and message."""
+    """Return what an error object is about, from its code, type and message."""
     said = body
     if isinstance(body, Mapping):
         said = " ".join(str(body.get(name)) for name in ("code", "type", "message"))
@@ -146,29 +145,30 @@ def complaint_from(body: object) -> Complaint | None:
 
 
 class Cut(NamedTuple):
-    """When a connection was cut."""
+    """A connection that was cut."""
 
     seconds: float
-    """After the body was first read."""
+    """From the first read of the body to the cut."""
     silence: float
-    """After the last byte."""
+    """From the last byte to the cut."""
 
 
 COLLECTING = 0.5
-"""Seconds without an event from which on many at once were collected: a fast model says tens of tokens in that time."""
+"""Seconds. Where many events come at once after a wait this long, something collected them: in less, a fast model can
+produce tens of tokens by itself."""
 
 
-def alike(one: float, other: float) -> bool:
-    """Whether two times, in seconds, may come from one and the same timeout."""
-    return abs(one - other) <= max(0.25, 0.02 * max(one, other))
+def alike(first: float, second: float) -> bool:
+    """Return whether two times, in seconds, may come from the same timeout."""
+    return abs(first - second) <= max(0.25, 0.02 * max(first, second))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One attempt, seen from where it ended. All times are in seconds."""
+    """One attempt, seen from its end. All times are in seconds."""
 
     fault: FaultKind | None = None
-    """None for an attempt that came out whole."""
+    """None for an attempt that arrived whole."""
     ending: Ending = "open"
     clues: Clues = Clues()  # noqa: RUF009 - immutable
     opening: Opening = "other"
@@ -184,13 +184,13 @@ class Evidence:
     done: bool = False
     """`[DONE]` came."""
     not_utf8: bool = False
-    """What is damaged is a character, not JSON."""
+    """A character is damaged, not the JSON."""
     complaint: Complaint | None = None
 
     seconds: float = 0.0
     """From the first read to the end."""
     first_event_seconds: float = 0.0
-    """From the first read to the first event that was handed over; 0 where there was none."""
+    """From the first read to the first event; 0 where there was none."""
     worst_gap: float = 0.0
     """The longest wait between two events."""
     silence: float = 0.0
@@ -198,29 +198,29 @@ class Evidence:
     waited: float = 0.0
     """From the last event to the end."""
     consumer_busy_seconds: float = 0.0
-    """The longest time that the program took between two reads; 0 where that cannot be told, as over HTTP/2."""
+    """The longest time that the program took between two reads; 0 where that is not known, as over HTTP/2."""
     read_timeout: float = math.inf
-    """The request's own."""
+    """That of the request."""
     cuts: tuple[Cut, ...] = ()
     """The latest cuts by this host, this one included."""
 
     @property
     def bursts(self) -> bool:
-        """Many events came in few reads after a wait that the program did not cause: something collected them."""
+        """Whether something collected events: many came in few reads, after a wait that the program did not cause."""
         waited = max(self.first_event_seconds, self.worst_gap)
         return self.collected and waited >= COLLECTING and self.consumer_busy_seconds < waited / 2
 
     @property
     def collected(self) -> bool:
-        """Many events came in few reads."""
+        """Whether many events came in few reads."""
         return self.events >= 10 and self.events >= 5 * self.reads
 
     @property
     def same_silence(self) -> bool:
-        """Several attempts were cut after the same silence."""
+        """Whether several attempts were cut after the same silence."""
         return self.silence >= 0.5 and sum(alike(self.silence, cut.silence) for cut in self.cuts) > 1
 
     @property
     def same_length(self) -> bool:
-        """Several attempts were cut at the same age."""
+        """Whether several attempts were cut at the same age."""
         return self.seconds >= 1.0 and sum(alike(self.seconds, cut.seconds) for cut in self.cuts) > 1

@@ -1,11 +1,11 @@
-"""What has happened to one logical stream, counted: the source of its report."""
+"""Counts and times of one logical stream: the source of its report, and of the evidence for a diagnosis."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..diagnosis.evidence import Evidence, ResponseHead, clues_from, complaint_from, opening_from
+from ..diagnosis.evidence import Ending, Evidence, Headers, ResponseHead, clues_from, complaint_from, opening_from
 from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport
 
 if TYPE_CHECKING:
@@ -13,17 +13,67 @@ if TYPE_CHECKING:
     from .decisions import StreamFault, Timeouts
 
 
+class AttemptTimes(NamedTuple):
+    """The times of one attempt, in seconds, as `Evidence` explains them."""
+
+    seconds: float
+    first_event_seconds: float
+    worst_gap: float
+    silence: float
+    waited: float
+    consumer_busy_seconds: float
+
+
+def evidence_from(
+    reader: Reader,
+    headers: Headers,
+    times: AttemptTimes,
+    *,
+    fault: FaultKind | None,
+    ending: Ending,
+    error: Exception | None,
+    body: object,
+    reads: int,
+    read_timeout: float,
+) -> Evidence:
+    """Return what the likely cause of an attempt's end can be found from, for a live stream and a recorded one.
+
+    Args:
+        reader: the one that decoded the attempt's body.
+        ending: how the body ended on the wire.
+        error: the exception of the transport or of the decoding, if there was one.
+        body: the API's error object, if one ended the attempt.
+        reads: how many reads of the transport brought bytes.
+    """
+    return Evidence(
+        fault=fault,
+        ending=ending,
+        clues=clues_from(headers),
+        opening=opening_from(reader.head),
+        bytes=reader.bytes,
+        events=reader.events,
+        reads=reads,
+        inside_event=reader.unfinished,
+        unterminated="unterminated_event" in reader.repairs,
+        done=reader.done,
+        not_utf8=isinstance(error, UnicodeDecodeError),
+        complaint=complaint_from(body),
+        read_timeout=read_timeout,
+        **times._asdict(),
+    )
+
+
 class AttemptLog:
-    """The running account of one stream."""
+    """What has happened to one logical stream so far."""
 
     def __init__(self, now: float, requests: int, head: ResponseHead) -> None:
         self.attempts: list[Attempt] = []
         self.recoveries: list[RecoveryMethod] = []
         self.delivered = 0
         self.progress_at = now
-        """When the last event came, or when the wait for the first one began."""
+        """When the last event of the open attempt came, or when the attempt was opened."""
         self.reading = True
-        """An attempt is open: between two of them there is none."""
+        """Whether an attempt is open; between two attempts none is."""
         self._notes: Counter[str] = Counter()
         self._repairs: Counter[str] = Counter()
         self._bytes = 0
@@ -36,14 +86,14 @@ class AttemptLog:
         self.open_attempt(None, now, requests, head)
 
     def open_attempt(self, way: RecoveryMethod | None, now: float, requests: int, head: ResponseHead) -> None:
-        """A response is about to be read."""
+        """Begin an attempt, when its response is about to be read."""
         self.way = way
         self.head = head
         self._opened = self.progress_at = now
         self._opened_with = requests
         self._recovered = way is None
         self.reads = 0
-        self.read_at = self._asked_at = now
+        self.read_at = self._waiting_since = now
         self._consumer_busy_seconds = 0.0
         self.reading = True
 
@@ -57,7 +107,7 @@ class AttemptLog:
         repairs: dict[str, int],
         response_id: str | None,
     ) -> None:
-        """It is over."""
+        """End the open attempt."""
         self.reading = False
         if fault is not None and self._fault_at is None:
             self._fault_at = now
@@ -78,12 +128,12 @@ class AttemptLog:
         )
 
     def refused(self, way: RecoveryMethod, status: int | None, request_id: str | None) -> None:
-        """A re-issue got no stream."""
+        """Record a re-issue that got no stream."""
         self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True))
 
     def progress(self, delivered: int, now: float) -> None:
-        """Events came, of which so many were handed over."""
-        if self._last_event_at is not None:  # of whatever attempt: what a recovery takes is waited for too
+        """Record a read that brought events, of which `delivered` were handed to the consumer."""
+        if self._last_event_at is not None:  # also of an earlier attempt: the consumer waits for recovery too
             gap = now - self._last_event_at
             if gap > self._worst_gap:
                 self._worst_gap = gap
@@ -95,39 +145,37 @@ class AttemptLog:
             if not self._recovered:
                 self.mark_recovered(now)
 
-    def asked(self, now: float) -> None:
-        """The program waits for more: what has passed since the last read was its own doing."""
-        if self._asked_at <= self.read_at:  # else the transport only goes on with a read that brought nothing yet
+    def consumer_waits(self, now: float) -> None:
+        """Record that the consumer waits for bytes: the time since the last read was spent by the program."""
+        if self._waiting_since <= self.read_at:  # else it still waits, for a read that has brought nothing yet
             self._consumer_busy_seconds = max(self._consumer_busy_seconds, now - self.read_at)
-        self._asked_at = now
+        self._waiting_since = now
 
     def evidence(self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float) -> Evidence:
-        """What the cause of a trouble of the open attempt can be told from."""
-        first = not self.attempts  # in later ones a wait may have been that for a recovery
-        return Evidence(
-            fault=fault.kind,
-            ending=fault.ending,
-            clues=clues_from(self.head.headers),
-            opening=opening_from(reader.head),
-            bytes=reader.bytes,
-            events=reader.events,
-            reads=self.reads,
-            inside_event=reader.unfinished,
-            unterminated="unterminated_event" in reader.repairs,
-            done=reader.done,
-            not_utf8=isinstance(fault.error, UnicodeDecodeError),
-            complaint=complaint_from(fault.body),
+        """Return the evidence for a fault of the open attempt."""
+        first = not self.attempts  # a later attempt's waits may be waits for its recovery
+        times = AttemptTimes(
             seconds=now - self._opened,
             first_event_seconds=(self._first_event_seconds or 0.0) if first else 0.0,
             worst_gap=self._worst_gap if first else 0.0,
             silence=now - self.read_at,
             waited=now - self.progress_at,
             consumer_busy_seconds=self._consumer_busy_seconds,
+        )
+        return evidence_from(
+            reader,
+            self.head.headers,
+            times,
+            fault=fault.kind,
+            ending=fault.ending,
+            error=fault.error,
+            body=fault.body,
+            reads=self.reads,
             read_timeout=clocks.read,
         )
 
     def mark_recovered(self, now: float) -> None:
-        """The open attempt has brought the stream forward."""
+        """Record that the open attempt brought the stream forward: its recovery method is reported, once."""
         if self._fault_at is not None:
             self._recovery_seconds += now - self._fault_at
             self._fault_at = None
@@ -136,11 +184,11 @@ class AttemptLog:
             self.recoveries.append(self.way)
 
     def note(self, text: str) -> None:
-        """Something odd that is no fault."""
+        """Record something unusual that is not a fault."""
         self._notes[text] += 1
 
     def report(self, outcome: Outcome, hint: str | None = None) -> StreamReport:
-        """All of it, frozen."""
+        """Return everything so far, frozen."""
         return StreamReport(
             outcome=outcome,
             attempts=tuple(self.attempts),

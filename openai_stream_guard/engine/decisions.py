@@ -1,4 +1,4 @@
-"""What the session is told of an attempt's end, and what it answers: plain frozen values."""
+"""The values that session and transport exchange: what ended an attempt, and what to do about it. All frozen."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy
 
 @dataclass(frozen=True)
 class StreamFault:
-    """What ends an attempt."""
+    """What ended an attempt before its answer was complete."""
 
     kind: FaultKind
     reason: str
-    """In words, without any of the answer's."""
+    """For messages; holds no text of the answer."""
     error: Exception | None = None
-    """The transport's or the parser's own exception."""
+    """The exception of the transport or of the decoding, if there was one."""
     body: object = None
-    """The API's error object."""
+    """The API's error object, if it sent one."""
     ending: Ending = "open"
-    """How the body ended on the wire, if it did."""
+    """How the body ended on the wire."""
 
 
 @dataclass(frozen=True)
 class FirstFailure:
-    """A trouble and where it struck: what an error is made of."""
+    """The first fault of a stream and what is known about it: the contents of the error that is raised."""
 
     fault: StreamFault
     attempt: Attempt
     raw_tail: bytes
-    """The last bytes that were read, not masked yet."""
+    """The last bytes that were read; secrets are not redacted yet."""
     evidence: Evidence
-    """What its cause can be told from."""
+    """What the likely cause is found from."""
 
 
 @dataclass(frozen=True)
 class Reissue:
-    """Send the request again, after `delay` seconds."""
+    """Decision: send the request again after `delay` seconds."""
 
     delay: float
     way: RecoveryMethod
     retry: int
-    """Number of the re-issue, from 1, as in the SDK's `x-stainless-retry-count`."""
+    """Number of the re-issue, from 1, for the header `x-stainless-retry-count`."""
     resume: Resume | None = None
-    """For `resume`: what to ask for."""
+    """For `resume`: which response to read, and from where."""
     body: Mapping[str, object] | None = None
-    """For `continue`: the JSON to send instead."""
+    """For `continue`: the JSON to send in place of the request's."""
     within: float = math.inf
-    """Seconds after the delay within which the answer has to begin."""
+    """Seconds after the delay within which the response has to begin."""
 
 
 @dataclass(frozen=True)
 class Finish:
-    """The answer is whole."""
+    """Decision: the answer is complete, end the stream."""
 
 
 @dataclass(frozen=True)
 class Fail:
-    """The first failure stands."""
+    """Decision: raise the first failure."""
 
     first_failure: FirstFailure
     stopped_by: StoppedBy
@@ -70,18 +70,18 @@ class Fail:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The answer to a re-issue that brought no stream."""
+    """A re-issue that got no stream: an HTTP error, or no response at all."""
 
     retryable: bool
     no_longer_streamed: bool = False
-    """The answer exists, but only as a whole."""
+    """The stored response can no longer be streamed, only retrieved."""
     unfinished: bool = False
-    """The answer that was polled for is still being made."""
+    """The stored response that was polled is not finished yet."""
     status: int | None = None
-    """None where there was no HTTP response."""
+    """None without an HTTP response."""
     request_id: str | None = None
     retry_after: float | None = None
-    """Seconds the server asks for."""
+    """Seconds that the server asks to wait."""
 
 
 Decision: TypeAlias = Reissue | Finish | Fail
@@ -89,9 +89,9 @@ Decision: TypeAlias = Reissue | Finish | Fail
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds without an event after which a stream counts as stalled; infinite for never."""
+    """Seconds without an event after which a stream is stalled; infinite means never."""
 
     first_event: float = math.inf
     idle: float = math.inf
     read: float = math.inf
-    """The request's own read timeout: seconds without a byte."""
+    """The read timeout of the request: seconds without a byte."""

@@ -1,12 +1,7 @@
-"""What this process has learnt about the servers it talks to.
+"""What this process has learnt about the servers it talks to, and the budget of re-issues that each of them gets.
 
-Only positive evidence is kept: that a server has sent a finish_reason, that a model did not repeat itself, when
-connections were cut. All of it is bounded, shared by threads, and forgotten by a forked child.
-
-How many re-issues a host may be asked for, so that an outage is not answered with twice the traffic.
-
-Knows hosts as names and nothing of faults or time: tokens come from streams that start, not from a clock.
-The law: a host never gets more re-issues than its bucket held plus what the started streams have added.
+Only positive evidence is kept: a server has sent a `finish_reason`, a model did not repeat itself, connections were
+cut. All of it is bounded, shared between threads, and forgotten by a forked child.
 """
 
 from __future__ import annotations
@@ -21,18 +16,18 @@ from weakref import WeakSet
 
 from ..diagnosis.evidence import Cut, Evidence
 
-_MAX = 1024
-_CUTS = 8
+_MAX_KEYS = 1024
+"""How many servers are remembered; the one least recently recorded is forgotten first."""
+_MAX_CUTS = 8
 """How many cuts are remembered of one host."""
 DIVERGENCE_SECONDS = 600.0
 """How long no replay is tried for a model that did not repeat itself."""
 
-
-_Kept = TypeVar("_Kept")
+_Value = TypeVar("_Value")
 
 
 class HostMemory:
-    """A memory of servers, by (host, path, model)."""
+    """What is known about servers, by host, path and model. Safe to share between threads."""
 
     _all: ClassVar[WeakSet[HostMemory]] = WeakSet()
 
@@ -41,52 +36,55 @@ class HostMemory:
         HostMemory._all.add(self)
 
     def forget(self) -> None:
-        """Know nothing."""
+        """Start anew, as in a new process."""
         self._lock = threading.Lock()
         self._finishing: OrderedDict[Hashable, float] = OrderedDict()
         self._diverging: OrderedDict[Hashable, float] = OrderedDict()
         self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
         self.budget = Budget()
 
-    def saw_finish(self, host: str, path: str, model: str | None) -> None:
-        """This server ends answers with a finish_reason."""
-        self._note(self._finishing, (host, path, model), 0.0)
+    def record_finish(self, host: str, path: str, model: str | None) -> None:
+        """Remember that this server ended an answer with a `finish_reason`."""
+        self._record(self._finishing, (host, path, model), 0.0)
 
-    def finishes(self, host: str, path: str, model: str | None) -> bool:
-        """Whether it has been seen to."""
+    def sends_finish(self, host: str, path: str, model: str | None) -> bool:
+        """Return whether this server has ended an answer with a `finish_reason`."""
         return (host, path, model) in self._finishing
 
-    def saw_divergence(self, host: str, model: str | None, now: float) -> None:
-        """This model gave another answer to the same question."""
-        self._note(self._diverging, (host, model), now)
+    def record_divergence(self, host: str, model: str | None, now: float) -> None:
+        """Remember that this model gave another answer to the same request."""
+        self._record(self._diverging, (host, model), now)
 
-    def diverges(self, host: str, model: str | None, now: float) -> bool:
-        """Whether it did so within the last `DIVERGENCE_SECONDS`."""
-        seen = self._diverging.get((host, model))
-        return seen is not None and now - seen < DIVERGENCE_SECONDS
+    def diverged_recently(self, host: str, model: str | None, now: float) -> bool:
+        """Return whether this model diverged within the last `DIVERGENCE_SECONDS`."""
+        diverged_at = self._diverging.get((host, model))
+        return diverged_at is not None and now - diverged_at < DIVERGENCE_SECONDS
 
-    def saw_fault(self, host: str, evidence: Evidence) -> Evidence:
-        """Remember when a connection was cut: equal times tell a timeout from an accident. Returns it `compared`."""
+    def record_fault(self, host: str, evidence: Evidence) -> Evidence:
+        """Remember when a connection was cut, and return the evidence `with_cuts`.
+
+        Cuts at equal times point to a timeout, and not to an accident.
+        """
         if evidence.fault in ("disconnected", "truncated"):
             cut = Cut(evidence.seconds, evidence.silence)
-            self._note(self._cuts, host, (*self._cuts.get(host, ()), cut)[-_CUTS:])
-        return self.compared(host, evidence)
+            self._record(self._cuts, host, (*self._cuts.get(host, ()), cut)[-_MAX_CUTS:])
+        return self.with_cuts(host, evidence)
 
-    def compared(self, host: str, evidence: Evidence) -> Evidence:
-        """The evidence, with the latest cuts by this host."""
+    def with_cuts(self, host: str, evidence: Evidence) -> Evidence:
+        """Return the evidence with the latest cuts by this host."""
         return replace(evidence, cuts=self._cuts.get(host, ()))
 
-    def _note(self, memory: OrderedDict[Hashable, _Kept], key: Hashable, value: _Kept) -> None:
+    def _record(self, memory: OrderedDict[Hashable, _Value], key: Hashable, value: _Value) -> None:
         with self._lock:
             memory[key] = value
             memory.move_to_end(key)
-            if len(memory) > _MAX:
+            if len(memory) > _MAX_KEYS:
                 memory.popitem(last=False)
 
 
 def _forget_all() -> None:
-    for hosts in HostMemory._all:
-        hosts.forget()
+    for memory in HostMemory._all:
+        memory.forget()
 
 
 if hasattr(os, "register_at_fork"):
@@ -112,7 +110,7 @@ class Budget:
         self._tokens: OrderedDict[str, float] = OrderedDict()
 
     def deposit(self, host: str, ratio: float) -> None:
-        """Add `ratio` tokens, for a stream that starts."""
+        """Add `ratio` tokens for a stream that starts."""
         with self._lock:
             self._put(host, self._tokens.get(host, CAPACITY) + ratio)
 

@@ -1,6 +1,6 @@
-"""Which way leads on from a fault, or why none does: the ways, and what one stream may spend on them.
+"""Chooses how a broken stream is recovered, and counts what recovery may still cost: requests, time and budget.
 
-The README's safety table is this module in words, and a test compares the two.
+The README's safety table describes `choose_recovery`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 MIN_POLL = 0.5
-"""Seconds between two questions for an answer that is still being made, whatever the backoff: they cost no retry."""
+"""Shortest pause in seconds between two polls for an unfinished response, whatever the backoff: polls cost no retry."""
 
 
 @dataclass(frozen=True)
 class RecoveryPlan:
-    """There is a way on."""
+    """The recovery method to use."""
 
     way: RecoveryMethod
     resume: Resume | None = None
@@ -39,21 +39,17 @@ class RecoveryPlan:
 def choose_recovery(
     policy: Policy, request: StreamRequest, adapter: ApiAdapter, transcript: Transcript, *, recently_diverged: bool
 ) -> RecoveryPlan | StoppedBy:
-    """The first way that the policy allows and that is safe.
+    """Return the first method that the policy allows and that is safe, or why there is none. The order is tested.
 
     Args:
-        diverged_lately: this model did not repeat itself within the last ten minutes, so that a replay would
+        recently_diverged: the model did not repeat itself within the last ten minutes, so that a replay would
             probably cost a request for nothing.
     """
-    if request.background or request.stored_id is not None:  # a restart of a job would start a second one
+    if request.background or request.stored_id is not None:  # a restart would start a second job
         if adapter.response_id is None or adapter.resume_after is None:
-            return (
-                "unsafe"
-                if request.background
-                else RecoveryPlan("restart")
-                if "restart" in policy.recovery
-                else "policy"
-            )
+            if request.background:
+                return "unsafe"
+            return RecoveryPlan("restart") if "restart" in policy.recovery else "policy"
         resume = Resume(adapter.response_id, adapter.resume_after)
         return RecoveryPlan("resume", resume) if "resume" in policy.recovery else "policy"
     if not (adapter.reissuable and request.resendable):
@@ -72,14 +68,14 @@ def choose_recovery(
 
 
 def deserves_retry(fault: StreamFault) -> bool:
-    """Asking again makes no answer smaller, and no request better that the API has refused."""
+    """Return whether the same request may do better: an oversized answer stays so, and a refused request too."""
     if fault.kind == "upstream_error":
         return error_is_retryable(fault.body)
     return fault.kind != "oversized"
 
 
 class Recovery:
-    """What one logical stream has spent on recovery, and may still spend: requests, time, its host's budget."""
+    """What one logical stream has spent on recovery, and what it may still spend."""
 
     def __init__(
         self,
@@ -93,7 +89,7 @@ class Recovery:
         note: Callable[[str], None],
     ) -> None:
         self.continuation: Continuation | None = None
-        """For a `continue`: how the next answer is added on."""
+        """For `continue`: how the next answer is joined to what was delivered."""
         self._policy = policy
         self._request = request
         self._hosts = hosts
@@ -108,51 +104,51 @@ class Recovery:
             hosts.budget.deposit(request.host, policy.retry_budget)
 
     def failed(self, now: float) -> None:
-        """A fault struck: from the first one on, time runs."""
+        """Record a fault. `max_elapsed` counts from the first one."""
         if self._fault_at is None:
             self._fault_at = now
 
     def succeeded(self) -> None:
-        """Something new was delivered."""
+        """Record that something new was delivered, which stops the clock of `max_elapsed`."""
         self._fault_at = None
 
     @property
     def deadline(self) -> float:
-        """When something new has to be delivered; infinite while nothing is wrong."""
+        """When something new has to be delivered; infinite without a fault."""
         return math.inf if self._fault_at is None else self._fault_at + self._policy.max_elapsed
 
     def plan(
         self, adapter: ApiAdapter, transcript: Transcript, now: float, retry_after: float | None
     ) -> Reissue | StoppedBy:
-        """Send the request again, if there is a way, and retries, time and budget are left for it.
+        """Return how to send the request again, or what prevents it: no safe method, no retry, time or budget left.
 
         Args:
             retry_after: seconds that a refusing server asks to wait.
         """
         policy, request = self._policy, self._request
-        lately = self._hosts.diverges(request.host, request.model, now)
-        way = choose_recovery(policy, request, adapter, transcript, recently_diverged=lately)
-        if not isinstance(way, RecoveryPlan):
-            return way
+        recently_diverged = self._hosts.diverged_recently(request.host, request.model, now)
+        plan = choose_recovery(policy, request, adapter, transcript, recently_diverged=recently_diverged)
+        if not isinstance(plan, RecoveryPlan):
+            return plan
         delay = backoff(policy, self._reissues, jitter=self._jitter(), retry_after=retry_after)
         if self._requests > self._max_retries:
             return "retries"
         if now + delay > self.deadline:
             return "time"
-        body = self._continued(adapter, transcript) if way.way == "continue" else None
-        if way.way == "continue" and body is None:
+        body = self._continued(adapter, transcript) if plan.way == "continue" else None
+        if plan.way == "continue" and body is None:
             others = policy.replace(recovery=tuple(other for other in policy.recovery if other != "continue"))
-            way = choose_recovery(others, request, adapter, transcript, recently_diverged=lately)
-            if not isinstance(way, RecoveryPlan):
-                return way
+            plan = choose_recovery(others, request, adapter, transcript, recently_diverged=recently_diverged)
+            if not isinstance(plan, RecoveryPlan):
+                return plan
         if policy.retry_budget is not None and not self._hosts.budget.withdraw(request.host):
             return "budget"
         self._requests += 1
         self._reissues += 1
-        return Reissue(delay, way.way, self._reissues, way.resume, body, self.deadline - now - delay)
+        return Reissue(delay, plan.way, self._reissues, plan.resume, body, self.deadline - now - delay)
 
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
-        """Ask, with growing pauses, for an answer that is still being made. It costs no generation, and no retry."""
+        """Return when to poll again for a response that is not finished: that generates nothing and costs no retry."""
         delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), MIN_POLL)
         self._polls += 1
         if now + delay > self.deadline:
@@ -160,7 +156,7 @@ class Recovery:
         return Reissue(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
 
     def _continued(self, adapter: ApiAdapter, transcript: Transcript) -> Mapping[str, object] | None:
-        """What to send so that the answer is gone on with; None where that cannot be made."""
+        """Return the JSON that asks for the rest of the answer; None if that cannot be made."""
         key, how = adapter.may_continue(transcript), self._policy.continuation
         if key is None or how is None:
             return None
@@ -169,7 +165,7 @@ class Recovery:
         try:
             body = continued_body(how, self._request.body, transcript.text(key), spent)
         except Exception as error:
-            # The user's callable failed. That must not hide the fault it was asked for, which is about to be raised.
+            # The user's callable failed. That must not hide the fault of the stream, which is about to be raised.
             self._note(f"the continuation raised {type(error).__name__}")
             return None
         if body is None:

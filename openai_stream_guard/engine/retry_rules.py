@@ -1,4 +1,7 @@
-"""What deserves a retry, and after how long."""
+"""Which refusals and errors deserve a retry, and how long to wait before it.
+
+The caller passes the time, the jitter and the headers. Whatever a server sent, nothing here raises.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,26 @@ from collections.abc import Iterator, Mapping
 from ..config.policy import Policy
 
 MAX_RETRY_AFTER = 120.0
-"""Seconds; asked to wait longer, openai 3.x does not retry at all (before: it used its own backoff)."""
+"""Seconds. Asked to wait longer, openai 3.x does not retry at all; older releases used their own backoff."""
 
-
-# How servers name a fault that may pass: letters only, without a final "error", so that `server_error`,
-# `InternalServerError` and `rate-limit-error` each need one spelling here.
+# How servers name an error that may pass. Compared as letters only, without a final "error", so that `server_error`,
+# `InternalServerError` and `rate-limit-error` need one spelling each.
 _PASSING = re.compile(
     "server|internal(server)?|((engine|server|serveris)?overloaded)|slowdown|(service)?unavailable|badgateway"
     "|(api|gateway|request)?timeout|timedout|deadlineexceeded|ratelimit(ed|exceeded)?|toomanyrequests"
     "|resourceexhausted|(api)?connection"
 )
-
-
-# Parts of names that no retry cures, whatever status stands beside them: a spent quota comes as 429.
+# Parts of names of errors that no retry cures, whatever status stands beside them: a spent quota comes as 429.
 _LASTING = re.compile("quota|billing|usagelimit|invalidrequest|invalidapikey|authentication|contextlength")
-
-
 _STATUS = re.compile(r"\s*([45][0-9]{2})(?!\S)")
 
 
 def backoff(policy: Policy, retry: int, *, jitter: float, retry_after: float | None = None) -> float:
     """
-    Seconds to wait before re-issue number `retry`, counted from 0.
+    Return the seconds to wait before re-issue number `retry`, counted from 0.
 
-    The rule is the SDK's (`_base_client._calculate_retry_timeout`): doubled each time up to a limit, then
-    less up to a quarter, by `jitter` from 0 to 1. What the server asked for goes first, up to 120 s.
+    The rule is the SDK's (`_base_client._calculate_retry_timeout`): doubled each time up to a limit, then reduced by up
+    to a quarter, by `jitter` from 0 to 1. What the server asked for takes precedence, up to `MAX_RETRY_AFTER`.
     """
     if retry_after is not None and 0 < retry_after <= MAX_RETRY_AFTER:
         return retry_after
@@ -43,10 +41,10 @@ def backoff(policy: Policy, retry: int, *, jitter: float, retry_after: float | N
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
-    Seconds that the header `retry-after-ms` or `retry-after` (RFC 9110 10.2.3) asks to wait.
+    Return the seconds that the header `retry-after-ms` or `retry-after` (RFC 9110 10.2.3) asks to wait.
 
-    `now` is in seconds since the epoch. None where neither is readable; more than `MAX_RETRY_AFTER` means
-    that no further try is wanted.
+    `now` is in seconds since the epoch. None where neither is readable. More than `MAX_RETRY_AFTER` means that the
+    server wants no retry.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         delay = _decimal(_header(headers, name))
@@ -58,9 +56,9 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def refusal_is_retryable(status: int, headers: Mapping[str, str], now: float | None = None) -> bool:
     """
-    Whether a request refused with this status may be sent again; the order of the rules is the SDK's.
+    Return whether a request that was refused with this status may be sent again. The order of the rules is the SDK's.
 
-    Without `now` a `Retry-After` that is a date does not count: `retry_after` tells the caller the same.
+    Without `now` a `Retry-After` that is a date does not count.
     """
     wait = retry_after(headers, math.inf if now is None else now)
     if wait is not None and wait > MAX_RETRY_AFTER:
@@ -75,16 +73,16 @@ def refusal_is_retryable(status: int, headers: Mapping[str, str], now: float | N
 
 def error_is_retryable(body: object) -> bool:
     """
-    Whether an error that came inside a stream says of itself that it may pass.
+    Return whether an error that came inside a stream says of itself that it may pass.
 
-    A status in `code` or `status` decides, else the words of `type`, `code` and `status`. The message is not
-    read: rate limits speak of quotas there too.
+    A status in `code` or `status` decides, else the words of `type`, `code` and `status`. The message is not read: rate
+    limits speak of quotas there too.
     """
-    said = list(_said(body))
-    words = [_letters(value) for value in said if isinstance(value, str)]
+    given = list(_names_in(body))
+    words = [_letters(value) for value in given if isinstance(value, str)]
     if any(map(_LASTING.search, words)):
         return False
-    statuses = [status for value in said if (status := _status(value)) is not None]
+    statuses = [status for value in given if (status := _status(value)) is not None]
     return any(map(_passes, statuses)) if statuses else any(map(_PASSING.fullmatch, words))
 
 
@@ -92,8 +90,8 @@ def _passes(status: int) -> bool:
     return status in (408, 409, 429) or status >= 500
 
 
-def _said(body: object) -> Iterator[object]:
-    """What an error object calls itself, at the depths at which servers are known to wrap it."""
+def _names_in(body: object) -> Iterator[object]:
+    """Yield what an error object calls itself, at the depths at which servers are known to wrap it."""
     for _ in range(4):
         if isinstance(body, list) and body:
             body = body[0]
@@ -115,12 +113,12 @@ def _status(value: object) -> int | None:
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
-    """The header, whether or not the mapping minds case."""
+    """Return the header's value, also from a mapping that distinguishes upper and lower case; empty where absent."""
     return next((value for key, value in headers.items() if key.lower() == name), "")
 
 
 def _decimal(text: str) -> float | None:
-    """A number in digits; one too large for a float is infinite, the words `inf` and `nan` are no numbers."""
+    """Return a number in digits: infinity where a float cannot hold it, None for the words `inf` and `nan`."""
     try:
         number = float(text)
     except ValueError:
@@ -129,7 +127,7 @@ def _decimal(text: str) -> float | None:
 
 
 def _epoch(text: str) -> float | None:
-    """The seconds since the epoch that an HTTP date means."""
+    """Return an HTTP date as seconds since the epoch, or None."""
     from email.utils import mktime_tz, parsedate_tz  # imports socket and random: only where a date is read
 
     try:

@@ -80,7 +80,7 @@ class Session:
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None) -> None:
         self.adapter: ApiAdapter = adapter_for(self.request, resume, broken)
         self._reader = Reader(self._policy.repair, self._policy.max_event_bytes)
-        learnt = self._hosts.finishes(self.request.host, self.request.path, self.request.model)
+        learnt = self._hosts.sends_finish(self.request.host, self.request.path, self.request.model)
         self._rule = self.request.end_rule(self._policy.end_rule, learnt=learnt)
         self._items = 0
         self._answer_complete = False  # whether what was accepted leaves nothing of the answer that could be missing
@@ -129,9 +129,13 @@ class Session:
             self._break(fault, now)
         return self._out
 
+    def consumer_resumed(self, now: float) -> None:
+        """The program is done with the last events; what it took for them is not silence of the stream."""
+        self.waiting_since = now
+
     def asked_for_more(self, now: float) -> None:
         """The program waits for bytes, after whatever it did with the last."""
-        self._log.asked(now)
+        self._log.consumer_waits(now)
 
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
         """A re-issue was answered: a new attempt begins."""
@@ -296,7 +300,7 @@ class Session:
             self._complete(now)
             return
         found = self._log.evidence(fault, self._reader, self._clocks, now)
-        evidence = self._hosts.saw_fault(self.request.host, found)
+        evidence = self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault.kind, now)
         request, attempt = self.request, self._log.attempts[-1]
         if self._first is None:
@@ -305,7 +309,7 @@ class Session:
         number = len(self._log.attempts)
         self._notify(FaultSeen(fault.reason, number, attempt, request.host, request.model, advice(evidence)))
         if fault.kind == "diverged":
-            self._hosts.saw_divergence(request.host, request.model, now)
+            self._hosts.record_divergence(request.host, request.model, now)
             self._give_up("diverged")
         elif fault is _UNTOLD and (request.background or request.stored_id is not None):
             self._give_up("diverged")  # the rest of it was read, and says that it is not the rest of this
@@ -325,14 +329,14 @@ class Session:
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
-        self._first = replace(self._first, evidence=self._hosts.compared(self.request.host, self._first.evidence))
+        self._first = replace(self._first, evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
         self.decision = Fail(self._first, stopped_by)
         self._end("failed", stopped_by)
 
     def _close_attempt(self, fault: FaultKind | None, now: float) -> None:
         read, request, response_id = self._reader, self.request, self.adapter.response_id
         if self.adapter.has_finished:
-            self._hosts.saw_finish(request.host, request.path, request.model)
+            self._hosts.record_finish(request.host, request.path, request.model)
         self._log.close_attempt(
             fault, now, events=read.events, bytes=read.bytes, repairs=read.repairs, response_id=response_id
         )

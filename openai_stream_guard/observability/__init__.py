@@ -1,1 +1,1 @@
-"""Who is told: the log, the user's hook, OpenTelemetry."""
+"""Reports notices to the log, to the user's hook and to OpenTelemetry."""

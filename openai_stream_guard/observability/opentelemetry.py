@@ -1,9 +1,9 @@
-"""From notices to OpenTelemetry: span events where something went wrong, counters and histograms for every stream.
+"""Records notices with OpenTelemetry: span events for faults and recoveries, counters and histograms for all streams.
 
-Imported only in a program that uses OpenTelemetry itself; where it has set up no SDK, all this does nothing. The
-README's tables of names are this module in words, and a test compares the two.
+It is imported only if the program has imported OpenTelemetry. Without an OpenTelemetry SDK it does nothing. README has
+tables of the names; a test compares them with this module.
 
-Attributes with names of OpenTelemetry's own follow its semantic conventions:
+Attributes whose names do not begin with `openai_stream_guard` follow OpenTelemetry's semantic conventions:
 https://opentelemetry.io/docs/specs/semconv/gen-ai/ and https://opentelemetry.io/docs/specs/semconv/attributes-registry/
 """
 
@@ -22,7 +22,7 @@ except ImportError as error:
 Attributes: TypeAlias = dict[str, str | int | float | Sequence[str]]
 
 SECONDS_BUCKETS = tuple(0.01 * 2**power for power in range(16))
-"""The bounds that the conventions advise for the duration of a model's answer, and two more: stalls last minutes."""
+"""The bucket bounds that the conventions advise for model calls, and two more, since stalls take minutes."""
 
 _meter = metrics.get_meter("openai_stream_guard")
 _STREAMS = _meter.create_counter("openai_stream_guard.streams", "{stream}", "Streams that ended, by how they did.")
@@ -52,69 +52,66 @@ _RECOVERY = _meter.create_histogram(
 
 
 def recorder() -> Callable[[Notice], None]:
-    """What to call with each notice of the stream whose request is being made.
+    """Return a listener for the stream whose request is being sent.
 
-    Its events go to the span that is current now, wherever the stream is read; once that has ended, to the one that
-    is current then.
+    Its span events go to the span that is current now, wherever the stream is read; once that span has ended, to the
+    one that is current then.
     """
-    asking = trace.get_current_span()
+    request_span = trace.get_current_span()
 
     def record(notice: Notice) -> None:
-        where = _place(notice)
-        _measure(notice, where)
-        span = asking if asking.is_recording() else trace.get_current_span()
-        if span.is_recording() and (event := _event(notice)) is not None:
-            name, said = event
-            span.add_event(f"openai_stream_guard.{name}", {**_known(said), **where})
+        server = _server_attributes(notice)
+        _measure(notice, server)
+        span = request_span if request_span.is_recording() else trace.get_current_span()
+        if span.is_recording() and (event := _span_event(notice)) is not None:
+            name, attributes = event
+            known = {key: value for key, value in attributes.items() if value is not None}
+            span.add_event(f"openai_stream_guard.{name}", {**known, **server})
 
     return record
 
 
-def _place(notice: Notice) -> Attributes:
-    """Whom the stream is from: what every event and every measurement has."""
+def _server_attributes(notice: Notice) -> Attributes:
+    """Return the attributes of every event and measurement: which server and which model."""
     name, _, port = notice.host.rpartition(":")
     if not port.isdigit():
         name, port = notice.host, ""
-    place: Attributes = {"server.address": name.strip("[]")}
+    attributes: Attributes = {"server.address": name.strip("[]")}
     if port:
-        place["server.port"] = int(port)
+        attributes["server.port"] = int(port)
     if notice.model is not None:
-        place["gen_ai.request.model"] = notice.model
-    return place
+        attributes["gen_ai.request.model"] = notice.model
+    return attributes
 
 
-def _known(said: Mapping[str, str | int | float | Sequence[str] | None]) -> Attributes:
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _measure(notice: Notice, where: Attributes) -> None:
+def _measure(notice: Notice, server: Attributes) -> None:
     if isinstance(notice, FaultSeen):
-        _FAULTS.add(1, {"error.type": str(notice.attempt.fault), **where})
+        _FAULTS.add(1, {"error.type": str(notice.attempt.fault), **server})
     if not isinstance(notice, Ended):
         return
     report = notice.report
-    outcome: Attributes = {"openai_stream_guard.outcome": report.outcome, **where}
+    outcome: Attributes = {"openai_stream_guard.outcome": report.outcome, **server}
     if report.outcome == "failed":
         outcome["error.type"] = _first_fault(report)
     _STREAMS.add(1, outcome)
     for attempt in report.attempts:
         if attempt.way is not None:
-            _REISSUES.add(1, {"openai_stream_guard.way": attempt.way, **where})
+            _REISSUES.add(1, {"openai_stream_guard.way": attempt.way, **server})
     for kind, count in report.repairs.items():
-        _REPAIRS.add(count, {"openai_stream_guard.repair": kind, **where})
+        _REPAIRS.add(count, {"openai_stream_guard.repair": kind, **server})
     if report.first_event_seconds is not None:
-        _FIRST_EVENT.record(report.first_event_seconds, where)
-        _WORST_GAP.record(report.worst_gap_seconds, where)
+        _FIRST_EVENT.record(report.first_event_seconds, server)
+        _WORST_GAP.record(report.worst_gap_seconds, server)
     if report.recoveries:
-        _RECOVERY.record(report.recovery_seconds, where)
+        _RECOVERY.record(report.recovery_seconds, server)
 
 
 def _first_fault(report: StreamReport) -> str:
     return next(str(attempt.fault) for attempt in report.attempts if attempt.fault is not None)
 
 
-def _event(notice: Notice) -> tuple[str, Mapping[str, str | int | float | Sequence[str] | None]] | None:
-    """Name and attributes of the span event for a notice; None for the end of a stream with nothing to tell."""
+def _span_event(notice: Notice) -> tuple[str, Mapping[str, str | int | float | Sequence[str] | None]] | None:
+    """Return name and attributes of the span event for a notice; None for the end of a stream without incidents."""
     match notice:
         case FaultSeen(reason, number, attempt):
             return "fault", {

@@ -1,4 +1,4 @@
-"""Who is told of a notice: the log (a WARNING for a fault, an INFO for a recovery), the user's hook, OpenTelemetry."""
+"""Publishes notices: to the log (WARNING for a fault, INFO for a recovery), the user's hook and OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ logger = logging.getLogger("openai_stream_guard")
 Listener: TypeAlias = Callable[[Notice], object]
 
 attached: list[Listener] = []
-"""Who is told of every stream, while tests run; see `openai_stream_guard.testing`."""
+"""Listeners to every stream while tests run; see `openai_stream_guard.testing`."""
 
 
 def listeners(on_event: Listener | None) -> tuple[Listener, ...]:
-    """Who listens to the stream that is being asked for: the user's hook, and OpenTelemetry where the program uses it.
+    """Return the listeners to a stream whose request is being sent: the user's hook, and OpenTelemetry if it is in use.
 
-    A program that does has imported it. Its libraries need no switch for that: where no SDK is set up, its API does
-    nothing.
+    OpenTelemetry is in use where the program has imported it. No setting is needed: without an OpenTelemetry SDK its
+    API does nothing.
     """
-    heard = () if on_event is None else (on_event,)
+    found = () if on_event is None else (on_event,)
     if "opentelemetry.trace" not in sys.modules and "opentelemetry.metrics" not in sys.modules:
-        return heard
+        return found
     recorder = _recorder()
-    return heard if recorder is None else (*heard, recorder())
+    return found if recorder is None else (*found, recorder())
 
 
 @functools.cache
 def _recorder() -> Callable[[], Listener] | None:
     try:
         from .opentelemetry import recorder
-    except Exception as error:  # an old or a broken OpenTelemetry is no reason not to stream
+    except Exception as error:  # an old or broken OpenTelemetry must not prevent streaming
         logger.warning("streams are not recorded by OpenTelemetry (%s: %s)", type(error).__name__, error)
         return None
     return recorder
 
 
 def publish(notice: Notice, listeners: Sequence[Listener] = ()) -> None:
-    """Log a notice and hand it to those who listen, whose errors are logged and go no further."""
+    """Log a notice and pass it to the listeners. An exception of a listener is logged and goes no further."""
     _log(notice)
-    handled = sys.exc_info()[1]
+    transport_error = sys.exc_info()[1]
     for listener in (*attached, *listeners):
         try:
             listener(notice)
         except Exception as error:
-            _forget(error, handled)
-            logger.exception("a listener to the notices raised (on_event is one); the stream goes on")
+            _unlink(error, transport_error)
+            logger.exception("on_event callback raised; the stream goes on")
 
 
-def _forget(error: BaseException, handled: BaseException | None) -> None:
-    """Unlink the transport's exception, during which a notice may be given: its words may be the answer's."""
-    while (before := error.__context__) is not None:
-        if before is handled:
+def _unlink(error: BaseException, transport_error: BaseException | None) -> None:
+    """Remove the transport's exception, which may quote the answer, from the context of an exception to be logged."""
+    while (context := error.__context__) is not None:
+        if context is transport_error:
             error.__context__ = None
             return
-        error = before
+        error = context
 
 
 def publish_raw(tail: bytes, credentials: Collection[str]) -> None:
-    """Log the last bytes of a faulty attempt, for those who asked for it by `log_raw`: they hold answer text."""
+    """Log the last bytes of a faulty attempt, which hold answer text. Called only with the setting `log_raw`."""
     logger.debug("raw tail of the faulty attempt: %r", redact_tail(tail, credentials))
 
 

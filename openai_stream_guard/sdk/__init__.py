@@ -1,21 +1,23 @@
-"""Every private name of openai, and the three seams: a new SDK release is followed in this folder or nowhere.
+"""Everything that is private in openai: a new SDK release is followed in this folder, and nowhere else.
 
-    client.request(…)            learn the request, and read the policy        seams.py, calls.py
-      _process_response(…)       bind both to the response
-        stream._iter_events()    decode and recover                            streams.py
+    client.request(…)            note the request, and read the policy       patches.py, requests.py
+      _process_response(…)       let the response know both                  patches.py, streams.py
+        Stream.__init__(…)       decode and recover its events               decoder.py
+        response.iter_bytes()    watch the bytes of who reads these          raw_readers.py
 
-They reach `create`, `.stream()`, and `parse()` of the raw and streaming responses, since all of them end in
-`_iter_events`. A stream whose request was not seen, built by hand on some response, is left alone.
+These reach `create`, `.stream()`, and `parse()` of the raw and streaming responses, since all of them make a `Stream`.
+A stream whose request did not pass here, built by hand on some response, is left alone.
 """
 
 from .patches import PATCH_POINTS, RESPONSES_HELPERS, is_patched, missing_patch_points, patch
-from .streams import HOSTS, KEY, report_from
+from .runtime import RUNTIME
+from .streams import KEY, report_from
 
 __all__ = [
-    "HOSTS",
     "KEY",
     "PATCH_POINTS",
     "RESPONSES_HELPERS",
+    "RUNTIME",
     "is_patched",
     "missing_patch_points",
     "patch",

@@ -1,11 +1,10 @@
-"""What is wrapped of the SDK, whether a release still has it, and how a request is learnt on its way."""
+"""What is patched of the SDK, whether a release still has it, and how a streaming request becomes a guarded stream."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,25 +12,36 @@ import openai
 import wrapt
 
 from ..observability.publish import listeners
-from .requests import Call, Guarding, asks_for_speech, copy_options, reissuing
-from .streams import aiter_events, bind, binding_on, iter_events
+from .decoder import caught_by_sdk, on_stream
+from .raw_readers import watch_reads
+from .requests import Guarding, OriginalRequest, asks_for_speech, copy_options
+from .runtime import RUNTIME
+from .streams import KEY, GuardedStream, guarded_stream_of
 
-_ANSWERED = ("cast_to", "options", "response", "stream", "stream_cls")
+_REQUEST = ("cast_to", "options", "stream", "stream_cls")
+_RESPONSE = ("cast_to", "options", "response", "stream", "stream_cls")
+_STREAM = ("cast_to", "response", "client")
 PATCH_POINTS = (
-    ("openai._base_client", "SyncAPIClient", "request", ("cast_to", "options", "stream", "stream_cls")),
-    ("openai._base_client", "AsyncAPIClient", "request", ("cast_to", "options", "stream", "stream_cls")),
-    ("openai._base_client", "SyncAPIClient", "_process_response", _ANSWERED),
-    ("openai._base_client", "AsyncAPIClient", "_process_response", _ANSWERED),
-    ("openai._streaming", "Stream", "_iter_events", ("self",)),
-    ("openai._streaming", "AsyncStream", "_iter_events", ("self",)),
+    ("openai._base_client", "SyncAPIClient", "request", _REQUEST),
+    ("openai._base_client", "AsyncAPIClient", "request", _REQUEST),
+    ("openai._base_client", "SyncAPIClient", "_process_response", _RESPONSE),
+    ("openai._base_client", "AsyncAPIClient", "_process_response", _RESPONSE),
+    ("openai._streaming", "Stream", "__init__", _STREAM),
+    ("openai._streaming", "AsyncStream", "__init__", _STREAM),
 )
-"""What is wrapped: module, class, method, and the parameters it must have."""
+"""What is patched: module, class, method, and the parameters it must have."""
+RELIED_ON = (
+    ("openai._streaming", "Stream", "_iter_events", ()),
+    ("openai._streaming", "AsyncStream", "_iter_events", ()),
+    ("openai._streaming", "SSEDecoder", "iter_bytes", ()),
+    ("openai._streaming", "SSEDecoder", "aiter_bytes", ()),
+    ("openai._streaming", "SSEDecoder", "decode", ()),
+    ("openai._streaming", "ServerSentEvent", "json", ()),
+)
+"""What is not patched, but has to be there."""
 
 RESPONSES_HELPERS = "openai.lib.streaming.responses._responses"
 """Where `ResponseStream` and `AsyncResponseStream` are, which take the keyword `raw_stream`."""
-
-
-_call: ContextVar[Call | None] = ContextVar("openai_stream_guard_call", default=None)
 
 
 class StreamGuardPatch(wrapt.FunctionWrapper):  # type: ignore[type-arg] # not generic in wrapt 1
@@ -65,9 +75,9 @@ def _method(module: str, owner: str, method: str) -> Any:
 
 
 def missing_patch_points() -> list[str]:
-    """What this SDK release lacks of what the guard leans on, in words; empty where all is well."""
+    """Return the names of what this SDK release lacks of what the guard needs; empty where it has all."""
     missing = []
-    for module, owner, method, parameters in PATCH_POINTS:
+    for module, owner, method, parameters in (*PATCH_POINTS, *RELIED_ON):
         function = _method(module, owner, method)
         if function is None:
             missing.append(f"{module}.{owner}.{method}")
@@ -78,66 +88,87 @@ def missing_patch_points() -> list[str]:
 
 
 def patch(guarding: Callable[[], Guarding | None]) -> None:
-    """Wrap the seams, once for the life of the process; `guarding` says for each request whether to guard it."""
+    """Patch the SDK, once for the life of the process.
 
-    def learn(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = _learn(guarding, wrapped, client, args, kwargs)
-        if call is None:
+    Args:
+        guarding: returns for each request how it is to be guarded; None for not at all.
+    """
+
+    def on_request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        request = _original_request(guarding, wrapped, client, args, kwargs)
+        if request is None:
             return wrapped(*args, **kwargs)
-        token = _call.set(call)
+        token = RUNTIME.request.set(request)
         try:
             return wrapped(*args, **kwargs)
         finally:
-            _call.reset(token)
+            RUNTIME.request.reset(token)
 
-    def alearn(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = _learn(guarding, wrapped, client, args, kwargs)
-        return wrapped(*args, **kwargs) if call is None else _await_learning(call, wrapped(*args, **kwargs))
+    def on_async_request(
+        wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        request = _original_request(guarding, wrapped, client, args, kwargs)
+        response = wrapped(*args, **kwargs)
+        return response if request is None else _await_response(request, response)
 
-    def answered(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # Serves both colours: it only leaves word, and returns what the wrapped method returns.
-        if (kwargs.get("stream") or asks_for_speech(kwargs["options"])) and not reissuing.get():
-            call = _call.get() or _learn_late(guarding(), client, kwargs)
-            if call is not None:
-                bind(call, kwargs)
+    def on_response(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Serves both kinds of clients: it returns what the wrapped method returns, a coroutine or not.
+        if (kwargs.get("stream") or asks_for_speech(kwargs["options"])) and not RUNTIME.reissue.get():
+            request = RUNTIME.request.get() or _prepared_request(guarding(), client, kwargs)
+            if request is not None:
+                _guard(request, kwargs)
         return wrapped(*args, **kwargs)
 
-    wrappers: tuple[Callable[..., Any], ...] = (learn, alearn, answered, answered, iter_events, aiter_events)
+    wrappers: tuple[Callable[..., Any], ...] = (
+        on_request, on_async_request, on_response, on_response, on_stream, on_stream,
+    )  # fmt: skip
     for (module, owner, method, _), wrapper in zip(PATCH_POINTS, wrappers, strict=True):
         wrapt.wrap_object(module, f"{owner}.{method}", StreamGuardPatch, (wrapper,))
+    for name in ("timeout_exceptions", "request_exceptions"):
+        if hasattr(openai._streaming, name):
+            wrapt.wrap_function_wrapper(openai._streaming, name, caught_by_sdk)
     wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
 
 
+def _guard(request: OriginalRequest, kwargs: dict[str, Any]) -> None:
+    """Let a response know how its stream is guarded."""
+    response = kwargs["response"]
+    if isinstance(getattr(response, "extensions", None), dict):  # else it is not from httpx or httpx2
+        guarded = response.extensions[KEY] = GuardedStream(request, response, kwargs.get("retries_taken") or 0)
+        watch_reads(response, guarded)
+
+
 def _wrap_helpers(module: Any) -> None:
-    """Learn which streams the `responses.stream()` helper reads; a release without it needs no telling."""
+    """Note which streams the `responses.stream()` helper reads; a release may have no such helper."""
     for helper in ("ResponseStream", "AsyncResponseStream"):
         if hasattr(module, helper):
-            wrapt.wrap_function_wrapper(module, f"{helper}.__init__", _note_helper)
+            wrapt.wrap_function_wrapper(module, f"{helper}.__init__", _on_helper)
 
 
-def _note_helper(wrapped: Callable[..., Any], helper: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    binding = binding_on(getattr(kwargs.get("raw_stream"), "response", None))
-    if binding is not None:
-        binding.one_identity = True
+def _on_helper(wrapped: Callable[..., Any], helper: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    guarded = guarded_stream_of(getattr(kwargs.get("raw_stream"), "response", None))
+    if guarded is not None:
+        guarded.one_identity = True
     return wrapped(*args, **kwargs)
 
 
-async def _await_learning(call: Call, request: Any) -> Any:
-    token = _call.set(call)
+async def _await_response(request: OriginalRequest, response: Any) -> Any:
+    token = RUNTIME.request.set(request)
     try:
-        return await request
+        return await response
     finally:
-        _call.reset(token)
+        RUNTIME.request.reset(token)
 
 
-def _learn(
+def _original_request(
     guarding: Callable[[], Guarding | None],
     wrapped: Callable[..., Any],
     client: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> Call | None:
-    if reissuing.get():
+) -> OriginalRequest | None:
+    """Return the streaming request that is about to be sent; None where it is not to be guarded."""
+    if RUNTIME.reissue.get():
         return None
     how = guarding()
     if how is None:
@@ -145,20 +176,20 @@ def _learn(
     given = {**dict(zip(("cast_to", "options"), args, strict=False)), **kwargs}  # all others have to be named
     if not (given.get("stream") or asks_for_speech(given["options"])):
         return None
-    options, told = copy_options(given["options"]), listeners(how.policy.on_event)
-    return Call(client, wrapped, given["cast_to"], options, given.get("stream_cls"), how, told)
+    options, heard_by = copy_options(given["options"]), listeners(how.policy.on_event)
+    return OriginalRequest(client, wrapped, given["cast_to"], options, given.get("stream_cls"), how, heard_by)
 
 
-def _learn_late(how: Guarding | None, client: Any, asked: Mapping[str, Any]) -> Call | None:
-    """What an answered request asked for, where it did not come by our wrapper around `request`.
+def _prepared_request(how: Guarding | None, client: Any, given: dict[str, Any]) -> OriginalRequest | None:
+    """Return the request that a response answers, where it did not pass the patch of `request`.
 
-    So it is where somebody had kept the SDK's own `request`, and put it or a wrapper of theirs on the client or its
-    class. The options are prepared by then, so that a re-issue has the credentials of the first request.
+    That happens where somebody had kept the SDK's own `request`, and put it or a wrapper of it on the client or its
+    class. The SDK has prepared its options by then, so a re-issue has the credentials of the first request.
     """
     if how is None:
         return None
     base = openai._base_client
     owner = base.SyncAPIClient if isinstance(client, base.SyncAPIClient) else base.AsyncAPIClient
     send = partial(owner.request, client)
-    options, told = copy_options(asked["options"]), listeners(how.policy.on_event)
-    return Call(client, send, asked["cast_to"], options, asked["stream_cls"], how, told)
+    options, heard_by = copy_options(given["options"]), listeners(how.policy.on_event)
+    return OriginalRequest(client, send, given["cast_to"], options, given["stream_cls"], how, heard_by)

@@ -1,73 +1,98 @@
 """Readers of a response's own bytes: `iter_lines`, `iter_text`, `iter_bytes`, `iter_raw`, `read`.
 
-They get every byte untouched; what they cannot see for themselves, that bytes are missing, is raised as the typed
-error. All of them go through `iter_bytes` or `iter_raw` of the response, which are shadowed on the instance.
+They get every byte unchanged. What they cannot see in the bytes, that some are missing, is raised as the typed error.
+All of them read by `iter_bytes` or `iter_raw` of the response, which are replaced on the instance.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from ..engine.decisions import Reissue
-from ..engine.session import Session
+import openai
+
 from ..transport.drivers import awatch, watch
 from ..transport.exchange import AsyncExchange, SyncExchange
+from ..transport.http import HttpResponse, MethodOverride
+from .streams import GuardedStream, Opening
 
-Open: TypeAlias = Callable[[Any], Session]
-_SHADOWED = ("iter_bytes", "iter_raw", "aiter_bytes", "aiter_raw")
+READERS = ("iter_bytes", "iter_raw", "aiter_bytes", "aiter_raw")
 
 
-def watch_reads(response: Any, open_session: Open, *, enforce: bool) -> None:
-    """Let a session look on whenever the body of this response is read.
+def watch_reads(response: HttpResponse, guarded: GuardedStream) -> None:
+    """Watch the body of a response, by whichever reader it is read."""
+    held = weakref.ref(response)
+    for name in READERS:
+        read = partial(_watched_body, held, guarded, name)
+        guarded.reader_overrides[name] = MethodOverride(response, name, read)
+
+
+def stop_watching(guarded: GuardedStream) -> None:
+    """Restore the readers of the response."""
+    for override in guarded.reader_overrides.values():
+        override.remove()
+
+
+def _watched_body(
+    response: Callable[[], Any], guarded: GuardedStream, name: str, chunk_size: int | None = None
+) -> WatchedBody:
+    """Replaces a reader of a response."""
+    read = partial(guarded.reader_overrides[name].original, chunk_size)
+    stop_watching(guarded)  # a body is read once, and the readers are built on each other
+    return WatchedBody(guarded, response(), name, read)
+
+
+class WatchedBody:
+    """The body of a guarded response, as its readers return it. Nothing is read or opened before its first item.
+
+    It is an iterator of bytes, synchronous or asynchronous as the reader; its other methods are those of a generator.
 
     Args:
-        enforce: raise the typed error where bytes are missing.
+        reader: the name of the method that returned it.
+        read: reads the same without the guard.
     """
-    # Weakly, since a response that is in a reference cycle keeps its connection until the next collection.
-    itself = weakref.ref(response)
-    for name in _SHADOWED:
-        setattr(response, name, _shadow(itself, name, open_session, enforce))
+
+    def __init__(self, guarded: GuardedStream, response: HttpResponse, reader: str, read: Callable[[], Any]) -> None:
+        self.unwatched = read
+        self._guarded = guarded
+        self._response = response
+        self._reader = reader
+        self._generator: Any = None
+
+    @property
+    def _chunks(self) -> Any:
+        if self._generator is None:
+            self._generator = self._open()
+        return self._generator
+
+    def _open(self) -> Any:
+        guarded, is_async = self._guarded, self._reader.startswith("a")
+        if guarded.is_decoded or _has_foreign_decoder(guarded.stream()):
+            return self.unwatched()
+        exchange_type: Any = AsyncExchange if is_async else SyncExchange
+        decoded = self._reader.endswith("iter_bytes") or "content-encoding" not in self._response.headers
+        opening = Opening(guarded, self._response, exchange_type, chunks=self.unwatched, raw=True)
+        return opening.by(awatch if is_async else watch, raise_faults=not guarded.observe, is_event_stream=decoded)
+
+    def __iter__(self) -> Any:
+        return iter(self._chunks)
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)  # type: ignore[no-any-return] # a generator of bytes
+
+    def __aiter__(self) -> Any:
+        return self._chunks.__aiter__()
+
+    def __anext__(self) -> Any:
+        return self._chunks.__anext__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chunks, name)
 
 
-def leave_reads(response: Any) -> None:
-    """Let reads be as they were."""
-    for name in _SHADOWED:
-        response.__dict__.pop(name, None)
-
-
-def _shadow(itself: Callable[[], Any], name: str, open_session: Open, enforce: bool) -> Callable[..., Any]:
-    read = _read_async if name.startswith("a") else _read_sync
-
-    def reader(chunk_size: int | None = None) -> Any:
-        response = itself()
-        leave_reads(response)  # a body is read once, and the readers are built on each other
-        own = getattr(type(response), name)
-        judge = name.endswith("iter_bytes") or "content-encoding" not in response.headers
-        return read(response, open_session(response), lambda: own(response, chunk_size), enforce, judge)
-
-    return reader
-
-
-def _read_sync(
-    response: Any, session: Session, chunks: Callable[[], Iterator[bytes]], enforce: bool, judge: bool
-) -> Iterator[bytes]:
-    exchange = SyncExchange(response, session, _never, chunks=chunks())
-    if not enforce:
-        exchange.only_look_on()
-    return exchange.read_by(watch(session, exchange, enforce=enforce, judge=judge))
-
-
-def _read_async(
-    response: Any, session: Session, chunks: Callable[[], AsyncIterator[bytes]], enforce: bool, judge: bool
-) -> AsyncIterator[bytes]:
-    exchange = AsyncExchange(response, session, _never, chunks=chunks())
-    if not enforce:
-        exchange.only_look_on()
-    return exchange.read_by(awatch(session, exchange, enforce=enforce, judge=judge))
-
-
-def _never(decision: Reissue) -> Any:
-    """Bytes that were handed out untouched cannot be continued from another response."""
-    raise AssertionError(decision)
+def _has_foreign_decoder(stream: Any) -> bool:
+    """Whether somebody has replaced the decoder of a stream after it was made."""
+    decoder = getattr(stream, "_decoder", None)
+    return decoder is not None and type(decoder) is not openai._streaming.SSEDecoder

@@ -1,173 +1,184 @@
-"""A guarded stream: what its response knows of the guard, and what decodes it in place of the SDK's own decoder."""
+"""What the guard knows of one stream: its request, its session, and how it is reported."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import openai
-
 from ..capture.folder import captured_session
-from ..engine.host_memory import HostMemory
+from ..engine.decisions import Fail, Refusal, Reissue
 from ..engine.session import Session
+from ..errors import OpenAIStreamParseError, add_notes, stream_error
 from ..notices import FaultSeen, Notice, StreamReport
 from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
-from ..transport.drivers import adrive, drive
-from ..transport.exchange import AsyncExchange, SyncExchange
-from ..transport.http import credentials_from, response_head
+from ..transport.http import HttpResponse, MethodOverride, credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
-from .raw_readers import leave_reads, watch_reads
-from .requests import Call, areissue, reissue, stream_request_from
+from .requests import OriginalRequest, areissue, refusal_from, reissue, stream_request_from
+from .runtime import RUNTIME
 
 KEY = "openai_stream_guard"
-"""Under this name the `extensions` of a response say how it is guarded."""
-
-HOSTS = HostMemory()
-"""What this process has learnt about servers."""
-
-session_for: Callable[..., Session] | None = None
-"""Set while `doctor` looks on: makes the session of a stream."""
+"""Under this name the `extensions` of a response hold its `GuardedStream`."""
 
 
-@dataclass
-class Binding:
-    """What a response knows about the guard."""
-
-    call: Call
-    retries_taken: int
-    session: Session | None = None
-    one_identity: bool = False
-    """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
-
-
-def binding_on(response: Any) -> Binding | None:
-    """What word was left with a response; None where there is none, or where this is not the SDK's kind of response."""
-    extensions = getattr(response, "extensions", None)
-    binding = extensions.get(KEY) if isinstance(extensions, dict) else None
-    return binding if isinstance(binding, Binding) else None
-
-
-def bind(call: Call, kwargs: dict[str, Any]) -> None:
-    """Leave word with a response of how it is guarded."""
-    response, binding = kwargs["response"], Binding(call, kwargs.get("retries_taken") or 0)
-    response.extensions[KEY] = binding
-    watch_reads(response, partial(_open_session, binding, raw=True), enforce=not call.guarding.observe)
-
-
-def iter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any) -> Any:
-    """Stands for the SDK's own, where a stream is guarded."""
-    return _iter_events(wrapped, stream, args, kwargs, SyncExchange, reissue, drive)
-
-
-def aiter_events(wrapped: Callable[..., Any], stream: Any, args: Any, kwargs: Any) -> Any:
-    """Stands for the SDK's own, where a stream is guarded."""
-    return _iter_events(wrapped, stream, args, kwargs, AsyncExchange, areissue, adrive)
-
-
-def _iter_events(
-    wrapped: Callable[..., Any],
-    stream: Any,
-    args: Any,
-    kwargs: Any,
-    exchange_of: Callable[..., Any],
-    send_again: Callable[..., Any],
-    driver: Callable[..., Any],
-) -> Any:
-    binding = _binding_of(stream)
-    if binding is None:
-        return wrapped(*args, **kwargs)
-    session = _open_session(binding, stream.response)
-    sdk_exception_for = partial(_sdk_exception_for, stream.response.request)
-    exchange = exchange_of(
-        stream.response,
-        session,
-        partial(send_again, binding.call, stream.response.request),
-        sdk_exception_for=sdk_exception_for,
-    )
-    return exchange.read_by(driver(session, exchange))
-
-
-def _sdk_exception_for(request: Any, error: Exception) -> Exception | None:
-    """What this release makes of a transport's exception: since 3.14 one of its own, before that nothing."""
-    for group, kind in (
-        ("timeout_exceptions", openai.APITimeoutError),
-        ("request_exceptions", openai.APIConnectionError),
-    ):
-        exceptions = getattr(openai._streaming, group, None)
-        if exceptions is not None and isinstance(error, exceptions()):
-            return kind(request=request)
-    return None
-
-
-def _binding_of(stream: Any) -> Binding | None:
-    """How a stream is to be decoded; None where the SDK is to do it.
-
-    That is a stream whose request was not seen, one that is only observed, and one whose decoder was replaced.
-    """
-    response = stream.response
-    binding = binding_on(response)
-    if binding is None:
-        return None
-    decoder = getattr(stream, "_decoder", None)
-    if decoder is not None and type(decoder) is not openai._streaming.SSEDecoder:
-        response.extensions.pop(KEY)
-        leave_reads(response)
-        return None
-    if binding.call.guarding.observe:
-        return None
-    leave_reads(response)
-    return binding
-
-
-def _open_session(binding: Binding, response: Any, *, raw: bool = False) -> Session:
-    """A session for a response.
+class GuardedStream:
+    """What the guard knows of one stream. It is kept by the stream's first response, and serves its exchange.
 
     Args:
-        raw: its bytes are handed on as they are, so that nothing can be asked for again.
+        retries_taken: how often the SDK has sent the request before this response came.
     """
-    call, policy = binding.call, binding.call.guarding.policy
-    if raw:
-        policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
 
-    def notify(notice: Notice) -> None:
-        publish(notice, call.listeners)
-        if policy.log_raw and isinstance(notice, FaultSeen) and binding.session is not None:
-            publish_raw(binding.session.raw_tail, known)
+    def __init__(self, request: OriginalRequest, response: HttpResponse, retries_taken: int) -> None:
+        self.request = request
+        self.session: Session | None = None
+        self.one_identity = False
+        """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
+        self.notifying = False
+        self.stream: Callable[[], Any] = lambda: None
+        """Returns the SDK's stream, if there is one."""
+        self.is_decoded = False
+        """Its events are decoded by the guard, so that its bytes need not be watched as well."""
+        self.reader_overrides: dict[str, MethodOverride] = {}
+        self._http_request = response.request
+        self._retries_taken = retries_taken
+        self._credentials = credentials_from(response.request)
 
-    known, retries = credentials_from(response.request), policy.max_retries
-    new_session: Callable[..., Session] = Session
-    if session_for is not None:
-        new_session = partial(session_for, credentials=known)
-    elif policy.capture is not None:
-        new_session = partial(captured_session, policy.capture, credentials=known)
-    binding.session = new_session(
-        stream_request_from(call, response, one_identity=binding.one_identity),
-        policy,
-        HOSTS,
-        now=timing.current.clock(),
-        max_retries=call.options.get_max_retries(call.client.max_retries) if retries is None else retries,
-        clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout),
-        requests=1 + binding.retries_taken,
-        head=response_head(response, known),
-        jitter=timing.current.jitter,
-        notify=notify,
-    )
-    return binding.session
+    @property
+    def observe(self) -> bool:
+        """Whether it is only observed."""
+        return self.request.guarding.observe
+
+    def open_session(self, response: HttpResponse, *, raw: bool = False) -> Session:
+        """Open the session of the first response.
+
+        Args:
+            raw: the consumer reads the bytes as they are, so the request cannot be sent again.
+        """
+        request, policy = self.request, self.request.guarding.policy
+        if raw:
+            policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
+        new_session: Callable[..., Session] = Session
+        if RUNTIME.new_session is not None:
+            new_session = partial(RUNTIME.new_session, credentials=self._credentials)
+        elif policy.capture is not None:
+            new_session = partial(captured_session, policy.capture, credentials=self._credentials)
+        self.session = new_session(
+            stream_request_from(request, response, one_identity=self.one_identity),
+            policy,
+            RUNTIME.hosts,
+            now=timing.current.clock(),
+            max_retries=request.max_retries if policy.max_retries is None else policy.max_retries,
+            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout),
+            requests=1 + self._retries_taken,
+            head=response_head(response, self._credentials),
+            jitter=timing.current.jitter,
+            notify=self._notify,
+        )
+        return self.session
+
+    def _notify(self, notice: Notice) -> None:
+        self.notifying = True
+        try:
+            publish(notice, self.request.listeners)
+        finally:
+            self.notifying = False
+        if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
+            publish_raw(self.session.raw_tail, self._credentials)
+
+    # What its exchange asks for, see `transport.exchange.SdkSide`.
+
+    def reissue(self, decision: Reissue) -> HttpResponse:
+        """Send the request again by a synchronous client. Raises what the SDK raises."""
+        return reissue(self.request, self._http_request, decision)
+
+    async def areissue(self, decision: Reissue) -> HttpResponse:
+        """Send the request again by an asynchronous client. Raises what the SDK raises."""
+        return await areissue(self.request, self._http_request, decision)
+
+    def refusal(self, error: Exception) -> Refusal:
+        """Return what an exception of a re-issue means."""
+        return refusal_from(error)
+
+    def error(self, session: Session, decision: Fail) -> OpenAIStreamParseError:
+        """Make the exception to raise for the first failure."""
+        return stream_error(
+            decision.first_failure,
+            decision.stopped_by,
+            attempts=session.report().attempts,
+            partial_text=session.adapter.partial_text(session.transcript),
+            partial=session.adapter.partial(session.transcript),
+            request=self._http_request,
+            credentials=self._credentials,
+            keep_cause="threads" not in session.request.steps,  # the SDK's handler of these raises the cause instead
+        )
+
+    def add_note(self, error: Exception, note: str) -> None:
+        """Add a line to the traceback of an exception."""
+        add_notes(error, note)
 
 
-def report_from(handed_out: Any) -> StreamReport | None:
-    """The report of a stream, helper stream or raw response; None where it is not guarded."""
+class Opening:
+    """Opens the session of a stream and its exchange, when a driver calls it at the first read.
+
+    Args:
+        chunks: makes the iterator over the body, where that is not the response's own reader.
+        raw: see `GuardedStream.open_session`.
+    """
+
+    def __init__(
+        self,
+        guarded: GuardedStream,
+        response: HttpResponse,
+        exchange_type: Any,
+        *,
+        chunks: Callable[[], Any] = lambda: None,
+        raw: bool = False,
+    ) -> None:
+        self._guarded = guarded
+        self._response = response
+        self._exchange_type = exchange_type
+        self._chunks = chunks
+        self._raw = raw
+        self._driver: Callable[[], Any] = lambda: None
+
+    def __call__(self) -> Any:
+        session = self._guarded.open_session(self._response, raw=self._raw)
+        exchange = self._exchange_type(
+            self._response,
+            session,
+            self._guarded,
+            chunks=self._chunks(),
+            has_deadlines=not self._guarded.observe,
+        )
+        exchange.driven_by(self._driver)
+        return exchange
+
+    def by(self, driver: Callable[..., Any], **options: Any) -> Any:
+        """Start a driver with this as its `open_exchange`, and return its generator."""
+        generator = driver(self, **options)
+        self._driver = weakref.ref(generator)  # else the generator would be in a reference cycle
+        return generator
+
+
+def guarded_stream_of(response: object) -> GuardedStream | None:
+    """Return what the guard knows of a response's stream; None where it is not guarded."""
+    extensions = getattr(response, "extensions", None)
+    guarded = extensions.get(KEY) if isinstance(extensions, dict) else None
+    return guarded if isinstance(guarded, GuardedStream) else None
+
+
+def report_from(handed_out: object) -> StreamReport | None:
+    """Return the report of a stream, helper stream or raw response; None where it is not guarded."""
     for response in _responses_in(handed_out):
-        binding = binding_on(response)
-        if binding is not None:
-            return StreamReport("open") if binding.session is None else binding.session.report()
+        guarded = guarded_stream_of(response)
+        if guarded is not None:
+            return StreamReport("open") if guarded.session is None else guarded.session.report()
     return None
 
 
-def _responses_in(handed_out: Any) -> Iterator[Any]:
+def _responses_in(handed_out: object) -> Iterator[object]:
     yield handed_out
     for name in ("response", "http_response", "_response", "_raw_stream"):
         held = getattr(handed_out, name, None)

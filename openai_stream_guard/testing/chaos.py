@@ -72,9 +72,9 @@ class Chaos(Harness):
 
 def _planned_elsewhere(chaos: Chaos) -> bool:
     """Whether the test has faults of its own, which it expects to be the only ones."""
-    from ..sdk import test_hooks as staging
+    from ..sdk import RUNTIME
 
-    return any(isinstance(stage, Harness) and stage.faults.planned for stage in staging.stages if stage is not chaos)
+    return any(isinstance(hook, Harness) and hook.faults.planned for hook in RUNTIME.test_hooks if hook is not chaos)
 
 
 def _in_memory(response: Any) -> bytes | None:

@@ -84,7 +84,7 @@ class SkippedTime:
         await anyio.lowlevel.checkpoint()
         self._clock.slept(seconds)
 
-    def patience(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
+    def socket_deadline(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
         """Bound real reads by the deadline, and tell it to the faults, whose silence is not real."""
         from ..transport.timeouts import SocketDeadline
 

@@ -36,7 +36,7 @@ class Harness:
         self.responses: list[Made] = []
         self._records: dict[int, SentRequest] = {}
 
-    # What happens, see `sdk/staging.py`.
+    # What happens, see `sdk.test_hooks.TestHook`.
 
     def sending(self, sending: Sending) -> None:
         """Record the request."""
@@ -105,16 +105,16 @@ class Harness:
 def staged(rehearsal: Harness) -> Iterator[None]:
     """Let a rehearsal act inside the `with` block, beside those around it."""
     from ..observability import publish as logs
-    from ..sdk import test_hooks as staging
+    from ..sdk import RUNTIME, test_hooks
     from ..transport import clock as timing
 
-    staging.build()
+    test_hooks.install()
     with ExitStack() as undo:
         if rehearsal.clock is not None:
             undo.callback(setattr, timing, "current", timing.current)
             timing.current = SkippedTime(rehearsal.clock)
-        staging.stages.append(rehearsal)
-        undo.callback(_remove, staging.stages, rehearsal)
+        RUNTIME.test_hooks.append(rehearsal)
+        undo.callback(_remove, RUNTIME.test_hooks, rehearsal)
         logs.attached.append(rehearsal.hear)
         undo.callback(_remove, logs.attached, rehearsal.hear)
         yield

@@ -1,7 +1,7 @@
-"""The time that streams run by: the clock, what waits, and the dice of a backoff.
+"""The time that streams run by: a clock, the waits, and the jitter of a backoff.
 
-All that waits in this package waits here, so that a test can put a time of its own in its place; see
-`openai_stream_guard.testing`. A stream takes the timing that is current when it is opened, and keeps it.
+Every wait of the guard goes through here, so that tests can replace the time; see `openai_stream_guard.testing`. A
+stream takes the timing that is current when it is opened, and keeps it.
 """
 
 from __future__ import annotations
@@ -10,56 +10,59 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from .timeouts import SocketDeadline
 
+if TYPE_CHECKING:
+    from .http import HttpResponse
+
 
 class Timing(Protocol):
-    """A time to run by. Seconds everywhere."""
+    """The time that a stream runs by, in seconds."""
 
     @property
     def clock(self) -> Callable[[], float]:
-        """The time now, on a clock that never goes back. (Called once a read: no layer in between.)"""
+        """A clock that never goes back. A property, since it is called for each read: a method would be a layer."""
 
     @property
     def consumer_clock(self) -> Callable[[], float]:
-        """The same clock, for the time that the program takes for itself; 0 where that is the stream's too."""
+        """The clock for the time that the program takes between two events; always 0 where that counts as silence."""
 
     @property
     def jitter(self) -> Callable[[], float]:
-        """A number from 0 to 1, by which a backoff is shortened."""
+        """Returns a number from 0 to 1, by which a backoff is shortened."""
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
-        """Wait, unless woken."""
+        """Wait until the time is over or the event is set."""
 
     async def asleep(self, wake: anyio.Event, seconds: float) -> None:
-        """The same for a task, of asyncio or trio."""
+        """Wait until the time is over or the event is set, in a task of asyncio or trio."""
 
-    def patience(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
-        """Make reads of this response end at a deadline."""
+    def socket_deadline(self, response: HttpResponse, deadline: Callable[[float], float]) -> SocketDeadline:
+        """Let reads of this response end at a deadline."""
 
 
 class RealTime:
-    """The time of the world."""
+    """The time of the system."""
 
     clock = staticmethod(time.monotonic)
     consumer_clock = staticmethod(time.monotonic)
     jitter = staticmethod(random.random)
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
-        """Wait, unless woken."""
+        """Wait until the time is over or the event is set."""
         wake.wait(seconds)
 
     async def asleep(self, wake: anyio.Event, seconds: float) -> None:
-        """Wait, unless woken."""
+        """Wait until the time is over or the event is set."""
         with anyio.move_on_after(seconds):
             await wake.wait()
 
-    def patience(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
-        """Make reads of this response end at a deadline."""
+    def socket_deadline(self, response: HttpResponse, deadline: Callable[[float], float]) -> SocketDeadline:
+        """Let reads of this response end at a deadline."""
         return SocketDeadline(response, deadline, self.clock)
 
 

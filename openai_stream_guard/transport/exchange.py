@@ -1,7 +1,7 @@
-"""One logical request and the HTTP response that answers it now: what the drivers read, close and send again.
+"""One logical request, and the HTTP response that answers it now: what the drivers read, close and send again.
 
-The response that the SDK holds is the first one. Once a request was sent again another is alive, so closing the first
-closes whichever that is, and says that the consumer has gone: an abandoned stream is never asked for again.
+The SDK holds the first response for as long as the stream lives. After a re-issue another response is alive. Closing
+the first one closes whichever is alive, and says that the consumer has gone: an abandoned stream is never re-issued.
 """
 
 from __future__ import annotations
@@ -9,51 +9,72 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import anyio
 
 from ..diagnosis.causes import CLOSED
 from ..engine.decisions import Fail, Refusal, Reissue, StreamFault
 from ..engine.session import Session
-from ..errors import explain, stream_error
-from ..observability.publish import publish
-from ..sdk.requests import refusal_from
 from . import clock as timing
-from .http import credentials_from, fault_from, is_read_of_closed, read_timeout_error, response_head
+from .exceptions import fault_from, is_read_of_closed
+from .http import HttpResponse, MethodOverride, credentials_from, has_own_reader, read_timeout_error, response_head
 from .timeouts import SocketDeadline, TaskDeadline
 
 DRAIN_SECONDS = 0.1
-"""How long the end of a body is waited for once the answer is whole, so that its connection can be used again."""
+"""How long the end of a body is waited for once the answer is complete, so that its connection can be used again."""
 
-SdkExceptionFor: TypeAlias = Callable[[Exception], Exception | None]
-"""What the SDK alone raises in the place of a transport's exception; None where it lets it out as it is."""
-
-_Driver = TypeVar("_Driver")
+_LIBRARY_READERS = ("httpx._models", "httpx2._models")
 
 
-_HTTP = ("httpx._models", "httpx2._models")
+class SdkSide(Protocol):
+    """What an exchange asks of the SDK's side of its stream."""
+
+    notifying: bool
+    """A listener to the notices, such as `on_event`, is being called; what it closes is closed by the consumer."""
+
+    def reissue(self, decision: Reissue) -> HttpResponse:
+        """Send the request again by a synchronous client. Raises what the SDK raises."""
+
+    async def areissue(self, decision: Reissue) -> HttpResponse:
+        """Send the request again by an asynchronous client. Raises what the SDK raises."""
+
+    def refusal(self, error: Exception) -> Refusal:
+        """Return what an exception of a re-issue means."""
+
+    def error(self, session: Session, decision: Fail) -> Exception:
+        """Make the exception to raise for the first failure."""
+
+    def add_note(self, error: Exception, note: str) -> None:
+        """Add a line to the traceback of an exception."""
 
 
-def _body(response: Any, raw: str, decoded: str) -> Any:
-    """Read a response's body: raw where that is the same, which spares two layers a read: of 16 bytes, 5 % of the time.
+def body_of(response: HttpResponse, raw: str, decoded: str) -> Any:
+    """Read the body of a response.
 
-    Not where it is encoded, was read before, or somebody has put a reader of his own in the place of the library's.
+    By the raw reader where both give the same bytes, which saves two layers for each read: 5 % of the time of reads of
+    16 bytes. They differ where the body is encoded, has been read before, or somebody has replaced the reader.
+
+    Args:
+        raw, decoded: the names of both readers, synchronous or asynchronous.
     """
-    kind = type(response)
-    reader = getattr(kind, decoded)
-    plain = "content-encoding" not in response.headers and reader.__module__ in _HTTP
-    return getattr(kind, raw if plain and not response.is_stream_consumed else decoded)(response)
+    reader = getattr(type(response), decoded, None)
+    plain = (
+        getattr(reader, "__module__", None) in _LIBRARY_READERS
+        and "content-encoding" not in response.headers
+        and not response.is_stream_consumed
+        and not has_own_reader(response)
+    )
+    return getattr(response, raw if plain else decoded)()
 
 
 @contextmanager
-def _no_news() -> Iterator[None]:
-    """Let no error of the transport out: aiohttp raises what broke a body once more when the response is closed."""
+def _ignore_transport_errors() -> Iterator[None]:
+    """Suppress the transport's exceptions: aiohttp raises what broke a body once more when the response is closed."""
     try:
         yield
     except Exception as error:
@@ -62,133 +83,121 @@ def _no_news() -> Iterator[None]:
 
 
 class _Exchange:
-    """What both colours share."""
+    """What the synchronous and the asynchronous exchange have in common.
 
-    def __init__(self, response: Any, session: Session, sdk_exception_for: SdkExceptionFor) -> None:
-        self._timing = timing.current
-        self.clock, self.consumer_clock = self._timing.clock, self._timing.consumer_clock
+    Args:
+        chunks: the body of the first response, where it is not to be read by its own reader.
+        has_deadlines: False for a stream that is only observed: its reads wait as long as they do without the guard.
+    """
+
+    _close_method: ClassVar[str]
+
+    def __init__(
+        self,
+        response: HttpResponse,
+        session: Session,
+        sdk: SdkSide,
+        *,
+        chunks: Any = None,
+        has_deadlines: bool = True,
+    ) -> None:
+        self.clock, self.consumer_clock = timing.current.clock, timing.current.consumer_clock
         self.abandoned = False
+        """The consumer has closed the stream."""
+        self._timing = timing.current
+        self.session = session
+        self._sdk = sdk
         self._first = response
-        self._session = session
+        self._has_deadlines = has_deadlines
         self._drain_until: float | None = None
-        self._only_looking = False
         self._closing = False
         self._credentials = credentials_from(response.request)
+        self._wake = threading.Event()
         self._driver: Callable[[], Any] = lambda: None
-        self._sdk_exception_for = sdk_exception_for
-        self._attach(response)
+        self._attach(response, chunks)
+        self._override = MethodOverride(response, self._close_method, self._closed_by_holder)
 
-    def _attach(self, response: Any) -> None:
+    def _attach(self, response: HttpResponse, chunks: Any = None) -> None:
         self.head = response_head(response, self._credentials)
-        self._read_deadline: SocketDeadline | TaskDeadline = self._timing.patience(response, self._begin_read)
+        self._read_deadline: SocketDeadline | TaskDeadline
+        self._read_deadline = self._timing.socket_deadline(response, self._begin_read)
+        self._close: Callable[[], Any] = getattr(response, self._close_method)
+
+    def _closed_by_holder(self) -> Any:
+        raise NotImplementedError
 
     def _begin_read(self, now: float) -> float:
-        """Tell the session that the program waits for bytes, and say how long the read may last."""
+        """Tell the session that the program waits for bytes; return the deadline of the read."""
         if self._drain_until is None:
-            self._session.asked_for_more(now)
+            self.session.asked_for_more(now)
         return self._deadline()
 
     def _deadline(self) -> float:
-        if self._only_looking:
+        if not self._has_deadlines:
             return math.inf
-        return self._session.deadline if self._drain_until is None else self._drain_until
+        return self.session.deadline if self._drain_until is None else self._drain_until
 
-    def only_look_on(self) -> None:
-        """Let reads wait as long as they did: what is only observed has no clock of ours."""
-        self._only_looking = True
+    def driven_by(self, driver: Callable[[], Any]) -> None:
+        """Set a weak reference to the generator that drives this exchange, which the consumer may drop at any time."""
+        self._driver = driver
 
-    def read_by(self, driver: _Driver) -> _Driver:
-        """Know the generator that drives this exchange, which the consumer may leave suspended for ever."""
-        self._driver = weakref.ref(driver)
-        return driver
+    def _is_closed_by_library(self) -> bool:
+        """Whether the HTTP library closes the response, as it does at the end of a body, and not the consumer.
 
-    def _closed_by_library(self) -> bool:
-        """Whether it is the HTTP library that closes, as it does where a body ends, and not the consumer.
-
-        It does so inside a read of ours, which a thread or task of the consumer's may interrupt as well. Only the
-        stack tells: it is looked at when a response is closed, where a mark would have to be set for every read.
+        It does so inside a read, which a thread or task of the consumer may interrupt as well. Only the stack tells
+        them apart. It is walked when a response is closed; a flag would have to be set for every read.
         """
+        if self._sdk.notifying:
+            return False
         driver = self._driver()
         reading = getattr(driver, "gi_frame", None) or getattr(driver, "ag_frame", None)
         frame = None if reading is None else sys._getframe(1)
         while frame is not None and frame is not reading and not self._is_reader(frame):
-            if frame.f_code is publish.__code__:  # one who listens to the notices is a consumer too
-                return False
             frame = frame.f_back
         return self._closing or frame is not None
 
     def _is_reader(self, frame: FrameType) -> bool:
-        """Whether the response itself is reading: an error that asyncio throws into a wait passes the driver by."""
+        """Whether the response itself is reading: an exception that asyncio throws into a wait bypasses the driver."""
         return frame.f_code.co_name in ("iter_raw", "aiter_raw") and frame.f_locals.get("self") is self._first
 
     def _leave(self) -> None:
-        """The consumer has closed the stream: there may be nobody left to read what that means."""
-        self.abandoned = self._session.outcome != "failed"  # else its error is on the way, and is raised
+        """End the session: the consumer has closed the stream, and perhaps nobody reads on to notice it."""
+        self.abandoned = self.session.outcome != "failed"  # else its error is about to be raised
         self._read_deadline.end()
         driver = self._driver()
         if not (getattr(driver, "gi_running", False) or getattr(driver, "ag_running", False)):
-            self._session.abandon(self.clock())
+            self.session.abandon(self.clock())
 
     def fault(self, error: Exception) -> StreamFault | None:
-        """What an exception of the transport means for the stream, unless the consumer closed it."""
+        """Return the fault that an exception of a read stands for; None where it is not about the connection."""
         fault = None if self.abandoned else fault_from(error)
-        if not self._only_looking and (self.abandoned or is_read_of_closed(error)):
-            explain(error, CLOSED)
+        if self._has_deadlines and (self.abandoned or is_read_of_closed(error)):
+            self._sdk.add_note(error, CLOSED)
         if fault is not None and error.__traceback__ is not None:
-            # Without the driver's own frame: the session keeps this error, the frame keeps the session, and a
-            # stream in a reference cycle would not be closed when its last user drops it.
+            # Without the driver's frame: the session keeps the error, the frame keeps the session, and a stream in a
+            # reference cycle would not be closed when the last reference to it is dropped.
             error.__traceback__ = error.__traceback__.tb_next
         return fault
 
-    def raise_as_sdk(self, error: Exception) -> None:
-        """Raise what the SDK alone makes of an exception that is none of ours."""
-        sdk_exception_for = self._sdk_exception_for(error)
-        if sdk_exception_for is not None:
-            raise sdk_exception_for from error
-
     def refusal(self, error: Exception) -> Refusal:
-        """What the failure of a re-issue means."""
-        return refusal_from(error)
+        """Return what an exception of a re-issue means."""
+        return self._sdk.refusal(error)
 
-    def error(self, session: Session, decision: Fail) -> Exception:
-        """The exception for the first failure."""
-        return stream_error(
-            decision.first_failure,
-            decision.stopped_by,
-            attempts=session.report().attempts,
-            partial_text=session.adapter.partial_text(session.transcript),
-            partial=session.adapter.partial(session.transcript),
-            request=self._first.request,
-            credentials=self._credentials,
-            keep_cause="threads" not in session.request.steps,  # the SDK's handler of these raises a cause in its place
-        )
+    def error(self, decision: Fail) -> Exception:
+        """Make the exception to raise for the first failure."""
+        return self._sdk.error(self.session, decision)
 
 
 class SyncExchange(_Exchange):
     """An exchange of a synchronous client."""
 
-    def __init__(
-        self,
-        response: Any,
-        session: Session,
-        reissue: Callable[[Reissue], Any],
-        *,
-        chunks: Iterator[bytes] | None = None,
-        sdk_exception_for: SdkExceptionFor = lambda error: None,
-    ) -> None:
-        self._given = chunks
-        super().__init__(response, session, sdk_exception_for)
-        self._reissue = reissue
-        self._wake = threading.Event()
-        response.close = self._closed_by_holder
+    _close_method = "close"
 
-    def _attach(self, response: Any) -> None:
+    def _attach(self, response: HttpResponse, chunks: Iterator[bytes] | None = None) -> None:
         super()._attach(response)
-        self._chunks = self._given or _body(response, "iter_raw", "iter_bytes")
-        self._given = None
+        self._chunks: Iterator[bytes] = body_of(response, "iter_raw", "iter_bytes") if chunks is None else chunks
         self.read = self._chunks.__next__
-        """The bytes of one read; StopIteration where the body ends."""
-        self._close = response.close
+        """Returns the bytes of one read. Raises StopIteration where the body ends. (Bound: it is called each read.)"""
 
     def close(self) -> None:
         """Close the response that is alive."""
@@ -196,31 +205,31 @@ class SyncExchange(_Exchange):
         self._closing = True
         try:
             if isinstance(self._chunks, Generator):
-                with _no_news():
+                with _ignore_transport_errors():
                     self._chunks.close()
-        finally:  # after a KeyboardInterrupt in the midst of it
-            with _no_news():
+        finally:  # also after a KeyboardInterrupt
+            with _ignore_transport_errors():
                 self._close()
             self._closing = False
 
     def release(self) -> None:
-        """Close for good, and let go of the response: what holds it need not be collected as a cycle."""
+        """Close for good, and let go of the response, so that what holds it is not in a reference cycle."""
         self.close()
-        self._first.__dict__.pop("close", None)
+        self._override.remove()
 
     def _closed_by_holder(self) -> None:
-        """Stands for the first response's `close`: called by the consumer, or by the library as it reads."""
-        if not self._closed_by_library():
+        """Replaces `close` of the first response: called by the consumer, and by the library as it reads."""
+        if not self._is_closed_by_library():
             self._leave()
             self._wake.set()
         self._close()
 
     def drain(self) -> None:
-        """Read to the end of the body for a moment, so that the connection can be used again."""
+        """Read on to the end of the body for a moment, so that the connection can be used again."""
         if not self._read_deadline.active:
             return
         self._drain_until = self.clock() + DRAIN_SECONDS
-        with _no_news(), suppress(StopIteration):
+        with _ignore_transport_errors(), suppress(StopIteration):
             while self.clock() < self._drain_until:
                 self.read()
 
@@ -229,40 +238,27 @@ class SyncExchange(_Exchange):
         self._timing.sleep(self._wake, seconds)
 
     def reopen(self, decision: Reissue) -> None:
-        """Send the request again and read from its response."""
-        self._attach(self._reissue(decision))
+        """Send the request again, and read from its response."""
+        self._attach(self._sdk.reissue(decision))
 
 
 class AsyncExchange(_Exchange):
     """An exchange of an asynchronous client, under asyncio or trio."""
 
-    def __init__(
-        self,
-        response: Any,
-        session: Session,
-        reissue: Callable[[Reissue], Awaitable[Any]],
-        *,
-        chunks: AsyncIterator[bytes] | None = None,
-        sdk_exception_for: SdkExceptionFor = lambda error: None,
-    ) -> None:
-        self._given = chunks
-        super().__init__(response, session, sdk_exception_for)
-        self._reissue = reissue
-        self._wake: anyio.Event | None = None
-        response.aclose = self._closed_by_holder
+    _close_method = "aclose"
+    _wake_task: anyio.Event | None = None
 
-    def _attach(self, response: Any) -> None:
+    def _attach(self, response: HttpResponse, chunks: AsyncIterator[bytes] | None = None) -> None:
         super()._attach(response)
-        self._chunks = self._given or _body(response, "aiter_raw", "aiter_bytes")
-        self._given = None
+        self._chunks: AsyncIterator[bytes]
+        self._chunks = body_of(response, "aiter_raw", "aiter_bytes") if chunks is None else chunks
         self.read: Callable[[], Awaitable[bytes]] = self._chunks.__anext__
-        """The bytes of one read; StopAsyncIteration where the body ends."""
+        """Returns the bytes of one read. Raises StopAsyncIteration where the body ends."""
         if not self._read_deadline.active:
             self._read_deadline = TaskDeadline(
                 self.read, self._begin_read, self._deadline, self.clock, partial(read_timeout_error, response)
             )
             self.read = self._read_deadline.read
-        self._close = response.aclose
 
     async def close(self) -> None:
         """Close the response that is alive, also when cancelled."""
@@ -272,44 +268,44 @@ class AsyncExchange(_Exchange):
             try:
                 if isinstance(self._chunks, AsyncGenerator):
                     # An event loop that ends closes all its generators at the same time.
-                    with _no_news(), suppress(RuntimeError):
+                    with _ignore_transport_errors(), suppress(RuntimeError):
                         await self._chunks.aclose()
-            finally:  # a task that is cancelled again, which asyncio lets through the shield
-                with _no_news():
+            finally:  # also when the task is cancelled again, which asyncio lets through the shield
+                with _ignore_transport_errors():
                     await self._close()
                 self._closing = False
 
     async def release(self) -> None:
-        """Close for good, and let go of the response: what holds it need not be collected as a cycle."""
+        """Close for good, and let go of the response, so that what holds it is not in a reference cycle."""
         await self.close()
-        self._first.__dict__.pop("aclose", None)
+        self._override.remove()
 
     async def _closed_by_holder(self) -> None:
-        """Stands for the first response's `aclose`: called by the consumer, or by the library as it reads."""
-        if not self._closed_by_library():
+        """Replaces `aclose` of the first response: called by the consumer, and by the library as it reads."""
+        if not self._is_closed_by_library():
             self._leave()
-            if self._wake is not None:
-                self._wake.set()
+            if self._wake_task is not None:
+                self._wake_task.set()
         await self._close()
 
     async def drain(self) -> None:
-        """Read to the end of the body for a moment, so that the connection can be used again."""
+        """Read on to the end of the body for a moment, so that the connection can be used again."""
         if self.abandoned:
             return
         self._drain_until = self.clock() + DRAIN_SECONDS
         if isinstance(self._read_deadline, TaskDeadline):
             self._read_deadline.end()  # its timer is set for a later time
-        with _no_news(), suppress(StopAsyncIteration):
+        with _ignore_transport_errors(), suppress(StopAsyncIteration):
             while self.clock() < self._drain_until:
                 await self.read()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, unless the stream is closed meanwhile, or already."""
-        self._wake = anyio.Event()
+        """Wait, unless the stream is closed meanwhile or has been already."""
+        self._wake_task = anyio.Event()
         if self.abandoned:
             return
-        await self._timing.asleep(self._wake, seconds)
+        await self._timing.asleep(self._wake_task, seconds)
 
     async def reopen(self, decision: Reissue) -> None:
-        """Send the request again and read from its response."""
-        self._attach(await self._reissue(decision))
+        """Send the request again, and read from its response."""
+        self._attach(await self._sdk.areissue(decision))

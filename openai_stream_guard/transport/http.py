@@ -1,122 +1,132 @@
-"""What the HTTP libraries under the SDK do: what their errors mean, and how long their sockets wait.
+"""What the HTTP libraries under the SDK have in common, and what the guard needs of their requests and responses.
 
-openai 1 and 2 speak httpx, 3 speaks httpx2, either may be given the other's client, and aiohttp may carry both. None is
-imported here: what is not loaded cannot have raised.
+openai 1 and 2 use httpx, 3 uses httpx2; each accepts the other library's client, and aiohttp may be the transport of
+both. None of them is imported here: a library that is not loaded has made no response.
 """
 
 from __future__ import annotations
 
-import re
-import ssl
 import sys
-from collections.abc import Collection
-from typing import Any
+import weakref
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from types import ModuleType
+from typing import Any, Protocol
 
-from ..diagnosis.evidence import Ending, ResponseHead
-from ..engine.decisions import StreamFault
+from ..diagnosis.evidence import ResponseHead
 from ..redaction import credentials, identifier
 
-_LIBRARIES = ("httpx", "httpx2")
-_CARRIERS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "h11", "h2", "anyio", "aiohttp", "ssl"})
-_QUOTE = re.compile("['\"]")
+LIBRARIES = ("httpx", "httpx2")
 
 
-def fault_from(error: Exception) -> StreamFault | None:
-    """What an exception from reading a body means for the stream; None for one that is no news of the network."""
-    if isinstance(error, TimeoutError) or _is_one_of(error, "TimeoutException"):
-        return StreamFault(
-            "stalled", f"nothing came within the read timeout ({_words(error)})", error, ending="timeout"
-        )
-    if _is_one_of(error, "DecodingError"):
-        return StreamFault("malformed", f"the content encoding is damaged ({_words(error)})", error, ending="decoding")
-    if (
-        _is_one_of(error, "RequestError")
-        or isinstance(error, OSError)
-        or (_carrier(error) in _CARRIERS and not isinstance(error, RuntimeError))
-    ):
-        return StreamFault("disconnected", f"the connection broke ({_words(error)})", error, ending=_ending(error))
-    return None
+class HttpRequest(Protocol):
+    """A request of httpx or httpx2."""
+
+    method: str
+    url: Any
+    headers: Any
+    extensions: dict[str, Any]
+
+    @property
+    def content(self) -> bytes: ...
 
 
-def _ending(error: Exception) -> Ending:
-    """How a connection broke. h11 and aiohttp only say it in words."""
-    said = str(error)
-    if _is_one_of(error, "ProxyError"):
-        return "proxy"
-    if "incomplete chunked read" in said or "TransferEncodingError" in said or "Server disconnected" in said:
-        return "unterminated"
-    if ("expected" in said and "received" in said) or "ContentLengthError" in said:
-        return "short"
-    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__ or error.__context__, ssl.SSLError):
-        return "tls"
-    if _is_one_of(error, "ProtocolError") and "Reset" not in said and "Terminated" not in said:
-        return "protocol"
-    return "reset"
+class HttpResponse(Protocol):
+    """A response of httpx or httpx2, which have no base class in common, or an object that delegates to one."""
+
+    status_code: int
+    headers: Any
+    request: Any
+    extensions: dict[str, Any]
+    is_closed: bool
+    is_stream_consumed: bool
+
+    @property
+    def http_version(self) -> str: ...
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]: ...
+    def iter_raw(self, chunk_size: int | None = None) -> Iterator[bytes]: ...
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]: ...
+    def aiter_raw(self, chunk_size: int | None = None) -> AsyncIterator[bytes]: ...
+    def close(self) -> None: ...
+    async def aclose(self) -> None: ...
 
 
-def is_read_of_closed(error: Exception) -> bool:
-    """Whether a program reads a stream that was closed before."""
-    return _is_one_of(error, "StreamClosed")
+class MethodOverride:
+    """A function that replaces one method of one response, until `remove` is called.
 
-
-def _words(error: Exception) -> str:
-    """What an exception calls itself, and its own words, which programs look for.
-
-    Not what it quotes: h11 and aiohttp quote the bytes that they cannot read, and those are answer text.
+    It is set on the instance, so a method that somebody else has set there before is kept and restored. Pickled or
+    deep-copied with the response, it becomes the method that it replaces.
     """
-    said = _unquoted(str(error))
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+    def __init__(self, response: HttpResponse, name: str, function: Callable[..., Any]) -> None:
+        # Weakly, since a response that is in a reference cycle keeps its connection until the next collection.
+        self._response = weakref.ref(response)
+        self._name = name
+        self._function = function
+        self._replaced = _instance_attributes(response).get(name)
+        setattr(response, name, self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        return getattr, (self._response(), self._name)
+
+    def remove(self) -> None:
+        """Restore the method that was there before; does nothing where somebody has replaced this one since."""
+        response = self._response()
+        if response is None or _instance_attributes(response).get(self._name) is not self:
+            return
+        if self._replaced is None:
+            delattr(response, self._name)
+        else:
+            setattr(response, self._name, self._replaced)
+
+    @property
+    def original(self) -> Callable[..., Any]:
+        """The method that this one replaces, also while somebody else's stands in front of both."""
+        if self._replaced is not None:
+            return self._replaced  # type: ignore[no-any-return] # whatever was set on the response
+        response = self._response()
+        method = getattr(type(response), self._name, None)
+        if method is None:  # a response that delegates
+            return response.__getattr__(self._name)  # type: ignore[no-any-return, union-attr] # so it has one
+        return method.__get__(response)  # type: ignore[no-any-return] # as Python binds methods
 
 
-def _unquoted(words: str) -> str:
-    said, *quoted = _QUOTE.split(words, maxsplit=1)
-    return said.removesuffix("b").rstrip(" (=:,<") if quoted else said
+def has_own_reader(response: HttpResponse) -> bool:
+    """Whether somebody, such as an event hook, has replaced a reader on this response alone."""
+    replaced = _instance_attributes(response)
+    return any(name in replaced for name in ("iter_bytes", "iter_raw", "aiter_bytes", "aiter_raw"))
 
 
-def forget_quotes(error: BaseException | None) -> None:
-    """Take what a transport's exception quotes out of it, and out of those behind it: tracebacks print them all."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if _carrier(error) in _CARRIERS:
-            error.args = tuple(_unquoted(said) if isinstance(said, str) else said for said in error.args)
-            if isinstance(message := getattr(error, "message", None), str):  # which aiohttp's print
-                error.message = _unquoted(message)  # type: ignore[attr-defined] # it has one
-        error = error.__cause__ or error.__context__
+def _instance_attributes(response: object) -> Mapping[str, Any]:
+    return getattr(response, "__dict__", {})
 
 
-def _carrier(error: BaseException) -> str:
-    return type(error).__module__.partition(".")[0]
-
-
-def credentials_from(request: Any) -> frozenset[str]:
-    """What an HTTP request authenticates itself with."""
+def credentials_from(request: HttpRequest) -> frozenset[str]:
+    """Return what an HTTP request authenticates itself with."""
     return credentials((*request.headers.items(), *request.url.params.items()))
 
 
-def response_head(response: Any, known: Collection[str]) -> ResponseHead:
-    """A response's status line and headers; `known` are the credentials of its request, which no id may repeat."""
+def response_head(response: HttpResponse, known: Collection[str]) -> ResponseHead:
+    """Return the status and headers of a response.
+
+    Args:
+        known: the credentials of its request, which are masked in the request id.
+    """
     request_id = identifier(response.headers.get("x-request-id"), known)
     return ResponseHead(response.status_code, request_id, response.headers, response.http_version)
 
 
-def _is_one_of(error: Exception, name: str) -> bool:
-    for library in _LIBRARIES:
-        kind = getattr(sys.modules.get(library), name, None)
-        if kind is not None and isinstance(error, kind):
-            return True
-    return False
-
-
-def library_from(message: Any) -> Any:
-    """The module, httpx or httpx2, whose request or response this is; None for one of neither."""
+def library_from(message: object) -> ModuleType | None:
+    """Return the module, httpx or httpx2, that a request or response is from; None where it is from neither."""
     roots = (kind.__module__.partition(".")[0] for kind in type(message).__mro__)
-    return next((sys.modules[root] for root in roots if root in _LIBRARIES), None)
+    return next((sys.modules[root] for root in roots if root in LIBRARIES), None)
 
 
-def read_timeout_error(response: Any) -> Exception:
-    """What the library that made a response raises where its socket stays silent."""
-    library = library_from(response)
+def read_timeout_error(response: HttpResponse) -> Exception:
+    """Make the exception that the library of a response raises after a silence on its socket."""
+    library = library_from(response) or library_from(response.request)
     if library is None:
         return TimeoutError()
     timeout: Exception = library.ReadTimeout("", request=response.request)

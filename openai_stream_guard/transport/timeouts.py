@@ -1,10 +1,4 @@
-"""How long reads may wait: by the socket's own timeout, or by cancelling the task that reads.
-
-Calls a task's read off at a deadline, where no socket can be told to wait no longer: over aiohttp, HTTP/2, a mock.
-
-A timer for every read would cost more than all else that is done with it. So one timer stands for many reads: it looks
-whether a read is under way and its deadline has come, and is set again where it has not.
-"""
+"""How long a read may wait: ended by the timeout of the socket, or by cancelling the task that reads."""
 
 from __future__ import annotations
 
@@ -13,23 +7,33 @@ import math
 import sys
 from collections.abc import Awaitable, Callable
 from operator import methodcaller
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from ..engine.decisions import Timeouts
 
+if TYPE_CHECKING:
+    from .http import HttpRequest, HttpResponse
+
 MIN_DEFAULT_IDLE = 300.0
 """Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
+_MIN_WAIT = 0.001
+"""Seconds that a read may wait in any case."""
+_MAX_TIMER = 0.25
+"""Seconds until a `TaskDeadline` looks again, at most: how late it notices that its deadline has moved closer."""
 
 
-def request_timeouts(request: Any) -> dict[str, float | None]:
-    """How long a request may take to `connect`, `read`, `write` and get a connection of the `pool`, in seconds."""
+def request_timeouts(request: HttpRequest) -> dict[str, float | None]:
+    """Return how long a request may take to `connect`, `read`, `write` and get a connection of the `pool`, in seconds.
+
+    The dictionary is the request's own: changes apply to its reads, if they are made before the body is first read.
+    """
     return request.extensions.get("timeout") or {}
 
 
-def stream_timeouts(response: Any, first_event: float | None, idle: float | None) -> Timeouts:
-    """The clocks a stream runs by: those of its policy, or derived from the request's read timeout."""
+def stream_timeouts(response: HttpResponse, first_event: float | None, idle: float | None) -> Timeouts:
+    """Return the timeouts of a stream: those of its policy, or derived from the read timeout of its request."""
     read = request_timeouts(response.request).get("read")
     if idle is None:
         idle = math.inf if read is None else max(float(read), MIN_DEFAULT_IDLE)
@@ -41,25 +45,25 @@ def stream_timeouts(response: Any, first_event: float | None, idle: float | None
 
 
 class SocketDeadline:
-    """Makes the socket of a response wait no longer than a deadline that may change between two reads.
+    """Lets the socket of a response wait no longer than a deadline that may change between two reads.
 
-    A request's read timeout is fixed when its body is first read, starts anew with every byte, and so can neither
-    tell a keep-alive from an event nor get shorter once an answer has finished. Not in HTTP/2, where the socket is
-    other streams' as well, and not where none is shown, as by aiohttp: there a task's read is called off instead, see
-    `watchdog.py`, and a thread's deadline is looked at when bytes arrive.
+    The read timeout of a request does not serve for that: it is fixed when the body is first read and starts anew with
+    every byte, so a keep-alive postpones it as an event does. A socket of HTTP/2 is shared with other streams, and
+    aiohttp shows none (`active` is False then). For those, the read of a task is cancelled instead (`TaskDeadline`),
+    and the deadline of a thread is checked when bytes arrive.
     """
 
-    def __init__(self, response: Any, deadline: Callable[[float], float], clock: Callable[[], float]) -> None:
-        stream = response.extensions.get("network_stream")
+    def __init__(self, response: HttpResponse, deadline: Callable[[float], float], clock: Callable[[], float]) -> None:
+        stream: Any = response.extensions.get("network_stream")
         self.active = hasattr(stream, "read") and response.http_version in ("HTTP/1.1", "HTTP/1.0")
         if not self.active:
             return
-        wait = type(stream).read  # of the class: whatever stands on the instance is another response's patience
+        wait = type(stream).read  # the class's: the instance may still have the deadline of another response
 
         def read(max_bytes: int, timeout: float | None = None) -> Any:
-            if not response.is_closed:  # else the connection already serves somebody else
+            if not response.is_closed:  # else the connection already serves another request
                 now = clock()
-                left = max(deadline(now) - now, 0.001)
+                left = max(deadline(now) - now, _MIN_WAIT)
                 if timeout is None or left < timeout:
                     timeout = None if left == math.inf else left
             return wait(stream, max_bytes, timeout=timeout)
@@ -74,101 +78,94 @@ class SocketDeadline:
         self.active = False
 
 
-_EVERY = 0.25
-
-
-"""Seconds until the timer looks again, at most: so late is noticed that a deadline has come nearer."""
-
-
-_MIN = 0.001
-
-
-"""Seconds that a read may take in any case."""
-
-
 class TaskDeadline:
-    """Reads by `read`, and raises what `late` makes where a read passes its deadline.
+    """Cancels a read of a task at its deadline: over aiohttp, HTTP/2 or a mock, where there is no socket to bound.
+
+    A timer for each read would cost more than everything else that is done for it. So one timer serves many reads: it
+    checks whether a read is under way past its deadline, and is set again where that is not so.
 
     Args:
-        begun: told the time of a read that begins, if not of each; gives its deadline.
-        deadline: gives that of the read that is under way.
-        clock: the time now, in seconds.
+        read: the read that is bounded.
+        on_read: is given the time when a read begins that has no timer yet, and returns its deadline.
+        deadline: returns the deadline of the read that is under way.
+        clock: returns the time, in seconds.
+        timeout_error: makes the exception to raise at the deadline.
     """
 
-    active = True  # as a Patience says of itself
+    active = True  # as `SocketDeadline.active`
 
     def __init__(
         self,
         read: Callable[[], Awaitable[bytes]],
-        begun: Callable[[float], float],
+        on_read: Callable[[float], float],
         deadline: Callable[[], float],
         clock: Callable[[], float],
-        late: Callable[[], Exception],
+        timeout_error: Callable[[], Exception],
     ) -> None:
         self._read = read
-        self._begun = begun
+        self._on_read = on_read
         self._deadline = deadline
         self._clock = clock
-        self._late = late
+        self._timeout_error = timeout_error
         self._reading: asyncio.Task[Any] | None = None
         """The task that waits for a read."""
-        self._called_off = False
-        self._late_before = False
-        """The deadline had come when the timer last looked."""
-        self._before = 0
-        """How many others had asked to cancel that task when its read began."""
+        self._cancelled_by_us = False
+        self._was_late = False
+        """The deadline had passed when the timer last fired."""
+        self._cancelled_before = 0
+        """How many others had cancelled that task when its read began."""
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self) -> bytes:
-        """The bytes of one read. What is done here is done for each, and costs some 0.4 µs."""
+        """Return the bytes of one read. Called for each read, at a cost of some 0.4 µs."""
         try:
             task = asyncio.current_task()
         except RuntimeError:
             task = None
         if task is None:  # trio, also as a guest of asyncio; it has nothing cheaper than a scope
             return await self._read_in_scope()
-        self._before = _cancelling(task)
+        self._cancelled_before = _cancelling(task)
         if self._timer is None:
-            self._called_off = self._late_before = False
-            self._set(task, self._begun(self._clock()))
+            self._cancelled_by_us = self._was_late = False
+            self._set_timer(task, self._on_read(self._clock()))
         self._reading = task
         try:
             return await self._read()
         except asyncio.CancelledError:
-            if not self._called_off or _uncancelled(task) > self._before:
+            if not self._cancelled_by_us or _uncancel(task) > self._cancelled_before:
                 raise
-            raise self._late() from None
+            raise self._timeout_error() from None
         finally:
             self._reading = None
 
     async def _read_in_scope(self) -> bytes:
         now = self._clock()
-        with anyio.move_on_after(max(self._begun(now) - now, _MIN)):
+        with anyio.move_on_after(max(self._on_read(now) - now, _MIN_WAIT)):
             return await self._read()
-        raise self._late()
+        raise self._timeout_error()
 
-    def _set(self, task: asyncio.Task[Any], deadline: float) -> None:
-        left = max(deadline - self._clock(), _MIN)
-        self._timer = task.get_loop().call_later(min(left, _EVERY), self._look)
+    def _set_timer(self, task: asyncio.Task[Any], deadline: float) -> None:
+        left = max(deadline - self._clock(), _MIN_WAIT)
+        self._timer = task.get_loop().call_later(min(left, _MAX_TIMER), self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         task = self._reading
         if task is None:  # the next read sets it
             return
         deadline = self._deadline()
-        late, late_before = self._clock() >= deadline, self._late_before
-        self._late_before = late
-        if late and _cancelling(task) > self._before:  # by somebody else, to whom this read is left
+        is_late, was_late = self._clock() >= deadline, self._was_late
+        self._was_late = is_late
+        if is_late and _cancelling(task) > self._cancelled_before:  # somebody else has cancelled it: leave it to them
             self._reading = None
-        if late and late_before and self._reading is not None:
-            self._called_off = True
+        if is_late and was_late and self._reading is not None:
+            self._cancelled_by_us = True
             task.cancel()
-        else:  # once more if it is late: a loop that was held up may have the bytes, and not have handed them on yet
-            self._set(task, deadline)
+        else:  # if late, once more: an event loop that was held up may have the bytes without having delivered them
+            self._set_timer(task, deadline)
 
     def end(self) -> None:
-        """Let go of the timer: the next read sets another."""
+        """Cancel the timer; the next read sets another."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -176,18 +173,18 @@ class TaskDeadline:
 
 if sys.version_info >= (3, 11):
     _cancelling: Callable[[asyncio.Task[Any]], int] = methodcaller("cancelling")  # called for each read
-    """How many have asked to cancel a task, and not taken it back."""
+    """Returns how many have cancelled a task and not taken it back."""
 
-    def _uncancelled(task: asyncio.Task[Any]) -> int:
-        """The same once one has taken it back."""
+    def _uncancel(task: asyncio.Task[Any]) -> int:
+        """Take one cancellation back; return how many are left."""
         return task.uncancel()
 
 else:
 
     def _cancelling(task: asyncio.Task[Any]) -> int:
-        """Not counted by this Python."""
+        """Python 3.10 does not count."""
         return 0
 
-    def _uncancelled(task: asyncio.Task[Any]) -> int:
-        """Not counted by this Python."""
+    def _uncancel(task: asyncio.Task[Any]) -> int:
+        """Python 3.10 does not count."""
         return 0

@@ -48,7 +48,7 @@ if __name__ == "__main__":
 SPENT = """
 from openai_stream_guard import sdk
 host = os.environ["SERVER"].split("/")[2]
-while sdk.HOSTS.budget.withdraw(host):
+while sdk.RUNTIME.hosts.budget.withdraw(host):
     pass
 """
 WHILE_IMPORTING = """

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any, NamedTuple, get_args
 
 import openai_stream_guard
-from openai_stream_guard.decoding.reader import REPAIRS, Mode, Reader
+from openai_stream_guard.decoding.reader import REPAIRS, Reader, RepairMode
 from openai_stream_guard.sse import Decoder
 
 from ..vectors import cases, in_pieces
@@ -36,7 +36,7 @@ from .damage import Damaged, End
 from .recorded import STREAMS
 
 PACKAGE = str(Path(openai_stream_guard.__file__).parent)
-MODES = get_args(Mode)
+MODES = get_args(RepairMode)
 LIMITS = (1 << 28, 1 << 28, 1 << 28, 300, 40)
 SIZES = (1 << 20, 1, 7, 61, 1400)
 ENDS = get_args(End)
@@ -102,7 +102,7 @@ def repair(data: bytes) -> None:
     check(set(whole[3]) <= REPAIRS.keys(), "a repair without a name")
 
 
-def _read(reads: Sequence[bytes], mode: Mode, limit: int) -> tuple[list[str], str, bool, dict[str, int]]:
+def _read(reads: Sequence[bytes], mode: RepairMode, limit: int) -> tuple[list[str], str, bool, dict[str, int]]:
     reader = Reader(mode, limit)
     payloads = [payload for data in reads for payload in reader.feed(data)]
     payloads += reader.finish()

@@ -111,8 +111,8 @@ async def _arun(
 
 
 def _begin(stream: Stream, fault: Fault, offset: int, seed: int, transport: Transport) -> Damaged:
-    sdk.HOSTS.forget()  # one run must not learn from another
-    sdk.HOSTS.saw_finish(HOST, stream.path, "m")
+    sdk.RUNTIME.hosts.forget()  # one run must not learn from another
+    sdk.RUNTIME.hosts.record_finish(HOST, stream.path, "m")
     first = damaged(stream.frames, fault, offset, seed)
     transport.begin(offset, first)
     return first

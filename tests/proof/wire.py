@@ -107,8 +107,9 @@ class Wire:
             raise error
         return Refusal(retryable=False, status=404)
 
-    def error(self, session: Session, verdict: Fail) -> Exception:
+    def error(self, verdict: Fail) -> Exception:
         """The typed error's stand-in; what it is made of is made."""
+        session = self.session
         session.adapter.partial_text(session.transcript)
         session.adapter.partial(session.transcript)
         return GaveUp(verdict)
@@ -163,15 +164,16 @@ def see(
         busy: seconds that it takes for what each read brings.
     """
     hosts = HostMemory()
-    hosts.saw_finish(HOST, stream.path, "m")  # as after the first stream in a process
+    hosts.record_finish(HOST, stream.path, "m")  # as after the first stream in a process
     session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
     wire = Wire(first, again, busy)
+    wire.session = session
     error: Exception | None = None
     try:
         if client_kind == "sync":
-            wire.items.extend(event.value for event in drive(session, wire) if not event.is_done)
+            wire.items.extend(event.value for event in drive(lambda: wire) if not event.is_done)
         else:
-            finished(_collect(session, wire))
+            finished(_collect(wire))
     except Exception as raised:
         error = raised
     if wire.open:
@@ -179,8 +181,8 @@ def see(
     return Seen(wire.items, error, isinstance(error, GaveUp), session.outcome, wire.requests)
 
 
-async def _collect(session: Session, wire: Wire) -> None:
-    async for event in adrive(session, AsyncWire(wire)):
+async def _collect(wire: Wire) -> None:
+    async for event in adrive(lambda: AsyncWire(wire)):
         if not event.is_done:
             wire.items.append(event.value)
 

@@ -126,7 +126,7 @@ class World:
         self._refusing = refusing
         self._hosts = HostMemory()
         for stream in STREAMS:
-            self._hosts.saw_finish(HOST, stream.path, "m")
+            self._hosts.record_finish(HOST, stream.path, "m")
 
     def run(self, streams: int) -> Figures:
         """So many streams, begun at random times."""
@@ -164,7 +164,8 @@ class World:
             requests=1 + retries,
             jitter=dice.random,
         )
-        items, events = list[Any](), adrive(session, network)
+        network.session = session
+        items, events = list[Any](), adrive(lambda: network)
         try:
             async for event in events:
                 if not event.is_done:
@@ -322,6 +323,6 @@ class Network:
             raise error
         return Refusal(retryable=True, status=503)
 
-    def error(self, session: Session, verdict: Fail) -> Exception:
+    def error(self, verdict: Fail) -> Exception:
         """The typed error's stand-in."""
         return GaveUp(verdict)

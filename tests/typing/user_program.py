@@ -26,6 +26,7 @@ from openai_stream_guard import (
     enable,
     guarding,
     is_enabled,
+    observe,
     report,
 )
 from openai_stream_guard.sse import Decoder, Event
@@ -36,6 +37,8 @@ client = OpenAI()
 def switching() -> None:
     enable()
     enable(Policy(max_retries=4, delivery="atomic", recovery=("restart", "replay")))
+    enable(max_retries=4, delivery="atomic")
+    observe(Policy(), idle_timeout=None)
     assert_type(is_enabled(), bool)
     assert_type(configure(idle_timeout=30.0), Policy)
     with guarding(delivery="tool_calls") as policy:

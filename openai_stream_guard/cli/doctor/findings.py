@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from ...diagnosis.causes import explanations
+from ...diagnosis.causes import likely_causes
 from ...diagnosis.evidence import COLLECTING, Cut
 from .analysis import Stream
 from .proxy_settings import Product, Topic, lines
@@ -208,18 +208,19 @@ def _explained(s: Stream, number: int) -> list[Finding]:
     """The likeliest cause of a fault, or of a wait; and compression, which may be there beside it."""
     if not s.answered or s.recording.judgement is None:
         return []
-    rows = explanations(s.evidence)
-    chosen = [row for row in rows if row is rows[0] or (row.name == "compressed" and rows[0].name == "buffered_nginx")]
+    causes = likely_causes(s.evidence)
+    first = causes[0].name if causes else ""
+    chosen = [c for c in causes if c.name == first or (c.name == "compressed" and first == "buffered_nginx")]
     return [
         Finding(
-            name=row.name,
-            severity="warning" if row.name == "compressed" else "problem",
-            what=row.cause.format(e=s.evidence),
-            remedy=row.remedy.format(e=s.evidence),
-            lines=_lines(row.name, s),
+            name=cause.name,
+            severity="warning" if cause.name == "compressed" else "problem",
+            what=cause.claim_about(s.evidence),
+            remedy=cause.remedy_for(s.evidence),
+            lines=_lines(cause.name, s),
             streams=(number,),
         )
-        for row in chosen
+        for cause in chosen
     ]
 
 

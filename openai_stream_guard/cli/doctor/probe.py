@@ -136,13 +136,13 @@ class _Asker:
         """Read the answer to its end, or as far as the bounds allow."""
         import openai
 
-        from ...sdk import streams
+        from ...sdk import RUNTIME
 
         self._sent = self._clock()
         self._progress(self._title, 0.0, 0, 0)
-        streams.session_for = self._open
         try:
-            self._read(self._create(dict(headers)))
+            with RUNTIME.sessions_from(self._open):
+                self._read(self._create(dict(headers)))
         except openai.APIStatusError as error:
             if self._session is None:
                 return (self._status(error),)
@@ -156,8 +156,6 @@ class _Asker:
         except openai.APIError:
             if self._session is None:
                 raise
-        finally:
-            streams.session_for = None
         return self._examined()
 
     def failed(self, response: Any, reason: str) -> Stream:

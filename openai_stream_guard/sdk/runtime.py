@@ -1,0 +1,65 @@
+"""What the guard keeps between two calls, in one object; and the list of all state that is global.
+
+| where | what | why it is global |
+|---|---|---|
+| `sdk.runtime.RUNTIME` | what was learnt about hosts, the request that is being sent, test hooks | the SDK's methods \
+are patched once for all clients |
+| `activation` | mode and policy of the process, the policy of a `guarding` block, what was patched | read for every \
+request |
+| `transport.clock.current` | the time that new streams run by | replaced by tests |
+| `observability.publish.attached` | who hears of every stream | set by tests |
+| `capture.folder` | folders that could not be written, the versions that captures name | one warning a folder |
+| `errors`, `testing.faults` | classes that were joined or derived at run time (`functools` caches) | \
+`type(error)` can be compared |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from ..engine.host_memory import HostMemory
+
+if TYPE_CHECKING:
+    from ..engine.decisions import Reissue
+    from ..engine.session import Session
+    from .requests import OriginalRequest
+    from .test_hooks import SentBy, TestHook
+
+
+class Runtime:
+    """The state of the SDK's side of the guard.
+
+    The context variables are set for the time of one call of the SDK, and never across a `yield`.
+    """
+
+    def __init__(self) -> None:
+        self.hosts = HostMemory()
+        """What this process has learnt about servers."""
+        self.new_session: Callable[..., Session] | None = None
+        """Makes the sessions of all streams in place of `Session`, see `sessions_from`."""
+        self.request: ContextVar[OriginalRequest | None] = ContextVar("openai_stream_guard_request", default=None)
+        """The streaming request that is being sent."""
+        self.reissue: ContextVar[Reissue | None] = ContextVar("openai_stream_guard_reissue", default=None)
+        """Why a request is being sent again; such a request does not begin a guarded stream of its own."""
+        self.test_hooks: list[TestHook] = []
+        """What tests have set; the last one is asked first."""
+        self.sent_by: ContextVar[SentBy | None] = ContextVar("openai_stream_guard_sent_by", default=None)
+        """For test hooks: who sends the streaming request that is being sent."""
+
+    @contextmanager
+    def sessions_from(self, new_session: Callable[..., Session]) -> Iterator[None]:
+        """Let this function make the session of each stream that is opened inside the `with` block.
+
+        It is called with the arguments of `Session` and with `credentials`, what the request was authenticated with.
+        """
+        before, self.new_session = self.new_session, new_session
+        try:
+            yield
+        finally:
+            self.new_session = before
+
+
+RUNTIME = Runtime()
