@@ -57,7 +57,7 @@ def transcript_of(*values: object) -> Transcript:
 def trim(transcript: Transcript, *values: object) -> list[Any]:
     """What is left of a second answer."""
     adapter, replay = chat(), ReplayChecker(transcript)
-    left = [adapter.trim(payload(value), replay) for value in values]
+    left = [adapter.trim_repeated(payload(value), replay) for value in values]
     return [one.value for one in left if one is not None]
 
 

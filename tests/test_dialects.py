@@ -97,8 +97,8 @@ def test_an_api_without_a_row_is_passed_on_and_never_repeated() -> None:
     other = DetectOnlyAdapter(StreamRequest("post", "/threads/t/runs", "host"))
     payload = Payload("error", b"{}", {}, None, None)
     assert other.read(payload) == DataEvent()
-    assert other.whole("strict", done=False)
-    assert other.trim(payload, ReplayChecker(Transcript())) is payload
+    assert other.is_complete("strict", done=False)
+    assert other.trim_repeated(payload, ReplayChecker(Transcript())) is payload
     assert not other.may_replay(Transcript())
     assert (other.reissuable, other.has_finished, other.tool_call_open, other.answer_complete) == (
         False,

@@ -64,7 +64,7 @@ def test_the_end_rules(name: str, done: bool) -> None:
     values, n, with_done, without = ENDS[name]
     adapter = chat(n=n)
     read(adapter, *values)
-    assert [rule for rule in RULES if adapter.whole(rule, done=done)] == (with_done if done else without).split()
+    assert [rule for rule in RULES if adapter.is_complete(rule, done=done)] == (with_done if done else without).split()
 
 
 def test_several_prompts_are_several_answers() -> None:
@@ -72,7 +72,7 @@ def test_several_prompts_are_several_answers() -> None:
     adapter = ChatAdapter(StreamRequest("post", "/completions", "host", {"prompt": ["a", "b"]}))
     read(adapter, {"choices": [{"index": 0, "text": "a", "finish_reason": "stop"}]})
     assert not adapter.answer_complete
-    assert not adapter.whole("strict", done=True)
+    assert not adapter.is_complete("strict", done=True)
     read(adapter, {"choices": [{"index": 1, "text": "b", "finish_reason": "stop"}]})
     assert adapter.answer_complete
 
@@ -92,10 +92,10 @@ def test_a_stricter_rule_accepts_nothing_that_a_laxer_one_refuses(values: list[o
     """strict ⊂ learnt ⊂ auto ⊂ lenient; what is settled is whole by all; a `[DONE]` never makes an end worse."""
     adapter = chat(n=n)
     read(adapter, *values)
-    verdicts = [adapter.whole(rule, done=done) for rule in RULES]
+    verdicts = [adapter.is_complete(rule, done=done) for rule in RULES]
     assert verdicts == sorted(verdicts)
     assert not adapter.answer_complete or all(verdicts)
-    assert all(adapter.whole(rule, done=True) for rule in RULES if adapter.whole(rule, done=False))
+    assert all(adapter.is_complete(rule, done=True) for rule in RULES if adapter.is_complete(rule, done=False))
 
 
 def test_settled_is_taken_back_when_another_choice_begins() -> None:
@@ -181,7 +181,7 @@ def test_pings_are_no_items(value: object, event: str | None) -> None:
     """A keep-alive dressed as an event is told from a payload, and is no progress."""
     adapter = chat()
     assert isinstance(adapter.read(payload(value, event)), KeepAlive)
-    assert not adapter.whole("lenient", done=True)
+    assert not adapter.is_complete("lenient", done=True)
 
 
 @pytest.mark.parametrize(
@@ -331,4 +331,4 @@ def test_the_short_way_does_not_copy_what_is_left() -> None:
     adapter, transcript = chat(), transcript_of(TEXT)
     read(adapter, TEXT)
     payloads = OneByOne(payload(value) for value in (TEXT, FINISH, TEXT))
-    assert [adapter.append(payloads, start, transcript) for start in (0, 1, 2)] == [1, 1, 3]
+    assert [adapter.append_text_deltas(payloads, start, transcript) for start in (0, 1, 2)] == [1, 1, 3]

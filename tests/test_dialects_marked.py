@@ -46,9 +46,9 @@ def test_a_recorded_answer_ends_with_its_last_event(api: Any) -> None:
     adapter = marked(RECORDED[api])
     frames = [frame for frame in take_answer(api, "text", AnswerVariant(1)).frames if frame.data != "[DONE]"]
     for frame in frames:
-        assert not adapter.whole("strict", done=False)
+        assert not adapter.is_complete("strict", done=False)
         assert isinstance(adapter.read(payload(json.loads(frame.data), frame.event)), DataEvent)
-    assert adapter.whole("strict", done=False)
+    assert adapter.is_complete("strict", done=False)
     assert adapter.answer_complete
 
 
@@ -76,8 +76,8 @@ def test_nothing_else_is_an_end(path: str, kind: str) -> None:
     """A step's or a message's end is not the run's, nor one API's mark another's."""
     adapter = marked(path)
     adapter.read(payload({}, kind))
-    assert not adapter.whole("lenient", done=False)
-    assert adapter.whole("strict", done=True), "these APIs' own `[DONE]` is no gateway's"
+    assert not adapter.is_complete("lenient", done=False)
+    assert adapter.is_complete("strict", done=True), "these APIs' own `[DONE]` is no gateway's"
 
 
 def test_the_type_stands_in_for_a_lost_name() -> None:
@@ -118,6 +118,11 @@ def test_any_json_is_read_and_nothing_repeated(path: str, value: object, event: 
         False,
         None,
     )
-    assert adapter.trim(due, ReplayChecker(transcript)) is due
+    assert adapter.trim_repeated(due, ReplayChecker(transcript)) is due
     assert (adapter.partial_text(transcript), adapter.partial(transcript)) == ("", None)
-    assert (adapter.response_id, adapter.resume_after, adapter.missing, adapter.over) == (None, None, False, False)
+    assert (adapter.response_id, adapter.resume_after, adapter.missing, adapter.stream_ended) == (
+        None,
+        None,
+        False,
+        False,
+    )

@@ -55,7 +55,7 @@ def left_of(transcript: Transcript, *values: object, **body: object) -> list[Any
     left: list[Any] = []
     for value in values:
         adapter.read(payload(value))
-        trimmed = adapter.trim(payload(value), replay)
+        trimmed = adapter.trim_repeated(payload(value), replay)
         left += [] if trimmed is None else [trimmed.value]
     assert replay.caught_up
     transcript.held.clear()  # as where another attempt begins
@@ -75,11 +75,11 @@ def delta(text: str, place: int | None = 0, kind: str = "output_text", **more: o
 def test_a_terminal_event_is_the_end(name: str) -> None:
     """At once, by every rule, and as an item: it is the API's word, passed on."""
     adapter = ResponsesAdapter(asked())
-    assert not adapter.over
+    assert not adapter.stream_ended
     reading = adapter.read(payload({"type": f"response.{name}", "response": {"id": "resp_1", "error": {"code": "x"}}}))
     assert isinstance(reading, DataEvent)
-    assert (adapter.over, adapter.answer_complete, adapter.response_id) == (True, True, "resp_1")
-    assert adapter.whole("strict", done=False)
+    assert (adapter.stream_ended, adapter.answer_complete, adapter.response_id) == (True, True, "resp_1")
+    assert adapter.is_complete("strict", done=False)
 
 
 @pytest.mark.parametrize("done", [True, False])
@@ -88,15 +88,15 @@ def test_nothing_else_is_the_end(done: bool) -> None:
     adapter = ResponsesAdapter(asked())
     for value in told("text")[:-1]:
         adapter.read(payload(value))
-    assert [rule for rule in get_args(EndRule) if adapter.whole(rule, done=done)] == (["lenient"] if done else [])
-    assert not ResponsesAdapter(asked()).whole("lenient", done=True), "nothing came"
+    assert [rule for rule in get_args(EndRule) if adapter.is_complete(rule, done=done)] == (["lenient"] if done else [])
+    assert not ResponsesAdapter(asked()).is_complete("lenient", done=True), "nothing came"
 
 
 def test_the_type_may_come_as_the_events_name() -> None:
     """A payload without a type is what its event is called."""
     adapter = ResponsesAdapter(asked())
     adapter.read(payload({"response": {"id": "resp_1"}}, "response.completed"))
-    assert adapter.over
+    assert adapter.stream_ended
 
 
 # What is an item, and what is none.
@@ -290,7 +290,7 @@ def test_the_last_response_is_the_real_one_unless_nothing_was_stored() -> None:
     last = None
     for event in second:
         adapter.read(payload(event))
-        last = adapter.trim(payload(event), replay)
+        last = adapter.trim_repeated(payload(event), replay)
     assert last is not None
     assert last.value["response"]["id"] == first[0]["response"]["id"]
 
@@ -461,7 +461,7 @@ def test_any_json_is_read_and_repeated_or_diverges(
         for value in second:
             for one in again.in_sequence(payload(value, event)):
                 if isinstance(again.read(one), DataEvent):
-                    trimmed = again.trim(one, replay)
+                    trimmed = again.trim_repeated(one, replay)
                     assert trimmed is None or isinstance(trimmed, Payload)
     except (Gap, Diverged):
         pass
@@ -494,4 +494,4 @@ def test_nesting_that_cannot_be_written_anew_diverges() -> None:
     one = Payload(None, b"", value, None, None)
     assert isinstance(adapter.read(one), DataEvent)
     with pytest.raises(Diverged):
-        adapter.trim(one, replay)
+        adapter.trim_repeated(one, replay)

@@ -179,7 +179,7 @@ def test_the_short_way_is_taken(api: str, answer: str, monkeypatch: pytest.Monke
     """Of a recorded answer most events never see the general way: else these tests would compare it with itself."""
     body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
     general: list[object] = []
-    sort_one = Session._sort_one
-    monkeypatch.setattr(Session, "_sort_one", lambda self, payload: general.append(payload) or sort_one(self, payload))
+    take_one = Session._take_one
+    monkeypatch.setattr(Session, "_take_one", lambda self, payload: general.append(payload) or take_one(self, payload))
     handed = [told for told in seen(api, in_pieces(body, 300), short=True) if isinstance(told, list)]
     assert 0 < len(general) < sum(map(len, handed)) / 2

@@ -11,60 +11,48 @@ transcript's own text is the answer once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
-from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
+from .adapter import (
+    KEEP_ALIVE,
+    UNKNOWN_EVENT,
+    ApiAdapter,
+    ApiEvent,
+    DataEvent,
+    FaultEvent,
+    api_error,
+    is_keep_alive,
+    plain_id,
+)
 from .chat_deltas import NO_REASON, aside_from, trim_choice, walk
 from .partial_answer import choices_from
 from .request import EndRule, StreamRequest
 from .second_answer import Diverged, SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
 
-_ITEM = DataEvent()
-_PING = KeepAlive()
 _TOO_DEEP = FaultEvent("malformed", "a payload is nested deeper than can be followed")
 _FUNCTION = ("function", "function_call")
 _TOOLS = ("tool_calls", "function_call")
 
 
-class ChatAdapter:
+class ChatAdapter(ApiAdapter):
     """One attempt at `/chat/completions` or `/completions`."""
 
     reissuable = True
-    over = False
-    missing = False
-    resume_after = None
 
     def __init__(self, request: StreamRequest) -> None:
-        self._request = request
-        self.response_id: str | None = None
-        self.answer_complete = False
-        """Every choice asked for has its finish_reason."""
+        super().__init__(request)
         self._seen: set[int] = set()
         self._finished: set[int] = set()
         self._open: set[int] = set()
         """Choices that have begun a tool call."""
         self._arguments: dict[Key, list[str]] = {}
-        """Of each function called."""
-        self._begun = False
+        """The arguments of every function call, by their channel."""
+        self._choice_seen = False
 
-    def in_sequence(self, payload: Payload) -> tuple[Payload]:
-        """Chunks have no numbers."""
-        return (payload,)
-
-    @property
-    def has_finished(self) -> bool:
-        """A finish_reason came."""
-        return bool(self._finished)
-
-    @property
-    def tool_call_open(self) -> bool:
-        """Some choice has begun a tool call and not finished."""
-        return not self._open <= self._finished
-
-    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+    def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Those whose one choice has nothing but more text, or more of a call's arguments."""
         if self.response_id is None:
             return start
@@ -98,12 +86,12 @@ class ChatAdapter:
             return self._no_object(payload)
         assert isinstance(value, dict)
         if value.get("error"):
-            return _reported(value["error"])
+            return api_error(value["error"])
         choices = value.get("choices")
         if choices.__class__ is not list or not choices:
             return self._no_choices(payload, value)
 
-        first, self._begun = not self._begun, True
+        first, self._choice_seen = not self._choice_seen, True
         text_deltas: list[TextDelta] = []
         identities: list[Identity] = []
         if self.response_id is None:
@@ -129,6 +117,8 @@ class ChatAdapter:
             reason = choice.get("finish_reason")
             if reason and reason.__class__ is str and reason != NO_REASON:
                 self._finished.add(index)
+                self.has_finished = True
+                self.tool_call_open = not self._open <= self._finished
                 self.answer_complete = self._finished == self._seen and len(self._seen) >= self._request.choices
                 text_deltas.append(((index, "finish_reason"), reason))
         return DataEvent(text_deltas, identities, None if text_deltas or identities else aside_from(choices[0]))
@@ -148,6 +138,7 @@ class ChatAdapter:
             return False
         if name in _TOOLS:
             self._open.add(index)
+            self.tool_call_open = not self._open <= self._finished
             for key, text in text_deltas[start:]:
                 if key[-2] in _FUNCTION and key[-1] in ("name", "arguments"):
                     arguments = self._arguments.setdefault((*key[:-1], "arguments"), [])
@@ -164,25 +155,25 @@ class ChatAdapter:
 
     def _no_object(self, payload: Payload) -> ApiEvent:
         if payload.event == "error":
-            return _reported(payload.value)
+            return api_error(payload.value)
         if payload.value is None or _is_keep_alive(payload.event):
-            return _PING
-        self._begun = True
-        return _ITEM
+            return KEEP_ALIVE
+        self._choice_seen = True
+        return UNKNOWN_EVENT
 
     def _no_choices(self, payload: Payload, value: Mapping[str, object]) -> ApiEvent:
         """Usage, Azure's filter results, pings, flat errors, and whatever a gateway adds."""
         says_error = "error" in (value.get("type"), value.get("object")) and value.get("message")
         if says_error or payload.event == "error":
-            return _reported(value)
+            return api_error(value)
         if "choices" not in value and _is_keep_alive(payload.event or value.get("type")):
-            return _PING
-        self._begun = True
+            return KEEP_ALIVE
+        self._choice_seen = True
         identities: list[Identity] = []
         self._name(value, identities)
         return DataEvent((), identities, (payload.event, *sorted(name for name, part in value.items() if part)))
 
-    def whole(self, rule: EndRule, *, done: bool) -> bool:
+    def is_complete(self, rule: EndRule, *, done: bool) -> bool:
         """The end rule of the README's API table."""
         finished = bool(self._seen) and self._finished == self._seen
         if rule == "strict":
@@ -190,7 +181,7 @@ class ChatAdapter:
         # A `[DONE]` excuses a server that ignores `n`; without one, the choices that never came may have been cut.
         if finished and (self.answer_complete or done or rule == "lenient"):
             return True
-        return rule != "learnt" and done and self._begun and self._tool_calls_are_json()
+        return rule != "learnt" and done and self._choice_seen and self._tool_calls_are_json()
 
     def _tool_calls_are_json(self) -> bool:
         """Whether the arguments of every call in an unfinished choice are whole, as far as anyone can tell."""
@@ -202,7 +193,7 @@ class ChatAdapter:
             return False
         return True
 
-    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+    def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Cut what was delivered out of a repeated chunk, and give the rest the first answer's ids."""
         value = payload.value
         if not isinstance(value, dict):
@@ -234,10 +225,6 @@ class ChatAdapter:
             if new.get(name) and (known := replay.identify((name,), new[name])) is not None:
                 new[name] = known
         return new
-
-    def whole_texts(self, payload: Payload) -> Sequence[TextDelta]:
-        """This API says no text twice."""
-        return ()
 
     def may_replay(self, transcript: Transcript) -> bool:
         """Not where the API stores each answer: the delivered one would be stored twice, under two ids."""
@@ -283,10 +270,6 @@ def _more_arguments(index: int, name: str, calls: list[dict[str, Any]]) -> tuple
 
 def _is_keep_alive(name: object) -> bool:
     return isinstance(name, str) and is_keep_alive(name)
-
-
-def _reported(error: object) -> FaultEvent:
-    return FaultEvent("upstream_error", "the API reported an error inside the stream", error)
 
 
 def _with_spent(usage: Mapping[str, object], spent: int) -> dict[str, object]:

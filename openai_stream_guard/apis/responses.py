@@ -13,7 +13,17 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from ..decoding.payload import Payload
-from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
+from .adapter import (
+    KEEP_ALIVE,
+    UNKNOWN_EVENT,
+    ApiAdapter,
+    ApiEvent,
+    DataEvent,
+    FaultEvent,
+    api_error,
+    is_keep_alive,
+    plain_id,
+)
 from .chat_deltas import tokens_in
 from .partial_answer import outputs_from
 from .request import EndRule, Resume, StreamRequest
@@ -23,7 +33,6 @@ from .sequence import Sequence as EventSequence
 from .transcript import Identity, Key, Milestone, TextDelta, Transcript
 from .whole_items import fingerprint, whole_item, whole_text
 
-_PING = KeepAlive()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
@@ -33,38 +42,34 @@ _COUNTS = {int, type(None)}
 _PARTS = ("content_index", "summary_index", "annotation_index")
 
 
-class ResponsesAdapter:
+class ResponsesAdapter(ApiAdapter):
     """One attempt at `/responses`, or at one stored response."""
 
     reissuable = True
-    has_finished = False
 
     def __init__(
         self, request: StreamRequest, resume: Resume | None = None, broken: ResponsesAdapter | None = None
     ) -> None:
         """Read one attempt; `broken` is the one that a resumed answer goes on from, between two of its events."""
-        self._request = request
+        super().__init__(request)
         self._sequence = EventSequence(request.starting_after if resume is None else resume.after)
-        self._begun = False
+        self._event_seen = False
         self._open_calls: set[object] = set() if broken is None else broken._open_calls
         self.tool_call_open = bool(self._open_calls)
         self._latest: int | None = None if broken is None else broken._latest
-        self._unplaced: dict[object, int] = {} if broken is None else broken._unplaced
+        self._places: dict[object, int] = {} if broken is None else broken._places
         """The places of items that came without an `output_index`, by id: llama.cpp counts nothing."""
-        self._places: set[object] = set() if broken is None else broken._places
-        """Of the items that began."""
+        self._opened_places: set[object] = set() if broken is None else broken._opened_places
+        """The places of all items that began."""
         self.response_id: str | None = request.stored_id if resume is None else resume.response_id
-        self.answer_complete = False
-        self.over = False
-        """A terminal event came: whatever follows is nothing."""
 
     @property
-    def missing(self) -> bool:
-        """Events wait for one that has not come."""
+    def missing(self) -> bool:  # type: ignore[override]
+        """Whether events are held back, since one before them has not come."""
         return self._sequence.missing
 
     @property
-    def resume_after(self) -> int | None:
+    def resume_after(self) -> int | None:  # type: ignore[override]
         """The number up to which this attempt has everything."""
         return self._sequence.last
 
@@ -82,7 +87,7 @@ class ResponsesAdapter:
             raise Gap
         return self._sequence.accept(payload, number if type(number) is int else None, kind, first=first)
 
-    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+    def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Deltas of a text that has begun, each with the number that is due."""
         end = start
         try:
@@ -111,21 +116,21 @@ class ResponsesAdapter:
         value = payload.value
         if not isinstance(value, dict):
             if payload.event == "error":
-                return FaultEvent("upstream_error", "the API reported an error inside the stream", value)
-            return _PING if value is None else DataEvent()
+                return api_error(value)
+            return KEEP_ALIVE if value is None else UNKNOWN_EVENT
         kind = value.get("type") or payload.event
         nested = None if "response" in value else value.get("error")
         if nested or kind == "error":
             if (number := _number(value)) is not None:
                 self._sequence.skip(number)
-            return FaultEvent("upstream_error", "the API reported an error inside the stream", nested or value)
+            return api_error(nested or value)
         if isinstance(kind, str) and is_keep_alive(kind):
-            return _PING
+            return KEEP_ALIVE
         if value.get("object") == "response":
             return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
-        self._begun = True
+        self._event_seen = True
         if not isinstance(kind, str):
-            return DataEvent()
+            return UNKNOWN_EVENT
         return self._item(kind, value)
 
     def _item(self, kind: str, value: Mapping[str, object]) -> DataEvent:
@@ -135,10 +140,10 @@ class ResponsesAdapter:
             return DataEvent(text_deltas, sequence=_number(value))
         text_deltas = []
         if kind in _TERMINAL:
-            self.over = self.answer_complete = True
+            self.stream_ended = self.answer_complete = True
         if kind == "response.output_item.added":
             self._place_next(value)
-            self._places.add(self._place(value))
+            self._opened_places.add(self._place(value))
             text_deltas, _ = self._opened(value)
         if kind.startswith("response.output_item."):
             self._note_call(kind, value)
@@ -169,7 +174,7 @@ class ResponsesAdapter:
         else:
             told = list(whole_text(kind, value, self._channel(kind, value)))
         if self._request.starting_after is not None:  # of other items the beginning was not asked for
-            told = [text for text in told if text[0][0] in self._places]
+            told = [text for text in told if text[0][0] in self._opened_places]
         return told
 
     def _place_next(self, value: Mapping[str, object]) -> None:
@@ -177,15 +182,15 @@ class ResponsesAdapter:
         if type(value.get("output_index")) is int:
             return
         name = _item_id(value)
-        if name is None or name not in self._unplaced:
+        if name is None or name not in self._places:
             self._latest = 0 if self._latest is None else self._latest + 1
             if name is not None:
-                self._unplaced[name] = self._latest
+                self._places[name] = self._latest
 
     def _place(self, value: Mapping[str, object]) -> int | None:
         """The output that an event is about."""
         place = value.get("output_index")
-        return place if type(place) is int else self._unplaced.get(_item_id(value), self._latest)
+        return place if type(place) is int else self._places.get(_item_id(value), self._latest)
 
     def _channel(self, kind: str, value: Mapping[str, object]) -> Key:
         return (self._place(value), *(_index(value, name) for name in _PARTS[:2]), kind.removesuffix(".delta"))
@@ -225,11 +230,11 @@ class ResponsesAdapter:
                 self._open_calls.discard(place)
             self.tool_call_open = bool(self._open_calls)
 
-    def whole(self, rule: EndRule, *, done: bool) -> bool:
+    def is_complete(self, rule: EndRule, *, done: bool) -> bool:
         """A terminal event ends the stream, and nothing else does but for the lenient."""
-        return self.over or (done and rule == "lenient" and self._begun)
+        return self.stream_ended or (done and rule == "lenient" and self._event_seen)
 
-    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+    def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Drop what a repeated event has said before, and give the rest the names the consumer knows."""
         value = payload.value
         kind = value.get("type") or payload.event if isinstance(value, dict) else None
@@ -276,7 +281,7 @@ class ResponsesAdapter:
         for key, text in self._whole_texts(kind, value):
             replay.tell_whole(key, text)
         output = _output(value) if kind in _TERMINAL else None
-        if output is not None and self._places and len(output) != len(self._places):
+        if output is not None and self._opened_places and len(output) != len(self._opened_places):
             raise Diverged
         if not repeated and any(map(replay.delivered, self._closing(kind, value))):
             raise Diverged
@@ -330,9 +335,6 @@ class ResponsesAdapter:
             repeatable.discard("reasoning")
         items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
         return repeatable.issuperset(items)
-
-    def may_continue(self, transcript: Transcript) -> None:
-        """This API knows no continuation."""
 
     def partial_text(self, transcript: Transcript) -> str:
         """All output text, in the order of the outputs."""

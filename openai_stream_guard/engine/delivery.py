@@ -1,9 +1,9 @@
-"""What the consumer is handed, and when.
+"""What is delivered to the consumer, and when.
 
-A healthy live stream passes straight through. Items wait here while a repeated answer catches up with what was
+A healthy live stream passes straight through. Events are held back while a repeated answer catches up with what was
 delivered, while a tool call is open (`delivery="tool_calls"`), or until the end (`delivery="atomic"`).
 
-The law its tests keep: the transcript holds exactly what was handed over; what is held can be dropped without trace.
+Tests hold: the transcript contains exactly what was delivered; what is held back can be dropped without trace.
 """
 
 from __future__ import annotations
@@ -20,22 +20,19 @@ if TYPE_CHECKING:
     from ..config.policy import Policy
     from ..decoding.payload import Payload
 
-
 MAX_ENTRIES = 65_536
-"""Of a transcript: texts side by side, ids and kinds of event. A long response with a thousand items has some ten
-thousand; what has more is an attempt to fill the memory."""
-
-
+"""Texts, ids and kinds of event that a transcript may hold side by side. A long response with a thousand output items
+has some ten thousand; more is an attempt to fill the memory."""
 HELD_COST = 512
-"""Bytes that Python takes for an item beside its text, at least."""
+"""Bytes that Python needs for an event besides its text, at least."""
 
 
 class Oversized(Exception):
-    """More would have to be held than is allowed, in words."""
+    """More would have to be held than is allowed; the message says of what."""
 
 
 class Delivery:
-    """The hand-over of one logical stream."""
+    """Delivers one logical stream."""
 
     def __init__(self, policy: Policy) -> None:
         self.transcript = Transcript()
@@ -49,16 +46,16 @@ class Delivery:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the current attempt has repeated all that was handed over before it."""
+        """Whether the current attempt has repeated everything that was delivered before it."""
         return self._replay is None or self._replay.caught_up
 
     @property
     def gaining(self) -> bool:
-        """Whether something new is held: the current attempt has come further than what was handed over."""
+        """Whether something new is held: the current attempt has come further than what was delivered."""
         return self.caught_up and bool(self._held)
 
     def accept(self, payload: Payload, item: DataEvent, adapter: ApiAdapter) -> Sequence[Payload]:
-        """Take one item of the current attempt; return what may be handed over now.
+        """Take one event of the current attempt; return what may be delivered now.
 
         Raises:
             Diverged: if a repeated answer is not the first one again.
@@ -75,7 +72,7 @@ class Delivery:
                 self.transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
                 return (payload,)
         else:
-            trimmed = adapter.trim(payload, self._replay)
+            trimmed = adapter.trim_repeated(payload, self._replay)
             news = self._replay.news()
             if trimmed is None:
                 return self._release_if_due(adapter)
@@ -108,7 +105,7 @@ class Delivery:
         return self.release()
 
     def release(self) -> Sequence[Payload]:
-        """Hand over all that is held."""
+        """Return everything that is held, as delivered."""
         held, self._held, self._held_bytes = self._held, [], 0
         self.transcript.held.clear()
         for _, news in held:
@@ -116,7 +113,7 @@ class Delivery:
         return [payload for payload, _ in held]
 
     def begin_again(self, continuation: SecondAnswer | None = None) -> None:
-        """A new attempt starts: drop what is held, and hold the new answer against the transcript, or add it on."""
+        """Begin a new attempt: drop what is held, and check the new answer against the transcript, or add it on."""
         self._held, self._held_bytes = [], 0
         self.transcript.held.clear()
         self._replay = continuation or (None if self.transcript.empty else ReplayChecker(self.transcript))

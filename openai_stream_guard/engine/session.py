@@ -1,11 +1,11 @@
-"""The plot of one logical stream: what arrives goes in, what to do comes out.
+"""The state of one logical stream: what arrives goes in, what to do comes out.
 
-    receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a verdict: Reopen, Finish or GiveUp
+    receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a decision: Reissue, Finish or Fail
 
-It reads nothing, waits for nothing and knows no SDK: time is an argument, chance a parameter.
+It reads nothing, waits for nothing and knows no SDK: time and jitter are arguments.
 
-The laws its tests keep, for every series of cuts, faults and refusals: what was delivered is a prefix of one answer,
-nothing twice; a session that finishes has delivered all of it; requests are at most `1 + max_retries`, but for polls.
+Tests hold, for any cuts, faults and refusals: what was delivered is a prefix of one answer, nothing twice; a session
+that finishes has delivered all of it; requests are at most `1 + max_retries`, polls aside.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Session:
         """What to do now; None: go on reading."""
         self.outcome: Outcome = "open"
         self.waiting_since = 0.0
-        """When the program was done with the last events: what it takes for them is no silence of the stream's."""
+        """When the program asked for more after the last events. Its own time is not silence of the stream."""
         self._policy = policy
         self._hosts = hosts
         self._clocks = clocks
@@ -69,7 +69,7 @@ class Session:
         self._first: FirstFailure | None = None
         self._out: list[Payload] = []
         self._straight = policy.delivery == "live"
-        """Each item is handed over as it comes: nothing is held, and no attempt went before."""
+        """Whether every event is delivered as it comes: nothing is held back, and this is the first attempt."""
         self._delivery = Delivery(policy)
         self._log = AttemptLog(now, requests, head)
         self._recovery = Recovery(
@@ -83,13 +83,11 @@ class Session:
         learnt = self._hosts.sends_finish(self.request.host, self.request.path, self.request.model)
         self._rule = self.request.end_rule(self._policy.end_rule, learnt=learnt)
         self._items = 0
-        self._answer_complete = False  # whether what was accepted leaves nothing of the answer that could be missing
+        self._answer_complete = False  # by what was accepted, nothing of the answer can be missing
         self._deadline: float | None = None
 
-    # What arrives. Each returns what may be delivered now; look at `decision` after delivering it.
-
     def receive(self, data: bytes, now: float) -> list[Payload]:
-        """Take the bytes of one read."""
+        """Take the bytes of one read; return what may be delivered."""
         self._log.reads += 1
         self._log.read_at = now
         payloads, over = self._reader.feed(data), self._reader.over
@@ -97,7 +95,7 @@ class Session:
             return payloads
         self._out = []  # else it would hold what was handed over last, for as long as all goes the short way
         if payloads and self._straight:
-            count = self.adapter.append(payloads, 0, self._delivery.transcript)
+            count = self.adapter.append_text_deltas(payloads, 0, self._delivery.transcript)
             self._items += count
             if count == len(payloads) and not over:  # nearly every read: by `_read` an event takes 3 µs more of its 80
                 self._deadline = None
@@ -107,14 +105,14 @@ class Session:
         if payloads or over:
             self._read(payloads, now)
         if not self._out and self.decision is None and now >= self.deadline:
-            waited = now - max(self._log.progress_at, self.waiting_since)
-            too_long = now >= self._recovery.deadline
-            late = "nothing new within max_elapsed after a fault" if too_long else f"no event for {waited:.1f} s"
-            self._break(StreamFault("stalled", f"{late}, though bytes arrive"), now)
+            silence = f"no event for {now - max(self._log.progress_at, self.waiting_since):.1f} s"
+            late = now >= self._recovery.deadline
+            reason = "nothing new within max_elapsed after a fault" if late else silence
+            self._break(StreamFault("stalled", f"{reason}, though bytes arrive"), now)
         return self._out
 
     def end(self, now: float) -> list[Payload]:
-        """The body ended in good order."""
+        """Take a clean end of the body."""
         self._out = []
         self._read(self._reader.finish(), now)
         if self.decision is None:
@@ -122,7 +120,7 @@ class Session:
         return self._out
 
     def fail(self, fault: StreamFault, now: float) -> list[Payload]:
-        """The transport broke. A last event that is whole but for its blank line still counts."""
+        """Take an error of the transport. A last event that lacks nothing but its blank line still counts."""
         self._out = []
         self._read(self._reader.finish(), now)
         if self.decision is None:
@@ -134,11 +132,11 @@ class Session:
         self.waiting_since = now
 
     def asked_for_more(self, now: float) -> None:
-        """The program waits for bytes, after whatever it did with the last."""
+        """Note that the program waits for bytes."""
         self._log.consumer_waits(now)
 
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
-        """A re-issue was answered: a new attempt begins."""
+        """Begin a new attempt: a re-issue was answered."""
         self.decision = None
         self._straight = False
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
@@ -150,34 +148,34 @@ class Session:
         self._begin(rest, None if rest is None else self.adapter)
 
     def refused(self, decision: Reissue, refusal: Refusal, now: float) -> None:
-        """A re-issue got no stream: it has cost one retry."""
+        """Take a re-issue that got no stream. It has cost one retry."""
         if decision.resume is not None and refusal.unfinished:
-            self._go_on(self._recovery.poll(decision.resume, now))
+            self._recover(self._recovery.poll(decision.resume, now))
             return
         self._log.refused(decision.way, refusal.status, refusal.request_id)
-        request, number = self.request, len(self._log.attempts)
-        self._notify(Refused(refusal.status, number, refusal.request_id, request.host, request.model))
+        request, number, refused_id = self.request, len(self._log.attempts), refusal.request_id
+        self._notify(Refused(refusal.status, number, refused_id, request.host, request.model))
         if decision.resume is not None and refusal.no_longer_streamed and request.starting_after is None:
-            self._go_on(self._recovery.poll(replace(decision.resume, poll=True), now))
+            self._recover(self._recovery.poll(replace(decision.resume, poll=True), now))
         elif refusal.retryable:
-            self._go_on(self._recovery.plan(self.adapter, self.transcript, now, refusal.retry_after))
+            self._recover(self._recovery.plan(self.adapter, self.transcript, now, refusal.retry_after))
         else:
             self._give_up("not_retryable")
 
     def abandon(self, now: float) -> None:
-        """The consumer went away. Not a fault, and never a reason to ask again."""
+        """End a stream that the consumer has left. That is no fault, and nothing is sent again."""
         if self.outcome == "open":
             if self._log.reading:
                 self._close_attempt(None, now)
             self._end("abandoned", None)
 
     def report(self) -> StreamReport:
-        """All that has happened so far."""
+        """Return what has happened so far."""
         return self._log.report(self.outcome, None if self._first is None else advice(self._first.evidence))
 
     @property
     def deadline(self) -> float:
-        """When the stream counts as stalled, on the clock that `now` comes from."""
+        """When the stream counts as stalled, on the clock of `now`."""
         if self._deadline is None:  # only an event moves it, and most reads of a few bytes bring none
             clocks = self._clocks
             wait = AFTER_THE_FINISH if self._answer_complete else clocks.idle if self._items else clocks.first_event
@@ -186,30 +184,29 @@ class Session:
 
     @property
     def raw_tail(self) -> bytes:
-        """The last bytes that were read, not masked yet."""
+        """The last bytes that were read, not redacted yet."""
         return self._reader.tail
 
     @property
     def transcript(self) -> Transcript:
-        """What was delivered."""
+        """What was delivered so far."""
         return self._delivery.transcript
 
     # What it means.
-
     def _read(self, payloads: list[Payload], now: float) -> None:
-        """Take the payloads of one read, then look whether they ended anything."""
+        """Take the payloads of one read, then judge whether they ended the attempt."""
         self._deadline = None
         over = self._reader.over
         done = payloads.pop() if over and self._reader.done and payloads else None
         before = self._items
-        fault = self._sort(payloads)
+        fault = self._take(payloads)
         if self._items > before or self._out:
             self._log.progress(len(self._out), now)
             if self._out or self._delivery.gaining:
                 self._recovery.succeeded()
         if fault is not None:
             self._break(fault, now)
-        elif self.adapter.over:
+        elif self.adapter.stream_ended:
             self._complete(now)
         elif done is not None:
             self._judge_done(done, now)
@@ -217,11 +214,11 @@ class Session:
             reason = f"{decode_fault.reason}, at byte {decode_fault.offset}"
             self._break(StreamFault(decode_fault.kind, reason, decode_fault.error), now)
 
-    def _sort(self, payloads: list[Payload]) -> StreamFault | None:
-        """Deliver the items among some payloads; stop at what is none."""
+    def _take(self, payloads: list[Payload]) -> StreamFault | None:
+        """Take payloads up to one that ends the attempt; return its fault."""
         adapter, start = self.adapter, 0
-        while start < len(payloads) and not adapter.over:
-            end = adapter.append(payloads, start, self.transcript) if self._straight else start
+        while start < len(payloads) and not adapter.stream_ended:
+            end = adapter.append_text_deltas(payloads, start, self.transcript) if self._straight else start
             self._items += end - start
             self._out += payloads[start:end]
             try:
@@ -229,13 +226,13 @@ class Session:
             except Gap:
                 return _GAP
             for payload in due:
-                if (fault := self._sort_one(payload)) is not None:
+                if (fault := self._take_one(payload)) is not None:
                     return fault
             start = end + 1
         return None
 
-    def _sort_one(self, payload: Payload) -> StreamFault | None:
-        """The same for a payload that may be anything."""
+    def _take_one(self, payload: Payload) -> StreamFault | None:
+        """Take one payload; return its fault if it ends the attempt."""
         reading = self.adapter.read(payload)
         if isinstance(reading, FaultEvent):
             return StreamFault(reading.fault, reading.reason, body=reading.body)
@@ -257,19 +254,18 @@ class Session:
     def _judge_done(self, done: Payload, now: float) -> None:
         if self.adapter.missing:
             self._break(_GAP, now)
-        elif not self.adapter.whole(self._rule, done=True):
+        elif not self.adapter.is_complete(self._rule, done=True):
             self._break(StreamFault("truncated", "[DONE] came before the answer was complete"), now)
         elif self._complete(now):
             self._out.append(done)
 
     def _judge_end(self, now: float) -> None:
         if self._reader.unfinished:
-            self._break(
-                StreamFault("truncated", "the body ends inside an event", self._reader.error, ending="clean"), now
-            )
+            error = self._reader.error
+            self._break(StreamFault("truncated", "the body ends inside an event", error, ending="clean"), now)
         elif self.adapter.missing:
             self._break(_GAP, now)
-        elif self.adapter.whole(self._rule, done=False):
+        elif self.adapter.is_complete(self._rule, done=False):
             self._complete(now)
         elif not self._items:
             self._break(StreamFault("truncated", "the body ends without an event", ending="clean"), now)
@@ -280,7 +276,7 @@ class Session:
             self._break(StreamFault("truncated", "the body ends without its end mark", ending="clean"), now)
 
     def _complete(self, now: float) -> bool:
-        """The answer is whole, unless it ended before the point that was delivered."""
+        """Finish the stream, unless this answer ended before what was delivered. Return whether it is finished."""
         if not self._delivery.caught_up:
             self._break(_DIVERGED, now)
             return False
@@ -294,15 +290,15 @@ class Session:
         return True
 
     def _break(self, fault: StreamFault, now: float) -> None:
-        """The attempt is over before its answer is whole, or the connection is after it."""
+        """End the attempt with a fault. After a complete answer the fault is noted, and the stream is finished."""
         if self._answer_complete and self._delivery.caught_up:
             self._log.note(f"{fault.kind} after the answer was complete")
             self._complete(now)
             return
         found = self._log.evidence(fault, self._reader, self._clocks, now)
-        evidence = self._hosts.record_fault(self.request.host, found)
+        request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault.kind, now)
-        request, attempt = self.request, self._log.attempts[-1]
+        attempt = self._log.attempts[-1]
         if self._first is None:
             self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
@@ -316,16 +312,16 @@ class Session:
         elif not deserves_retry(fault):
             self._give_up("not_retryable")
         else:
-            self._go_on(self._recovery.plan(self.adapter, self.transcript, now, None))
+            self._recover(self._recovery.plan(self.adapter, self.transcript, now, None))
 
-    def _go_on(self, answer: Reissue | StoppedBy) -> None:
-        if not isinstance(answer, Reissue):
-            self._give_up(answer)
+    def _recover(self, planned: Reissue | StoppedBy) -> None:
+        if not isinstance(planned, Reissue):
+            self._give_up(planned)
             return
-        self.decision = answer
-        if answer.resume is None or not answer.resume.poll:  # a poll costs nothing worth telling
+        self.decision = planned
+        if planned.resume is None or not planned.resume.poll:  # a poll costs nothing worth telling
             number = len(self._log.attempts) + 1
-            self._notify(Recovering(answer.way, answer.delay, number, self.request.host, self.request.model))
+            self._notify(Recovering(planned.way, planned.delay, number, self.request.host, self.request.model))
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
@@ -334,12 +330,11 @@ class Session:
         self._end("failed", stopped_by)
 
     def _close_attempt(self, fault: FaultKind | None, now: float) -> None:
-        read, request, response_id = self._reader, self.request, self.adapter.response_id
+        read, request, name = self._reader, self.request, self.adapter.response_id
         if self.adapter.has_finished:
             self._hosts.record_finish(request.host, request.path, request.model)
-        self._log.close_attempt(
-            fault, now, events=read.events, bytes=read.bytes, repairs=read.repairs, response_id=response_id
-        )
+        counts = {"events": read.events, "bytes": read.bytes}
+        self._log.close_attempt(fault, now, **counts, repairs=read.repairs, response_id=name)
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
