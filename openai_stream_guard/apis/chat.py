@@ -54,9 +54,9 @@ class ChatAdapter(ApiAdapter):
 
     def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Those whose one choice has nothing but more text, or more of a call's arguments."""
-        if self.response_id is None:
+        if self.response_id is None or transcript.overflowed:
             return start
-        end = start
+        end, size = start, 0
         text_channels = transcript.text_channels
         try:
             while end < len(payloads):
@@ -72,11 +72,14 @@ class ChatAdapter(ApiAdapter):
                     key, text = _more_arguments(index, name, text)
                     channel = text_channels[key]
                     self._arguments[key].append(text)
-                channel += text.encode("utf-8", "surrogatepass")
+                piece = text.encode("utf-8", "surrogatepass")
+                channel += piece
+                size += len(piece)
                 end += 1
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
+        transcript.size += size
         return end
 
     def read(self, payload: Payload) -> ApiEvent:

@@ -89,7 +89,9 @@ class ResponsesAdapter(ApiAdapter):
 
     def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Deltas of a text that has begun, each with the number that is due."""
-        end = start
+        if transcript.overflowed:
+            return start
+        end, size = start, 0
         try:
             while end < len(payloads):
                 value: Any = payloads[end].value
@@ -104,11 +106,13 @@ class ResponsesAdapter(ApiAdapter):
                 if not self._sequence.follow(number):
                     break
                 channel += piece
+                size += len(piece)
                 transcript.sequence = number
                 end += 1
         except (AttributeError, KeyError, TypeError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
+        transcript.size += size
         return end
 
     def read(self, payload: Payload) -> ApiEvent:

@@ -58,6 +58,8 @@ def choose_recovery(
         return "unsafe"
     if not transcript.visible:
         return RecoveryPlan("restart") if "restart" in policy.recovery else "policy"
+    if transcript.overflowed:  # what was delivered is not all kept, and so cannot be told again
+        return "unsafe"
     if "continue" in policy.recovery and policy.continuation is not None and adapter.may_continue(transcript):
         return RecoveryPlan("continue")
     if "replay" not in policy.recovery:

@@ -457,7 +457,7 @@ def verdicts(seed: int, numbers: Sequence[int]) -> list[tuple[int, str, str]]:
             for number, run in runs:
                 if run.sync:
                     servers.run = run
-                    sdk.HOSTS.forget()  # one run must not learn from another
+                    sdk.RUNTIME.hosts.forget()  # one run must not learn from another
                     with switch.guarding(delivery=run.delivery):
                         found.append((number, see(client, run), run))
         found += asyncio.run(_averdicts([(number, run) for number, run in runs if not run.sync]))
@@ -469,7 +469,7 @@ async def _averdicts(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, str, Ru
     async with servers.client(sync=False) as client:
         for number, run in runs:
             servers.run = run
-            sdk.HOSTS.forget()
+            sdk.RUNTIME.hosts.forget()
             with switch.guarding(delivery=run.delivery):
                 found.append((number, await asee(client, run), run))
     return found
@@ -518,7 +518,7 @@ def _show(seed: int, number: int) -> int:
     logging.disable()
     run = Run(seed, number)
     with _guarded(), switch.guarding(delivery=run.delivery):
-        sdk.HOSTS.forget()
+        sdk.RUNTIME.hosts.forget()
         servers = Servers()
         servers.run = run
         if run.sync:
