@@ -16,7 +16,7 @@ from dataclasses import replace
 from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
 from ..apis.registry import adapter_for
 from ..apis.request import Resume, StreamRequest
-from ..apis.second_answer import Diverged
+from ..apis.second_answer import Diverged, Unsafe
 from ..apis.sequence import Gap
 from ..apis.transcript import Transcript
 from ..config.policy import Policy
@@ -36,6 +36,7 @@ AFTER_THE_FINISH = 5.0
 
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
 _UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
+_SEALED = StreamFault("diverged", "the second answer has sealed content, which is good under its own id only")
 _DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
 
 
@@ -244,6 +245,8 @@ class Session:
             self._out += self._delivery.accept(payload, reading, self.adapter)
         except Gap:
             return _UNTOLD
+        except Unsafe:
+            return _SEALED
         except Diverged:
             return _DIVERGED
         except Oversized as excess:
@@ -304,7 +307,9 @@ class Session:
         self._recovery.failed(now)
         number = len(self._log.attempts)
         self._notify(FaultSeen(fault.reason, number, attempt, request.host, request.model, advice(evidence)))
-        if fault.kind == "diverged":
+        if fault is _SEALED:
+            self._give_up("unsafe")
+        elif fault.kind == "diverged":
             self._hosts.record_divergence(request.host, request.model, now)
             self._give_up("diverged")
         elif fault is _UNTOLD and (request.background or request.stored_id is not None):
