@@ -10,7 +10,7 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.capture.recorder import RecordedSession
 from openai_stream_guard.capture.recording import Capture, Recording
 from openai_stream_guard.capture.recording import Ending as Ended
-from openai_stream_guard.cli.doctor.analysis import Stream, examined, unanswered
+from openai_stream_guard.cli.doctor.analysis import Stream, analyzed, unanswered
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import Ending, ResponseHead
 from openai_stream_guard.engine.decisions import StreamFault, Timeouts
@@ -49,7 +49,7 @@ def recorded(
     *,
     headers: Mapping[str, str] = CHUNKED,
     version: str = "HTTP/1.1",
-    asked: StreamRequest = CHAT,
+    request: StreamRequest = CHAT,
     end_at: float | None = None,
     busy: float = 0.0,
 ) -> Capture:
@@ -59,7 +59,7 @@ def recorded(
         busy: seconds that the program takes with what the last read brought.
     """
     session = RecordedSession(
-        asked,
+        request,
         Policy(recovery=(), retry_budget=None),
         HostMemory(),
         now=0.0,
@@ -84,7 +84,7 @@ def recorded(
 
 def seen(reads: Reads, *arguments: object, headers_at: float = 0.0, **options: object) -> Stream:
     """The same, examined."""
-    (stream,) = examined(recorded(reads, *arguments, **options), "t", headers_at=headers_at)
+    (stream,) = analyzed(recorded(reads, *arguments, **options), "t", headers_at=headers_at)
     return stream
 
 

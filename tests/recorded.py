@@ -25,7 +25,7 @@ def record(
     responses: Iterable[Response],
     policy: Policy = NO_BUDGET,
     *,
-    asked: StreamRequest = CHAT,
+    request: StreamRequest = CHAT,
     clocks: Timeouts = Timeouts(),  # noqa: B008 - frozen
     hosts: HostMemory | None = None,
     started: float = 1000.0,
@@ -38,7 +38,7 @@ def record(
     """
     now = started
     session = RecordedSession(
-        asked,
+        request,
         policy,
         hosts or HostMemory(),
         now=now,

@@ -14,7 +14,7 @@ import asyncio
 import openai
 import pytest
 import openai_stream_guard
-from openai_stream_guard import switch
+from openai_stream_guard import activation
 from openai_stream_guard.testing import Server
 
 @pytest.fixture

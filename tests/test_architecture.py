@@ -40,7 +40,7 @@ DOORS = {
     "activation": "config imports wrapt",
     "autostart": "activation",
     "testing": "capture config notices",
-    "cli": "activation apis capture config decoding diagnosis redaction testing",
+    "cli": "activation apis capture config decoding diagnosis engine redaction testing",
     FACADE: "activation config notices",
     "pytest_plugin": "pytest",
     "__main__": "cli",
@@ -53,7 +53,7 @@ MAY_IMPORT_INSIDE = {
     "decoding": "jiter",
     "activation": "errors sdk typing_extensions",
     "testing": f"activation observability redaction sdk transport {FACADE} anyio",
-    "cli": f"sdk transport {FACADE} openai rich",
+    "cli": f"sdk transport {FACADE} openai",
     FACADE: "errors openai sdk",
     "pytest_plugin": f"activation config testing {FACADE}",
 }

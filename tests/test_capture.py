@@ -78,18 +78,18 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
     faults = [attempt for attempt in seen.report.attempts if attempt.fault is not None]
     capture = load(the_file(folder).read_bytes())
     assert capture.whole
-    judged = [recording.judgement for recording in capture.attempts]
+    judged = [recording.verdict for recording in capture.attempts]
     assert [(one.fault, one.events, one.bytes) for one in judged if one] == [
         (attempt.fault, attempt.events, attempt.bytes) for attempt in faults
     ]
     assert judged[0] is not None
     assert judged[0].fault == fault.verdict
     runs = rerun(capture)
-    assert [one.judgement for one in runs] == judged
-    assert {one.answer for one in runs} == {"same"}
+    assert [one.verdict for one in runs] == judged
+    assert {one.comparison for one in runs} == {"same"}
     for one in runs:
-        assert sum(step.size for step in one.steps) == one.recording.judgement.bytes
-        assert sum(len(step.payloads) for step in one.steps) >= one.recording.judgement.events
+        assert sum(step.size for step in one.steps) == one.recording.verdict.bytes
+        assert sum(len(step.payloads) for step in one.steps) >= one.recording.verdict.events
 
 
 @pytest.mark.parametrize("fault", [one for one in BROKEN if one.verdict == "stalled"], ids=lambda fault: fault.name)
@@ -101,8 +101,8 @@ def test_a_slow_program_s_stream_is_judged_again_as_it_was(server: Server, folde
         for _ in chat(client):
             time.sleep(0.4)
     (one,) = rerun(load(the_file(folder).read_bytes()))
-    assert one.judgement is not None
-    assert (one.judgement.fault, one.answer) == ("stalled", "same")
+    assert one.verdict is not None
+    assert (one.verdict.fault, one.comparison) == ("stalled", "same")
 
 
 def test_an_answer_that_is_not_repeated_is_judged_so_again(server: Server, folder: Path) -> None:
@@ -111,8 +111,8 @@ def test_an_answer_that_is_not_repeated_is_judged_so_again(server: Server, folde
         seen = consume(sampling)
     assert seen.error.stopped_by == "diverged"
     capture = load(the_file(folder).read_bytes())
-    assert [one.judgement.fault for one in rerun(capture) if one.judgement] == ["truncated", "diverged"]
-    assert [one.answer for one in rerun(capture)] == ["same", "same"]
+    assert [one.verdict.fault for one in rerun(capture) if one.verdict] == ["truncated", "diverged"]
+    assert [one.comparison for one in rerun(capture)] == ["same", "same"]
 
 
 @pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
@@ -125,7 +125,7 @@ def test_a_resumed_answer_is_judged_as_the_rest_of_the_first(server: Server, fol
     assert seen.error is None
     capture = load(the_file(folder).read_bytes())
     assert [recording.way for recording in capture.attempts] == [None, "resume"]
-    assert [one.answer for one in rerun(capture)] == ["same", "same"]
+    assert [one.comparison for one in rerun(capture)] == ["same", "same"]
 
 
 def test_a_continued_answer_is_judged_again(server: Server, folder: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_continued_answer_is_judged_again(server: Server, folder: Path) -> Non
     consume(server)
     capture = load(the_file(folder).read_bytes())
     assert [recording.way for recording in capture.attempts] == [None, "continue"]
-    assert [one.answer for one in rerun(capture)] == ["same", "same"]
+    assert [one.comparison for one in rerun(capture)] == ["same", "same"]
 
 
 def test_a_healthy_stream_leaves_nothing(server: Server, folder: Path) -> None:
@@ -164,8 +164,8 @@ def test_an_observed_stream_is_captured(server: Server, folder: Path, client_kin
     server.script(performance("truncate_clean", after=4))
     assert consume(server, client_kind).error is None
     (one,) = rerun(load(the_file(folder).read_bytes()))
-    assert one.judgement is not None
-    assert (one.judgement.fault, one.answer) == ("truncated", "same")
+    assert one.verdict is not None
+    assert (one.verdict.fault, one.comparison) == ("truncated", "same")
 
 
 def test_raw_bytes_are_captured(server: Server, folder: Path) -> None:
@@ -178,8 +178,8 @@ def test_raw_bytes_are_captured(server: Server, folder: Path) -> None:
     ):
         list(response.iter_lines())
     (one,) = rerun(load(the_file(folder).read_bytes()))
-    assert one.judgement is not None
-    assert (one.judgement.fault, one.answer) == ("truncated", "same")
+    assert one.verdict is not None
+    assert (one.verdict.fault, one.comparison) == ("truncated", "same")
 
 
 def test_a_capture_holds_no_key_and_no_question(server: Server, folder: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_capture_holds_no_key_and_no_question(server: Server, folder: Path) ->
     for secret in (KEY, "planted", "org-of-mine", "cookie", "uthorization"):
         assert secret.encode() not in data
     assert b"bad key ********************" in data
-    assert [one.answer for one in rerun(load(data))] == ["same"] * 3
+    assert [one.comparison for one in rerun(load(data))] == ["same"] * 3
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_once(
@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_written_is_told_of_once(
     for _ in range(2):
         server.reset(fault="truncate_clean")
         assert consume(server).text == TEXT
-    told = [message for message in warned() if "captured" in message]
+    told = [message for message in warned() if "cannot write the capture" in message]
     assert len(told) == 1
     assert str(folder) in told[0]
 
@@ -333,7 +333,7 @@ def test_a_finished_stream_keeps_no_recording(server: Server, folder: Path) -> N
         list(stream)
         session = stream.response.extensions["openai_stream_guard"].session
     assert session.capture.attempts == ()
-    assert session._tape.reads == ()
+    assert session._buffer.reads == ()
 
 
 def test_the_readme_names_the_bounds() -> None:

@@ -43,7 +43,7 @@ REPORT = Report(f"http://h/v1/{'very-long-' * 20}", "chat", EVIL, 2, STREAMS, "2
 HARNESS = """<!doctype html><meta charset="utf-8"><body>{frames}<pre id="told"></pre><script>
 const inside = (inner, outer) => inner.left >= outer.left - 1 && inner.right <= outer.right + 1
   && inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1;
-const colours = (page, name) => {{
+const colors = (page, name) => {{
   const element = page.querySelector(name), style = element && page.defaultView.getComputedStyle(element);
   return style && style.color;
 }};
@@ -67,8 +67,8 @@ const look = (frame) => {{
     }})),
     strangers: page.querySelectorAll("script, img, iframe, object, link[rel=stylesheet]").length,
     card: page.defaultView.getComputedStyle(page.querySelector("header")).backgroundColor,
-    ink: {{text: colours(page, "h1"), soft: colours(page, "dt"), bad: colours(page, ".unhealthy"),
-      good: colours(page, ".state.whole"), warn: colours(page, ".warning .severity")}},
+    ink: {{text: colors(page, "h1"), soft: colors(page, "dt"), bad: colors(page, ".unhealthy"),
+      good: colors(page, ".state.whole"), warn: colors(page, ".warning .severity")}},
   }};
 }};
 onload = () => {{
@@ -201,7 +201,7 @@ def test_the_page_is_one_file_and_holds_no_answer() -> None:
     assert SECRET not in text
     assert "\x1b" not in text
     assert "\u202e" not in text
-    for finding in REPORT.found:
+    for finding in REPORT.findings:
         assert finding.name in text
 
 

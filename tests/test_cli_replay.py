@@ -101,15 +101,15 @@ def test_another_setting_is_another_verdict(replay: Run) -> None:
     assert "Attempt 1 did not break" in shown
     code, shown = replay(record([Response([GLUED, LAST])], NO_BUDGET.replace(repair="off")), "--repair", "safe")
     assert code == 1
-    assert "verdict:  none: what was read is not enough for one" in shown
+    assert "verdict:  none: the reads are not enough for one" in shown
 
 
 def test_a_capture_that_says_otherwise_is_exit_1(replay: Run) -> None:
     """Also where somebody has changed the verdict."""
     capture = a_capture()
     (recording,) = capture.attempts
-    assert recording.judgement is not None
-    other = replace(recording, judgement=replace(recording.judgement, events=7))
+    assert recording.verdict is not None
+    other = replace(recording, verdict=replace(recording.verdict, events=7))
     code, shown = replay(replace(capture, attempts=(other,)))
     assert code == 1
     assert "NOT as recorded" in shown
@@ -120,9 +120,9 @@ def test_what_is_lost_is_said(replay: Run, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("openai_stream_guard.capture.recording.MAX_BYTES", 200)
     code, shown = replay(a_capture([b'data: {"choices": []}\n\n'] * 20))
     assert code == 0
-    assert "The first 276 bytes are not kept" in shown
-    assert "Judged from the first whole event on, at byte 299." in shown
-    assert "the same as recorded, as far as it is kept" in shown
+    assert "The first 276 bytes were not kept" in shown
+    assert "Judged from the first complete event, at byte 299." in shown
+    assert "the same as recorded, as far as it was kept" in shown
 
 
 def test_a_cut_file_is_replayed_as_far_as_it_goes(replay: Run) -> None:
@@ -130,9 +130,9 @@ def test_a_cut_file_is_replayed_as_far_as_it_goes(replay: Run) -> None:
     lines = dump(a_capture()).splitlines(keepends=True)
     code, shown = replay(b"".join(lines[:3]) + lines[3][:10])
     assert code == 1
-    assert "the recording breaks off" in shown
-    assert "The file breaks off here" in shown
-    assert "whether that is as recorded cannot be known" in shown
+    assert "the recording is cut off" in shown
+    assert "The file is cut off here" in shown
+    assert "not known whether this is as recorded" in shown
     code, shown = replay(b"".join(lines[:1]))
     assert code == 1
     assert "attempt" not in shown
@@ -151,9 +151,9 @@ def test_a_capture_cannot_steer_a_terminal(replay: Run) -> None:
 def test_what_is_no_capture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It names the file and what is wrong with it."""
     path = tmp_path / "x.ssecap"
-    cases: list[tuple[bytes, str]] = [(b"", "the file is empty"), (b"{}\n", "the file is no capture")]
+    cases: list[tuple[bytes, str]] = [(b"", "the file is empty"), (b"{}\n", "not a capture file")]
     cases.append((dump(a_capture()).replace(b'"version": 1', b'"version": 2'), "version 2 of the format"))
-    cases.append((dump(a_capture()).replace(b'"at": 0.125', b'"at": -1'), "line 3 has a 'at' out of range"))
+    cases.append((dump(a_capture()).replace(b'"at": 0.125', b'"at": -1'), "line 3: 'at' must be a number"))
     for data, said in cases:
         path.write_bytes(data)
         error = refused(str(path), capsys=capsys)

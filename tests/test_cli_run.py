@@ -47,13 +47,13 @@ SAME = [
     "-m look", "-m look -m -h --c=d -- e", "-m package x", "-m package.inside", "-m leave3",
 ]  # fmt: skip
 ABSENT = {
-    "nope.py": "nope.py cannot be read: No such file or directory.",
+    "nope.py": "cannot read nope.py: No such file or directory.",
     "empty": "there is no __main__.py in empty.",
     "-m nope": "there is no module nope to run.",
     "-m package.nope": "there is no module package.nope to run.",
     "-m empty": "there is no module empty.__main__ to run.",
     "-m math": "there is no module math to run.",
-    "-m .look": ".look is a relative name, and there is nothing here that it could be relative to.",
+    "-m .look": ".look is a relative name; give the full name of the module.",
     "": "no program was named: give a script, or -m and a module.",
     "-m": "no program was named: give a script, or -m and a module.",
 }

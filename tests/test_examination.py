@@ -9,9 +9,16 @@ import pytest
 
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.capture.ssecap import dump, load
-from openai_stream_guard.cli.doctor.analysis import Stream, examined
-from openai_stream_guard.cli.doctor.findings import CHECKS, SEVERITIES, TOO_LITTLE, VERDICTS, findings, verdict
-from openai_stream_guard.cli.doctor.proxy_settings import _PRODUCTS, LINES, Product, lines
+from openai_stream_guard.cli.doctor.analysis import Stream, analyzed
+from openai_stream_guard.cli.doctor.findings import (
+    CHECKS,
+    SEVERITIES,
+    SUMMARIES,
+    TOO_LITTLE,
+    findings_from,
+    health_from,
+)
+from openai_stream_guard.cli.doctor.proxy_settings import _PRODUCTS, LINES, Product, lines_for
 from openai_stream_guard.diagnosis import causes as hints
 from openai_stream_guard.diagnosis.evidence import Party
 
@@ -82,7 +89,7 @@ FAULTS: dict[str, Stream] = {
 
 def names(*streams: Stream) -> set[str]:
     """What is found."""
-    return {one.name for one in findings(streams)}
+    return {one.name for one in findings_from(streams)}
 
 
 def test_a_healthy_stream_shows_nothing() -> None:
@@ -90,14 +97,14 @@ def test_a_healthy_stream_shows_nothing() -> None:
     assert names(seen(HEALTHY)) == set()
     assert names(seen(HEALTHY, headers_at=3.0)) == set()
     assert names(seen(HEALTHY, version="HTTP/2", headers=OPEN)) == set()
-    assert names(seen(paced(RESPONSE), asked=RESPONSES)) == {"too_little_to_tell"}
-    assert verdict(findings([seen(HEALTHY)])) == "healthy"
+    assert names(seen(paced(RESPONSE), request=RESPONSES)) == {"too_little_to_tell"}
+    assert health_from(findings_from([seen(HEALTHY)])) == "healthy"
 
 
 @pytest.mark.parametrize("name", SCENES)
 def test_each_finding_has_its_stream(name: str) -> None:
     """It is found there, with a remedy, and nothing but what belongs to it."""
-    found = {one.name: one for one in findings([SCENES[name]])}
+    found = {one.name: one for one in findings_from([SCENES[name]])}
     assert set(found) == {name} | BESIDE.get(name, set())
     one = found[name]
     assert one.what
@@ -114,9 +121,9 @@ def test_each_finding_is_tried() -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_broken_stream_is_explained_as_the_guard_does(name: str) -> None:
     """By the likeliest cause, which is a problem."""
-    found = [one for one in findings([FAULTS[name]]) if one.severity == "problem"]
+    found = [one for one in findings_from([FAULTS[name]]) if one.severity == "problem"]
     assert [one.name for one in found] == [name]
-    assert verdict(found) == "unhealthy"
+    assert health_from(found) == "unhealthy"
 
 
 def test_an_error_is_named_and_not_quoted() -> None:
@@ -130,7 +137,7 @@ def test_streams_that_are_cut_alike_are_cut_by_a_timeout() -> None:
     cut = seen(paced(WORDS, 0.2), "unterminated")
     assert names(cut) == {"unterminated"}
     assert names(cut, cut) == {"old_cut"}
-    (one,) = findings([cut, cut])
+    (one,) = findings_from([cut, cut])
     assert one.streams == (1, 2)
 
 
@@ -146,16 +153,16 @@ def test_one_stream_that_tells_is_enough() -> None:
     """That too little came is said only where no stream came to enough."""
     short = seen(paced([chunk(), STOP, DONE]))
     assert names(short, seen(HEALTHY)) == set()
-    assert [one.streams for one in findings([short, short])] == [(1,)]
+    assert [one.streams for one in findings_from([short, short])] == [(1,)]
 
 
 def test_the_worst_comes_first_and_decides() -> None:
     """Problems, then warnings, then notes."""
-    found = findings([SCENES["keep_alives"], SCENES["close_delimited"], FAULTS["reset"]])
+    found = findings_from([SCENES["keep_alives"], SCENES["close_delimited"], FAULTS["reset"]])
     assert [one.severity for one in found] == ["problem", "warning", "note"]
     assert [one.streams for one in found] == [(3,), (2,), (1,)]
-    assert [verdict(found[start:]) for start in range(3)] == ["unhealthy", "doubtful", "healthy"]
-    assert set(VERDICTS) == {"unhealthy", "doubtful", "healthy"}
+    assert [health_from(found[start:]) for start in range(3)] == ["unhealthy", "doubtful", "healthy"]
+    assert set(SUMMARIES) == {"unhealthy", "doubtful", "healthy"}
 
 
 def test_the_figures_are_those_of_the_reads() -> None:
@@ -182,7 +189,7 @@ def test_a_file_tells_the_same(stream: Stream) -> None:
     """Whatever is found live is found in the capture's file, but for the time before the headers."""
     capture = dataclasses.replace(recorded(HEALTHY), attempts=(stream.recording,))
     if stream.answered:
-        (again,) = examined(load(dump(capture)))
+        (again,) = analyzed(load(dump(capture)))
         assert names(again) == names(stream)
 
 
@@ -199,7 +206,7 @@ def test_what_is_lost_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_text_of_an_answer_is_told() -> None:
     """Neither of whole nor of broken ones."""
     for stream in [*SCENES.values(), *FAULTS.values()]:
-        assert SECRET not in repr(findings([stream])) + repr(stream.figures())
+        assert SECRET not in repr(findings_from([stream])) + repr(stream.figures())
 
 
 @pytest.mark.parametrize("topic", LINES)
@@ -208,9 +215,9 @@ def test_a_product_that_is_named_gets_its_own_line(topic: Any) -> None:
     for party in get_args(Party):
         product = _PRODUCTS.get(party)
         expected = LINES[topic] if product is None else {product} & set(LINES[topic])
-        assert set(lines(topic, {party})) == set(expected)
-    assert "nginx" not in lines(topic, {"nginx"}, innocent="nginx")
-    assert lines(None, {"nginx"}) == {}
+        assert set(lines_for(topic, {party})) == set(expected)
+    assert "nginx" not in lines_for(topic, {"nginx"}, excluded="nginx")
+    assert lines_for(None, {"nginx"}) == {}
     assert set(LINES[topic]) <= set(get_args(Product))
 
 

@@ -74,7 +74,7 @@ def test_marked(server):
     assert read(server)
 
 def test_plain(stream_guard):
-    assert switch.current_policy().max_retries == 5
+    assert activation.current_policy().max_retries == 5
 """, "--strict-markers", "--strict-config", passed=2)  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_of_unittest(suite: Run) -> None:
     suite(UNITTEST, passed=4, failed=1)
     for seed in ("1", "2"):
         result = suite(UNITTEST, "--stream-guard-chaos", seed, passed=4, failed=1)
-        result.stdout.fnmatch_lines([f"see it again: pytest --stream-guard-chaos {seed} *::TestPlain::test_fails"])
+        result.stdout.fnmatch_lines([f"repeat it with: pytest --stream-guard-chaos {seed} *::TestPlain::test_fails"])
 
 
 FAILING = """
@@ -169,7 +169,7 @@ OPTIONS = ("--stream-guard-chaos", "rainy day", "--stream-guard", "max_retries=3
 
 def told(result: pytest.RunResult) -> dict[str, str]:
     """What was done to each test that failed, by the command that shows it again."""
-    lines = [line for line in result.outlines if line.startswith(("seed rainy day: ", "see it again: "))]
+    lines = [line for line in result.outlines if line.startswith(("seed rainy day: ", "repeat it with: "))]
     assert [line[:9] for line in lines] == ["seed rain", "see it ag"] * (len(lines) // 2)
     return dict(zip(lines[1::2], lines[::2], strict=True))
 
@@ -226,7 +226,7 @@ def test_what_is_told_can_be_pasted(suite: Run, pytester: pytest.Pytester) -> No
     below = pytester.mkdir("below")
     loaded = ["-p", "openai_stream_guard.pytest_plugin", "-p", "xdist", "-p", "no:cacheprovider"]
     for command, fault in list(first.items())[-2:]:
-        pytest_, *words = shlex.split(command.removeprefix("see it again: "))
+        pytest_, *words = shlex.split(command.removeprefix("repeat it with: "))
         assert pytest_ == "pytest"
         again = pytester.runpytest_subprocess(*loaded, *words)
         again.assert_outcomes(failed=1)
@@ -234,6 +234,6 @@ def test_what_is_told_can_be_pasted(suite: Run, pytester: pytest.Pytester) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(below)
         from_below = pytester.runpytest_subprocess(*loaded, *OPTIONS, "../test_what_is_told_can_be_pasted.py")
-        words = shlex.split(list(told(from_below))[-1].removeprefix("see it again: "))[1:]
+        words = shlex.split(list(told(from_below))[-1].removeprefix("repeat it with: "))[1:]
         assert words[-1].startswith("../")
         pytester.runpytest_subprocess(*loaded, *words).assert_outcomes(failed=1)

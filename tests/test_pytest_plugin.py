@@ -45,8 +45,9 @@ def test_without(stream_guard, server):
 def test_everything_is_restored(suite: Run) -> None:
     """After the test, a failed one too, the guard is off again, its policy untouched, and nothing is left to strike."""
     suite("""
-from openai_stream_guard import logs, timing
+from openai_stream_guard.observability import publish as logs
 from openai_stream_guard.sdk import RUNTIME
+from openai_stream_guard.transport import clock as timing
 
 def test_first(stream_guard, server):
     assert openai_stream_guard.is_enabled()
@@ -57,13 +58,13 @@ def test_first(stream_guard, server):
 @pytest.mark.parametrize("again", range(2))
 def test_second(server, again):
     assert not openai_stream_guard.is_enabled()
-    assert switch.current_policy() == openai_stream_guard.Policy()
+    assert activation.current_policy() == openai_stream_guard.Policy()
     assert (RUNTIME.test_hooks, logs.attached) == ([], [])
     assert type(timing.current) is timing.RealTime
     assert len(read(server)) > 50
 
 def test_third(stream_guard, server):
-    assert switch.current_policy().max_retries is None
+    assert activation.current_policy().max_retries is None
     assert read(server)
     assert len(stream_guard.reports) == 1
 
@@ -105,14 +106,14 @@ def test_the_marker(suite: Run) -> None:
     result = suite("""
 @pytest.mark.stream_guard(max_retries=0)
 def test_marked(server):
-    assert switch.current_policy().max_retries == 0
+    assert activation.current_policy().max_retries == 0
     assert openai_stream_guard.is_enabled()
 
 @pytest.mark.stream_guard(max_retries=3, repair="off")
 class TestOfAClass:
     @pytest.mark.stream_guard(max_retries=1)
     def test_nearest(self, stream_guard):
-        policy = switch.current_policy()
+        policy = activation.current_policy()
         assert (policy.max_retries, policy.repair, policy.retry_budget) == (1, "off", None)
 
 @pytest.mark.stream_guard(mode="off")
@@ -131,7 +132,7 @@ def test_positional(): pass
     result.stdout.fnmatch_lines_random(
         [
             "*Unknown setting 'max_retry'; did you mean 'max_retries'?*",
-            "*the marker stream_guard was given mode='maybe'; allowed are 'on', 'off', 'observe'*",
+            "*the marker stream_guard was given mode='maybe'; must be 'on', 'off' or 'observe'*",
             "*the marker stream_guard takes fields by name only, not 3*",
         ]
     )
@@ -142,12 +143,12 @@ def test_defaults(suite: Run, pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nstream_guard =\n    max_retries = 5\n    delivery = atomic\n    backoff_initial=3")
     suite("""
 def test_defaults(stream_guard):
-    policy = switch.current_policy()
+    policy = activation.current_policy()
     assert (policy.max_retries, policy.delivery, policy.backoff_initial) == (4, "atomic", 3.0)
 
 @pytest.mark.stream_guard(max_retries=1)
 def test_marked():
-    assert switch.current_policy().max_retries == 1
+    assert activation.current_policy().max_retries == 1
 """, "--stream-guard", "max_retries=4", passed=2)  # fmt: skip
 
 
@@ -308,7 +309,7 @@ def test_chaos(suite: Run) -> None:
         [
             "*- stream_guard chaos -*",
             "seed 7: *(*) on POST /v1/chat/completions",
-            "see it again: pytest --stream-guard-chaos 7 test_chaos.py::test_fails",
+            "repeat it with: pytest --stream-guard-chaos 7 test_chaos.py::test_fails",
         ]
     )
 
@@ -334,7 +335,7 @@ def test_chaos_is_told_of_failures_only(suite: Run) -> None:
     """A test that passes has nothing to say of it, whatever was done to its stream."""
     result = suite("def test_passes(server):\n    read(server)", "--stream-guard-chaos", "7", "-rA", passed=1)
     result.stdout.no_fnmatch_line("*stream_guard chaos -*")
-    result.stdout.no_fnmatch_line("*see it again*")
+    result.stdout.no_fnmatch_line("*repeat it with*")
 
 
 def test_a_failing_assertion_tells_its_story_once(suite: Run) -> None:

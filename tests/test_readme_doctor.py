@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openai_stream_guard.cli import main
-from openai_stream_guard.cli.doctor import probe as asking
+from openai_stream_guard.cli.doctor import probe
 from openai_stream_guard.cli.doctor.findings import CHECKS, TOO_LITTLE
 from openai_stream_guard.cli.doctor.proxy_settings import LINES
 from openai_stream_guard.cli.doctor.report import Report
@@ -51,7 +51,7 @@ def test_the_fields_of_the_json_are_named() -> None:
 
 def test_the_bounds_are_those_of_the_code() -> None:
     """Requests, tokens, bytes, and the products that lines are for."""
-    assert len(asking.REQUESTS) == 2
-    assert f"two requests of at most {asking.MAX_TOKENS} tokens each" in SPACED
-    assert f"{asking.MAX_BYTES >> 10} KiB" in SECTION
+    assert len(probe.REQUESTS) == 2
+    assert f"two requests of at most {probe.MAX_TOKENS} tokens each" in SPACED
+    assert f"{probe.MAX_BYTES >> 10} KiB" in SECTION
     assert all(product in SECTION for product in LINES["buffering"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.capture import recording
-from openai_stream_guard.capture.recording import Tape, kept_headers, kept_policy, kept_request
+from openai_stream_guard.capture.recording import ReadBuffer, kept_headers, kept_policy, kept_request
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.redaction import blanked
 
@@ -34,30 +34,30 @@ def small() -> Any:
 @given(SIZES)
 def test_the_ring_keeps_the_last_reads_that_fit(sizes: list[int]) -> None:
     """As many of the last reads as the bounds allow, as they came, and a count of the others."""
-    tape = Tape()
+    buffer = ReadBuffer()
     given_reads = [bytes([65 + number % 26]) * size for number, size in enumerate(sizes)]
     for number, data in enumerate(given_reads):
-        tape.add(data, float(number))
-    kept = [read.data for read in tape.reads]
+        buffer.add(data, float(number))
+    kept = [read.data for read in buffer.reads]
     assert kept == given_reads[len(given_reads) - len(kept) :]
-    assert [read.at for read in tape.reads] == [float(number) for number in range(tape.lost_reads, len(sizes))]
+    assert [read.at for read in buffer.reads] == [float(number) for number in range(buffer.lost_reads, len(sizes))]
     assert sum(map(len, kept)) <= 100
     assert len(kept) <= 20
-    assert tape.lost_reads == len(given_reads) - len(kept)
-    assert tape.lost_bytes == sum(sizes) - sum(map(len, kept))
-    if tape.lost_reads:  # one more would not have fitted
-        assert sum(sizes[tape.lost_reads - 1 :]) > 100 or len(kept) == 20
+    assert buffer.lost_reads == len(given_reads) - len(kept)
+    assert buffer.lost_bytes == sum(sizes) - sum(map(len, kept))
+    if buffer.lost_reads:  # one more would not have fitted
+        assert sum(sizes[buffer.lost_reads - 1 :]) > 100 or len(kept) == 20
 
 
 @given(st.integers(101, 500))
 def test_of_a_read_that_is_too_large_the_end_is_kept(size: int) -> None:
     """Whatever a server sends at once, no more than the bound is kept."""
-    tape = Tape()
-    tape.add(b"before", 0.0)
+    buffer = ReadBuffer()
+    buffer.add(b"before", 0.0)
     data = bytes(number % 251 for number in range(size))
-    tape.add(data, 1.0)
-    assert [read.data for read in tape.reads] == [data[-100:]]
-    assert (tape.lost_reads, tape.lost_bytes) == (1, size + 6 - 100)
+    buffer.add(data, 1.0)
+    assert [read.data for read in buffer.reads] == [data[-100:]]
+    assert (buffer.lost_reads, buffer.lost_bytes) == (1, size + 6 - 100)
 
 
 @settings(max_examples=50)
@@ -65,11 +65,11 @@ def test_of_a_read_that_is_too_large_the_end_is_kept(size: int) -> None:
 def test_a_key_is_blanked_also_where_two_reads_share_it(cut: int) -> None:
     """It gives way to as many asterisks, and every read keeps its length."""
     data = b'{"x": "sk-abcdefghijklmnop1234"} and more'
-    tape = Tape()
-    tape.add(data[:cut], 0.0)
-    tape.add(data[cut:], 0.0)
-    assert [len(read.data) for read in tape.reads] == [cut, len(data) - cut]
-    assert b"".join(read.data for read in tape.reads) == b'{"x": "***********************"} and more'
+    buffer = ReadBuffer()
+    buffer.add(data[:cut], 0.0)
+    buffer.add(data[cut:], 0.0)
+    assert [len(read.data) for read in buffer.reads] == [cut, len(data) - cut]
+    assert b"".join(read.data for read in buffer.reads) == b'{"x": "***********************"} and more'
 
 
 @given(
@@ -115,12 +115,12 @@ def test_headers_are_kept_by_name() -> None:
 )
 def test_a_request_is_kept_without_its_words(body: dict[str, object], path: str) -> None:
     """What is left decides the same: the dialect, the choices, and whether asking again could do something twice."""
-    asked = StreamRequest("post", path, "host", body)
-    kept = kept_request(asked)
+    request = StreamRequest("post", path, "host", body)
+    kept = kept_request(request)
     assert "secret words" not in repr(kept)
-    assert type(adapter_for(kept)) is type(adapter_for(asked))
+    assert type(adapter_for(kept)) is type(adapter_for(request))
     for name in ("choices", "stateful", "background", "model", "stored_id"):
-        assert getattr(kept, name) == getattr(asked, name), name
+        assert getattr(kept, name) == getattr(request, name), name
     assert kept_request(kept) == kept
 
 

@@ -35,7 +35,7 @@ def words(count: int) -> list[bytes]:
 
 def answers(capture: Capture, **settings: Any) -> list[str]:
     """Whether each attempt is judged as it was, by way of a file."""
-    return [one.answer for one in rerun(load(dump(capture)), **settings)]
+    return [one.comparison for one in rerun(load(dump(capture)), **settings)]
 
 
 @settings(deadline=None, max_examples=100)
@@ -58,7 +58,7 @@ def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, deli
     capture = record(responses, NO_BUDGET.replace(delivery=delivery), clocks=Timeouts(2.0, 0.9), busy=busy)
     runs = rerun(load(dump(capture)))
     assert [one.recording for one in runs] == list(capture.attempts)
-    assert [one.answer for one in runs] == ["same"] * len(capture.attempts)
+    assert [one.comparison for one in runs] == ["same"] * len(capture.attempts)
     assert not any(one.partial for one in runs)
 
 
@@ -73,7 +73,7 @@ def test_every_fault_byte_by_byte(fault: Any) -> None:
         sent += b": keep-alive\n\n" * 20
     capture = record([Response([bytes([byte]) for byte in sent], pause=0.01)], clocks=Timeouts(1e9, 1.0))
     (one,) = rerun(load(dump(capture)))
-    assert one.answer == "same"
+    assert one.comparison == "same"
     assert one.recording == capture.attempts[0]
     assert [step.offset for step in one.steps if step.size] == list(range(len(capture.attempts[0].reads)))
 
@@ -84,8 +84,8 @@ def test_what_the_program_took_for_itself_is_known_again() -> None:
     capture = record([Response(reads, pause=0.5)], NO_BUDGET.replace(recovery=()), clocks=Timeouts(0.9, 0.9), busy=0.5)
     (recording,) = capture.attempts
     assert [read.waiting_since for read in recording.reads] == [0.0, 1.0, 2.0, 3.0, 3.0]
-    assert recording.judgement is not None
-    assert recording.judgement.reason == "no event for 1.0 s, though bytes arrive"
+    assert recording.verdict is not None
+    assert recording.verdict.reason == "no event for 1.0 s, though bytes arrive"
     assert answers(capture) == ["same"]
 
 
@@ -96,13 +96,13 @@ def test_what_was_learnt_of_a_host_is_known_again() -> None:
     reads = [*words(3), b"data: [DONE]\n\n"]
     learnt = record([Response(reads)], NO_BUDGET, hosts=hosts)
     assert learnt.attempts[0].rule == "learnt"
-    assert learnt.attempts[0].judgement is not None
-    assert learnt.attempts[0].judgement.fault == "truncated"
+    assert learnt.attempts[0].verdict is not None
+    assert learnt.attempts[0].verdict.fault == "truncated"
     assert answers(learnt) == ["same"]
     (other,) = rerun(learnt, end_rule="lenient")
-    assert other.answer == "different"
-    assert other.judgement is not None
-    assert other.judgement.fault is None
+    assert other.comparison == "different"
+    assert other.verdict is not None
+    assert other.verdict.fault is None
 
 
 def test_another_setting_shows_what_it_would_have_made_of_it() -> None:
@@ -112,12 +112,12 @@ def test_another_setting_shows_what_it_would_have_made_of_it() -> None:
     capture = record([Response([*words(1), glued + LAST + b"data: [DONE]\n\n"])] * 2, unrepaired)
     assert answers(capture) == ["same", "same"]
     (one,) = rerun(capture, repair="safe")
-    assert one.answer == "different"
-    assert one.judgement is not None
-    assert (one.judgement.fault, one.judgement.repairs) == (None, {"missing_blank_line": 1})
+    assert one.comparison == "different"
+    assert one.verdict is not None
+    assert (one.verdict.fault, one.verdict.repairs) == (None, {"missing_blank_line": 1})
     capture = record([Response([*words(1), glued, LAST])] * 2, unrepaired)
     (one,) = rerun(capture, repair="safe")  # what came behind the fault was not read, so that nobody knows it
-    assert (one.judgement, one.answer) == (None, "different")
+    assert (one.verdict, one.comparison) == (None, "different")
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_of_a_lost_beginning_nothing_is_claimed(end: str, size: int) -> None:
     (one,) = rerun(load(dump(capture)))
     assert one.recording.lost_bytes == len(raw) - sum(len(read.data) for read in one.recording.reads) > 0
     assert one.partial
-    assert one.answer == "same"
+    assert one.comparison == "same"
     assert one.judged_from >= one.recording.lost_bytes
     assert raw[one.judged_from :].startswith(b"data: ")
     assert raw[: one.judged_from].endswith(b"\n\n")
@@ -151,11 +151,11 @@ def test_what_only_the_beginning_shows_is_not_known() -> None:
     """A second answer cannot be held against a first whose beginning is lost, and that is not called a difference."""
     second = [b'data: {"choices": [{"index": 0, "delta": {"content": "something else"}}]}\n\n']
     capture = record([Response(words(40)), Response(second)], NO_BUDGET)
-    judged = [recording.judgement.fault for recording in capture.attempts if recording.judgement]
+    judged = [recording.verdict.fault for recording in capture.attempts if recording.verdict]
     assert judged == ["truncated", "diverged"]
     runs = rerun(load(dump(capture)))
-    assert [one.answer for one in runs] == ["same", "unknown"]
-    assert [one.alone for one in runs] == [False, True]
+    assert [one.comparison for one in runs] == ["same", "unknown"]
+    assert [one.isolated for one in runs] == [False, True]
 
 
 @pytest.mark.usefixtures("small")
@@ -168,11 +168,11 @@ def test_numbers_that_go_on_are_no_gap() -> None:
     ]
     first = b'data: {"type": "response.created", "sequence_number": 0, "response": {"id": "r"}}\n\n'
     whole = [first, *events[1:]]
-    capture = record([Response(whole)], NO_BUDGET, asked=RESPONSES)
+    capture = record([Response(whole)], NO_BUDGET, request=RESPONSES)
     assert answers(capture) == ["same"]
-    gap = record([Response([*whole[:30], *whole[31:]])], NO_BUDGET, asked=RESPONSES)
-    assert gap.attempts[0].judgement is not None
-    assert gap.attempts[0].judgement.fault == "gap"
+    gap = record([Response([*whole[:30], *whole[31:]])], NO_BUDGET, request=RESPONSES)
+    assert gap.attempts[0].verdict is not None
+    assert gap.attempts[0].verdict.fault == "gap"
     assert answers(gap) == ["same"]
 
 
@@ -180,12 +180,12 @@ def test_a_healthy_stream_is_whole_again() -> None:
     """A recording need not be of a fault."""
     capture = record([Response([*words(3), LAST])])
     (one,) = rerun(capture)
-    assert one.judgement is not None
-    assert (one.answer, one.judgement.fault, one.judgement.events) == ("same", None, 4)
+    assert one.verdict is not None
+    assert (one.comparison, one.verdict.fault, one.verdict.events) == ("same", None, 4)
 
 
 def test_a_recording_that_breaks_off_has_no_verdict() -> None:
     """What is left is shown, and nothing is compared."""
     lines = dump(record([Response(words(3))], Policy(recovery=()))).splitlines(keepends=True)
     (one,) = rerun(load(b"".join(lines[:4])))
-    assert (len(one.steps), one.judgement, one.answer) == (2, None, "unknown")
+    assert (len(one.steps), one.verdict, one.comparison) == (2, None, "unknown")

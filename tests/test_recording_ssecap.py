@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.capture.json_line import NotACapture
-from openai_stream_guard.capture.recording import MAX_ATTEMPTS, MAX_READS, Capture, Ending, Judgement, Read, Recording
+from openai_stream_guard.capture.recording import MAX_ATTEMPTS, MAX_READS, Capture, Ending, Read, Recording, Verdict
 from openai_stream_guard.capture.rerun import rerun
 from openai_stream_guard.capture.ssecap import MAX_FILE_BYTES, VERSION, dump, load
 from openai_stream_guard.config.policy import Policy
@@ -28,7 +29,7 @@ WORDS = st.text(max_size=20)
 COUNTS = st.integers(0, 1 << 40)
 SECONDS = st.floats(0, 1e6)
 FAULTS = st.sampled_from(["truncated", "stalled", "disconnected", "diverged"])
-JUDGEMENTS = st.builds(Judgement, st.none() | FAULTS, WORDS, COUNTS, COUNTS, st.dictionaries(WORDS, COUNTS, max_size=3))
+VERDICTS = st.builds(Verdict, st.none() | FAULTS, WORDS, COUNTS, COUNTS, st.dictionaries(WORDS, COUNTS, max_size=3))
 ENDINGS = st.builds(Ending, SECONDS, st.sampled_from(["body", "guard"]), st.none(), WORDS, st.none()) | st.builds(
     Ending, SECONDS, st.just("transport"), FAULTS, WORDS, st.none() | WORDS
 )
@@ -51,7 +52,7 @@ RECORDINGS = st.builds(
     lost_bytes=COUNTS,
     reads=READS.map(lambda reads: tuple(Read(at, data, at * part) for at, data, part in sorted(reads))),
     ending=ENDINGS | ENDINGS.map(lambda ending: replace(ending, waiting_since=ending.at / 2)),
-    judgement=JUDGEMENTS,
+    verdict=VERDICTS,
 )
 BODIES = st.dictionaries(
     WORDS, st.none() | st.booleans() | st.integers() | WORDS | st.lists(st.dictionaries(WORDS, WORDS))
@@ -68,6 +69,7 @@ CAPTURES = st.builds(
     written=WORDS,
     made_by=st.dictionaries(WORDS, WORDS, max_size=2),
 )
+OLD = Path(__file__).parent / "vectors" / "version_1.ssecap"
 GOOD = dump(a_capture())
 LINES = GOOD.splitlines(keepends=True)
 
@@ -86,8 +88,8 @@ def test_what_was_read_is_read_again(data: bytes, size: int) -> None:
     capture = record([Response([data[start : start + size] for start in range(0, len(data), size)], pause=0.1)])
     again = load(dump(capture))
     assert again == capture
-    if capture.attempts[0].judgement is not None and capture.attempts[0].judgement.fault is not None:
-        assert rerun(again)[0].answer == "same"
+    if capture.attempts[0].verdict is not None and capture.attempts[0].verdict.fault is not None:
+        assert rerun(again)[0].comparison == "same"
 
 
 def test_text_can_be_read_in_the_file() -> None:
@@ -146,43 +148,43 @@ def line(number: int, **changes: Any) -> bytes:
 DEEP = b'{"type": "capture", "x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}\n"
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "the file is empty"),
-    "no JSON": (b"hello\n", "the file is no capture"),
-    "not one line": (b"hello", "the file is no capture"),
-    "an image": (b"\x89PNG\r\n\x1a\n\0\0\0", "the file is no capture"),
-    "other JSON": (b'{"type": "log"}\n', "the file is no capture"),
-    "a list": (b"[]\n", "the file is no capture"),
-    "deep": (DEEP, "the file is no capture"),
+    "no JSON": (b"hello\n", "not a capture file"),
+    "not one line": (b"hello", "not a capture file"),
+    "an image": (b"\x89PNG\r\n\x1a\n\0\0\0", "not a capture file"),
+    "other JSON": (b'{"type": "log"}\n', "not a capture file"),
+    "a list": (b"[]\n", "not a capture file"),
+    "deep": (DEEP, "not a capture file"),
     "newer": (head(version=VERSION + 1), f"version {VERSION + 1} of the format"),
-    "no version": (head(version=None), "line 1 has no 'version'"),
-    "huge version": (b'{"type": "capture", "version": ' + b"9" * 5000 + b"}\n", "the file is no capture"),
-    "a million lines": (LINES[0] + b'{"type": "x"}\n' * 1_000_000, "line 2 has an unknown 'type'"),
-    "a million attempts": (LINES[0] + b"{}\n" * 1_000_000, "line 2 has no 'type'"),
+    "no version": (head(version=None), "line 1: 'version' must be an integer"),
+    "huge version": (b'{"type": "capture", "version": ' + b"9" * 5000 + b"}\n", "not a capture file"),
+    "a million lines": (LINES[0] + b'{"type": "x"}\n' * 1_000_000, "line 2: 'type' must be one of attempt, read"),
+    "a million attempts": (LINES[0] + b"{}\n" * 1_000_000, "line 2: 'type' must be one of"),
     "too large": (b" " * (MAX_FILE_BYTES + 1), "has 16777217 bytes"),
     "a bad line": (line(2) + b"", ""),
-    "a torn line inside": (b"".join([*LINES[:2], LINES[2][:20] + b"\n", *LINES[3:]]), "line 3 is no JSON object"),
-    "negative time": (line(2, at=-0.1), "line 3 has a 'at' out of range"),
-    "endless time": (line(2, at=1e300), "line 3 has a 'at' out of range"),
-    "no time": (line(2, at=math.nan), "line 3 has a 'at' out of range"),
-    "time in words": (line(2, at="now"), "line 3 has no 'at' that is a number of seconds"),
-    "waiting for the past": (line(2, waiting_since=99.0), "line 3 has a 'waiting_since' after its 'at'"),
-    "an end that waits for the past": (line(4, waiting_since=99.0), "line 5 has a 'waiting_since' after its 'at'"),
-    "backwards": (line(2, at=99.0), "line 4 has an 'at' before"),
-    "a flag for a count": (line(1, lost_bytes=True), "line 2 has no 'lost_bytes'"),
-    "a negative count": (line(1, lost_bytes=-1), "line 2 has a 'lost_bytes' out of range"),
-    "a vast count": (line(1, lost_bytes=1 << 80), "line 2 has a 'lost_bytes' out of range"),
-    "no base64": (line(3, base64="?"), "line 4 holds bytes that cannot be read"),
-    "half a character": (line(2, text="\ud800"), "line 3 holds bytes that cannot be read"),
-    "no bytes": (line(2, text=None), "line 3 has no 'text'"),
-    "an unknown way": (line(1, way="../../etc"), "line 2 has an unknown 'way'"),
-    "headers of numbers": (line(1, headers={"a": 1}), "line 2 has a 'headers' that is not all text"),
-    "a bad policy": (policy(repair="never"), "line 1 has a policy that is none: repair is 'never'"),
-    "a policy of code": (policy(continuation="os:system"), "line 1 has no 'continuation' that is true or false"),
-    "no request": (head(request=7), "line 1 has no 'request' that is an object"),
-    "a body of text": (request(body="x"), "line 1 has no 'body' that is an object"),
-    "a verdict too soon": (b"".join([*LINES[:2], LINES[-2]]), "line 3 is of type 'verdict', which cannot stand here"),
-    "a read too late": (b"".join([*LINES[:-1], LINES[2]]), "which cannot stand here"),
-    "a second end": (GOOD + LINES[-1], "comes after the end of the capture"),
-    "an unknown fault": (line(len(LINES) - 2, fault="bad luck"), "has an unknown 'fault'"),
+    "a torn line inside": (b"".join([*LINES[:2], LINES[2][:20] + b"\n", *LINES[3:]]), "line 3: not a JSON object"),
+    "negative time": (line(2, at=-0.1), "line 3: 'at' must be a number of seconds from 0 to"),
+    "endless time": (line(2, at=1e300), "line 3: 'at' must be a number of seconds from 0 to"),
+    "no time": (line(2, at=math.nan), "line 3: 'at' must be a number of seconds from 0 to"),
+    "time in words": (line(2, at="now"), "line 3: 'at' must be a number of seconds"),
+    "waiting for the past": (line(2, waiting_since=99.0), "line 3: 'waiting_since' is after 'at'"),
+    "an end that waits for the past": (line(4, waiting_since=99.0), "line 5: 'waiting_since' is after 'at'"),
+    "backwards": (line(2, at=99.0), "line 4: 'at' is before"),
+    "a flag for a count": (line(1, lost_bytes=True), "line 2: 'lost_bytes' must be an integer"),
+    "a negative count": (line(1, lost_bytes=-1), "line 2: 'lost_bytes' must be an integer from 0 to"),
+    "a vast count": (line(1, lost_bytes=1 << 80), "line 2: 'lost_bytes' must be an integer from 0 to"),
+    "no base64": (line(3, base64="?"), "line 4: the bytes cannot be decoded"),
+    "half a character": (line(2, text="\ud800"), "line 3: the bytes cannot be decoded"),
+    "no bytes": (line(2, text=None), "line 3: 'text' must be a string"),
+    "an unknown way": (line(1, way="../../etc"), "line 2: 'way' must be one of resume, restart"),
+    "headers of numbers": (line(1, headers={"a": 1}), "line 2: 'headers.a' must be a string"),
+    "a bad policy": (policy(repair="never"), "line 1: the policy is not valid: repair is 'never'"),
+    "a policy of code": (policy(continuation="os:system"), "line 1: 'continuation' must be true or false"),
+    "no request": (head(request=7), "line 1: 'request' must be an object"),
+    "a body of text": (request(body="x"), "line 1: 'body' must be an object"),
+    "a verdict too soon": (b"".join([*LINES[:2], LINES[-2]]), "line 3: a line of type 'verdict' is not allowed here"),
+    "a read too late": (b"".join([*LINES[:-1], LINES[2]]), "a line of type 'read' is not allowed here"),
+    "a second end": (GOOD + LINES[-1], "nothing may follow the end of the capture"),
+    "an unknown fault": (line(len(LINES) - 2, fault="bad luck"), "'fault' must be one of disconnected"),
 }
 del HOSTILE["a bad line"]
 
@@ -222,15 +224,42 @@ def test_the_largest_capture_takes_seconds() -> None:
     capture = load(LINES[0] + LINES[1] + read * MAX_READS)
     assert len(rerun(capture)[0].steps) == MAX_READS
     assert time.monotonic() - started < 10
-    with pytest.raises(NotACapture, match="is a read more than the 16384"):
+    with pytest.raises(NotACapture, match="more than 16384 reads in one attempt"):
         load(LINES[0] + LINES[1] + read * (MAX_READS + 1))
-    with pytest.raises(NotACapture, match="begins an attempt more than the 8"):
+    with pytest.raises(NotACapture, match="more than 8 attempts"):
         load(LINES[0] + LINES[1] * (MAX_ATTEMPTS + 1))
 
 
 def test_a_request_of_another_api_is_kept() -> None:
     """What the end rule depends on is in the file."""
-    asked = replace(CHAT, host="api.openai.com", one_identity=True, starting_after=7, method="get")
-    capture = record([Response([])], asked=asked, clocks=Timeouts(1.5, math.inf))
+    request = replace(CHAT, host="api.openai.com", one_identity=True, starting_after=7, method="get")
+    capture = record([Response([])], request=request, clocks=Timeouts(1.5, math.inf))
     assert load(dump(capture)) == capture
     assert capture.attempts[0].rule == "strict"
+
+
+def test_a_file_of_the_first_release_is_read_and_written_alike() -> None:
+    """Version 1 of the format: each member of the file has its place, and is written again under the same name."""
+    raw = OLD.read_bytes()
+    capture = load(raw)
+    assert capture.whole
+    assert capture.made_by["openai-stream-guard"] == "0.1.0"
+    assert (capture.request.host, capture.request.one_identity) == ("llm.example.com:8000", True)
+    assert capture.request.body == {"model": "m", "n": 1, "tools": [{"type": "function"}]}
+    assert capture.policy.recovery == ("restart", "replay", "continue")
+    assert capture.policy.continuation is not None
+    assert (capture.timeouts.first_event, capture.timeouts.idle, capture.origin) == (30.0, math.inf, 1000.0)
+    first, second, third = capture.attempts
+    assert (first.opened, first.way, second.way, third.rule) == (0.0, None, "continue", "auto")
+    assert (second.head.request_id, second.head.http_version) == ("req", "HTTP/1.1")
+    assert second.head.headers == {"server": "x"}
+    assert first.reads[1].waiting_since == 0.8
+    assert first.reads[3] == Read(2.9, b": keep-alive \xff\n\n", 2.4)
+    assert first.ending == Ending(
+        3.4, "transport", "disconnected", "reset", "builtins.ConnectionResetError", waiting_since=2.4
+    )
+    assert second.verdict == Verdict(
+        "truncated", "the body ends without its end mark", 3, 201, {"missing_blank_line": 1}
+    )
+    assert [one.comparison for one in rerun(capture)] == ["same"] * 3
+    assert [json.loads(line) for line in dump(capture).splitlines()] == [json.loads(line) for line in raw.splitlines()]

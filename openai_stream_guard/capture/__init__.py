@@ -1,1 +1,1 @@
-"""`.ssecap` files: what was read of an attempt, with its times, written and run again."""
+"""Recordings of streams that broke: what was read and when, as `.ssecap` files that can be run again."""

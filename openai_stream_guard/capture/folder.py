@@ -1,10 +1,11 @@
-"""The folder of captures: a file for each stream that broke, rewritten when it breaks again.
+"""The folder of captures: one file for each stream that broke, rewritten each time the stream breaks again.
 
-Decides names, modes and how much is kept. A file is written by the thread that reads the stream, before the fault is
-told of: when the error is raised, it is there. That is a few milliseconds on a local disk, also in an event loop; a
-network folder would hold a loop up.
-The laws its tests keep: nothing is written, read or removed but entries of the folder with names of our own making; no
-file is ever seen half written; whatever fails here, the stream goes on, and one WARNING says so.
+This module decides file names, file modes and how much is kept. The file is written by the thread that reads the
+stream, before the fault is reported: when the error is raised, the file exists. That takes a few milliseconds on a
+local disk, in an event loop too; a network folder would block the loop for longer.
+
+The laws that its tests keep: only entries of the folder whose names were generated here are written, read or removed;
+no file is ever visible half written; whatever fails here, the stream goes on, and one WARNING says so.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ logger = logging.getLogger("openai_stream_guard")
 
 MAX_FILES: Final = 100
 MAX_BYTES: Final = 64 << 20
-"""What a folder keeps: the newest files, as long as there are no more and they hold no more."""
-_LEFT_OVER_AFTER = 3600.0
-"""Seconds after which an unfinished file is one that its process did not live to finish."""
-# The time in UTC, so that names sort by it, and random letters, so that no two are the same. Nothing of the request.
+"""The newest files are kept, up to this number and this total size."""
+_STALE_AFTER = 3600.0
+"""Seconds after which an unfinished file is assumed to belong to a process that died."""
+# The UTC time, so that names sort by it, and random digits, so that no two are equal. Nothing comes from the request.
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{16}\.ssecap(\.tmp)?")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _warned: set[str] = set()
@@ -46,26 +47,26 @@ def captured_session(
     notify: Callable[[Notice], None],
     **options: Any,
 ) -> RecordedSession:
-    """A session that writes its recording to the folder whenever an attempt breaks.
+    """Return a session that writes its recording to the folder whenever an attempt breaks.
 
     Args:
-        arguments, notify, options: as a `RecordedSession` takes them.
+        arguments, notify, options: those of `RecordedSession`.
     """
     file = CaptureFile(os.fspath(folder))
 
-    def hear(notice: Notice) -> None:
+    def write_and_notify(notice: Notice) -> None:
         if isinstance(notice, FaultSeen):
             file.write(session.capture)
         notify(notice)
         if isinstance(notice, Ended):
             session.forget()
 
-    session = RecordedSession(*arguments, notify=hear, **options)
+    session = RecordedSession(*arguments, notify=write_and_notify, **options)
     return session
 
 
 class CaptureFile:
-    """The file of one stream; it has no name before it is first written."""
+    """The file of one stream. It is created, and gets its name, when the stream first breaks."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -73,17 +74,16 @@ class CaptureFile:
         self._owner = 0
 
     def write(self, capture: Capture) -> None:
-        """Put all that was recorded in the place of what was written before. Raises nothing."""
+        """Replace the contents of the file. Never raises: a failure is logged, once for each folder."""
         try:
             self._write(capture)
-        except Exception as error:  # a diagnosis must not be what breaks a stream
+        except Exception as error:  # a diagnostic must not break a stream
             if self._folder not in _warned:
                 _warned.add(self._folder)
-                kind = type(error).__name__
-                reason = getattr(error, "strerror", None) or "no more is known"
-                logger.warning("faults are not captured in %r: %s (%s)", self._folder, reason, kind)
+                cause = getattr(error, "strerror", None) or type(error).__name__
+                logger.warning("cannot write the capture to %r: %s", self._folder, cause)
         else:
-            logger.info("the fault is captured in %r", os.path.join(self._folder, self._name))
+            logger.info("captured the fault in %r", os.path.join(self._folder, self._name))
 
     def _write(self, capture: Capture) -> None:
         now = datetime.now(timezone.utc)
@@ -98,25 +98,29 @@ class CaptureFile:
 
 
 def write_whole(path: str, data: bytes) -> None:
-    """Write beside the path and rename: who may look there sees all or nothing, and a link there is not followed."""
-    beside = f"{path}.tmp"
+    """Write a temporary file and rename it: a reader sees all or nothing, and a symbolic link is not followed.
+
+    Raises:
+        OSError: nothing was written, and what was there before is unchanged.
+    """
+    temporary = f"{path}.tmp"
     with suppress(FileNotFoundError):
-        os.unlink(beside)
-    with open(os.open(beside, _NEW_FILE, 0o600), "wb") as file:
+        os.unlink(temporary)
+    with open(os.open(temporary, _NEW_FILE, 0o600), "wb") as file:
         try:
             file.write(data)
             file.close()
-            os.replace(beside, path)
+            os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
                 file.close()
             with suppress(OSError):
-                os.unlink(beside)
+                os.unlink(temporary)
             raise
 
 
 def _rotate(folder: str, newest: str) -> None:
-    """Remove the oldest files of ours beyond the bounds, and what others have left unfinished."""
+    """Remove our oldest files beyond the limits, and unfinished ones of processes that died."""
     sizes: dict[str, int] = {}
     for name in os.listdir(folder):
         if (match := _NAME.fullmatch(name)) is None:
@@ -124,15 +128,15 @@ def _rotate(folder: str, newest: str) -> None:
         try:
             found = os.lstat(os.path.join(folder, name))
         except FileNotFoundError:
-            continue  # another process rotates too
+            continue  # another process has removed it
         if match[1] is None:
             sizes[name] = found.st_size
-        elif time.time() - found.st_mtime > _LEFT_OVER_AFTER:
+        elif time.time() - found.st_mtime > _STALE_AFTER:
             _remove(folder, name)
-    left = sizes.pop(newest, 0)
-    for kept, name in enumerate(sorted(sizes, reverse=True), 2):
-        left += sizes[name]
-        if kept > MAX_FILES or left > MAX_BYTES:
+    total = sizes.pop(newest, 0)
+    for count, name in enumerate(sorted(sizes, reverse=True), 2):
+        total += sizes[name]
+        if count > MAX_FILES or total > MAX_BYTES:
             _remove(folder, name)
 
 
@@ -143,7 +147,7 @@ def _remove(folder: str, name: str) -> None:
 
 @cache
 def versions() -> dict[str, str]:
-    """What a capture's maker runs."""
+    """Return the versions of Python and of the packages that make a capture."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}

@@ -1,101 +1,122 @@
-"""One line of a capture: a JSON object that anybody may have written.
+"""One line of a capture file: a JSON object whose members are checked against the types of a dataclass.
 
-The law its tests keep: whatever the line holds, a member is what it was asked for as, or `NotACapture` names the line.
+The file may come from anyone. The law that its tests keep: every value that is returned has the type that was asked
+for, or `NotACapture` names the line and the member.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, get_args
+from dataclasses import MISSING, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-_MAX_TIME = 1e9
+T = TypeVar("T")
 
 
 class NotACapture(ValueError):
-    """What was to be loaded is no capture, or none that this release reads; the message says why."""
+    """The file is not a capture, or is one that this release cannot read. The message says why."""
 
 
-class Line:
-    """One JSON object, each of whose members is looked at before it is used."""
+class _Scalar(NamedTuple):
+    """A type that JSON has, and which of its values are accepted."""
 
-    def __init__(self, line: bytes, number: int, members: object = None) -> None:
+    accepted: tuple[type, ...]
+    maximum: float | None
+    """None for a type without an order."""
+    expected: str
+
+
+_SCALARS: Final[Mapping[object, _Scalar]] = {
+    str: _Scalar((str,), None, "a string"),
+    bool: _Scalar((bool,), None, "true or false"),
+    int: _Scalar((int,), 1 << 62, "an integer from 0 to 2**62"),
+    float: _Scalar((int, float), 1e9, "a number of seconds from 0 to 1e9"),
+}
+
+
+class JsonLine:
+    """One JSON object of a file.
+
+    Args:
+        number: the number of the line in the file, from 1.
+        members: the members, if they are already parsed: those of an object inside the line.
+    """
+
+    def __init__(self, line: bytes, number: int, members: Mapping[str, object] | None = None) -> None:
         self._number = number
+        parsed: object = members
         if members is None:
             with suppress(ValueError, RecursionError):
-                members = json.loads(line)
-        if not isinstance(members, dict):
-            raise self.wrong("is no JSON object")
-        self._members: dict[str, Any] = members
+                parsed = json.loads(line)
+        if not isinstance(parsed, dict):
+            raise NotACapture("not a capture file") if number == 1 else self.error("not a JSON object")
+        self.members: dict[str, Any] = parsed
 
-    def wrong(self, what: str) -> NotACapture:
-        """The error for this line."""
-        if self._number == 1 and what == "is no JSON object":
-            return NotACapture("the file is no capture")
-        return NotACapture(f"line {self._number} {what}")
+    def error(self, problem: str) -> NotACapture:
+        """Return the error for this line."""
+        return NotACapture(f"line {self._number}: {problem}")
 
-    def _get(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
-        value = self._members.get(name)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.wrong(f"has no {name!r} that is {expected}")
-        return value
+    def get(self, name: str, hint: Any) -> Any:
+        """Return a member that must have the type `hint`; a missing one counts as null."""
+        return self._checked(name, self.members.get(name), hint)
 
-    def has(self, name: str) -> bool:
-        """Whether the member is there and not null."""
-        return self._members.get(name) is not None
+    def inner(self, name: str) -> JsonLine:
+        """Return a member that must be an object."""
+        return JsonLine(b"", self._number, self.get(name, dict[str, object]))
 
-    def inner(self, name: str) -> Line:
-        """A member that is an object."""
-        return Line(b"", self._number, self._get(name, dict, "an object"))
+    def build(self, cls: type[T], **given: object) -> T:
+        """Return an instance of a dataclass, its fields read from the members of the same names.
 
-    def plain(self) -> dict[str, Any]:
-        """The members as they are."""
-        return dict(self._members)
+        A member that is missing takes the default of its field, so that files of earlier releases can be read.
 
-    def text(self, name: str) -> str:
-        """A member that is text."""
-        return str(self._get(name, str, "a text"))
-
-    def word(self, name: str, words: object) -> Any:
-        """One of the words of a `Literal`."""
-        word = self._get(name, str, "a text")
-        if word not in get_args(words):
-            raise self.wrong(f"has an unknown {name!r}")
-        return word
-
-    def flag(self, name: str) -> bool:
-        """A member that is true or false."""
-        return bool(self._get(name, bool, "true or false"))
-
-    def count(self, name: str) -> int:
-        """A member that is a whole number, 0 or more."""
-        count = self._get(name, int, "a whole number")
-        if not 0 <= count <= 1 << 62:
-            raise self.wrong(f"has a {name!r} out of range")
-        return int(count)
-
-    def seconds(self, name: str) -> float:
-        """A member that is a time, 0 or more."""
-        seconds = self._get(name, (int, float), "a number of seconds")
-        if not 0 <= seconds <= _MAX_TIME:
-            raise self.wrong(f"has a {name!r} out of range")
-        return float(seconds)
+        Args:
+            given: fields that are not read from the line.
+        """
+        dataclass: Any = cls
+        hints = _hints(dataclass)
+        for field in fields(dataclass):
+            optional = field.default is not MISSING or field.default_factory is not MISSING
+            if field.name not in given and (field.name in self.members or not optional):
+                given[field.name] = self.get(field.name, hints[field.name])
+        return cls(**given)
 
     def data(self) -> bytes:
-        """The bytes of a read."""
+        """Return the bytes of a read, from the member `base64` or `text`."""
+        encoded = self.get("base64", str | None)
+        text = "" if encoded is not None else self.get("text", str)
         try:
-            if self.has("base64"):
-                return base64.b64decode(self.text("base64"), validate=True)
-            return self.text("text").encode()
-        except NotACapture:
-            raise
+            return text.encode() if encoded is None else base64.b64decode(encoded, validate=True)
         except ValueError:
-            raise self.wrong("holds bytes that cannot be read") from None
+            raise self.error("the bytes cannot be decoded") from None
 
-    def texts(self, name: str) -> dict[str, str]:
-        """A member that is an object, all of it text."""
-        members = self.inner(name).plain()
-        if not all(isinstance(value, str) for value in members.values()):
-            raise self.wrong(f"has a {name!r} that is not all text")
-        return members
+    def _checked(self, name: str, value: object, hint: Any) -> Any:
+        origin, arguments = get_origin(hint), get_args(hint)
+        if hint is object:
+            return value
+        if origin in (Union, UnionType):  # `X | None` only
+            (inner,) = (argument for argument in arguments if argument is not NoneType)
+            return None if value is None else self._checked(name, value, inner)
+        if origin is Literal:
+            expected = f"one of {', '.join(arguments)}"
+            if value in arguments:
+                return value
+        elif origin in (dict, Mapping):
+            expected = "an object"
+            if isinstance(value, dict):
+                return {key: self._checked(f"{name}.{key}"[:60], item, arguments[1]) for key, item in value.items()}
+        else:
+            accepted, maximum, expected = _SCALARS[hint]
+            right_type = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool))
+            if right_type and (maximum is None or 0 <= value <= maximum):  # type: ignore[operator] # a number
+                return hint(value)
+        raise self.error(f"{name!r} must be {expected}")
+
+
+@cache
+def _hints(cls: type[Any]) -> Mapping[str, Any]:
+    return get_type_hints(cls)

@@ -18,7 +18,17 @@ from ..engine.decisions import Reissue, StreamFault, Timeouts
 from ..engine.host_memory import HostMemory
 from ..engine.session import Session
 from ..notices import Attempt, Ended, FaultSeen, Notice
-from .recording import MAX_ATTEMPTS, Capture, Ending, Judgement, Recording, Tape, kept_head, kept_policy, kept_request
+from .recording import (
+    MAX_ATTEMPTS,
+    Capture,
+    Ending,
+    ReadBuffer,
+    Recording,
+    Verdict,
+    kept_head,
+    kept_policy,
+    kept_request,
+)
 
 
 class RecordedSession(Session):
@@ -50,7 +60,7 @@ class RecordedSession(Session):
         self._record(0.0, head, polled=False)
 
     def _record(self, opened: float, head: ResponseHead, *, polled: bool) -> None:
-        self._tape = Tape(self._credentials)
+        self._buffer = ReadBuffer(self._credentials)
         self._opened = opened
         self._head = head
         self._polled = polled
@@ -74,7 +84,7 @@ class RecordedSession(Session):
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Keep the read, and take it."""
         at = self._time(now)
-        self._tape.add(data, at, self._waited())
+        self._buffer.add(data, at, self._waited())
         return super().receive(data, self._clock(at))
 
     def end(self, now: float) -> list[Payload]:
@@ -115,24 +125,24 @@ class RecordedSession(Session):
         """Take the attempt into the capture; without a reason its reading was left off, and there is no verdict."""
         if len(self.capture.attempts) >= MAX_ATTEMPTS:
             return
-        tape, repairs = self._tape, Counter(self.report().repairs)
-        reads = tape.reads
-        ending, judgement = self._ending, None
+        buffer, repairs = self._buffer, Counter(self.report().repairs)
+        reads = buffer.reads
+        ending, verdict = self._ending, None
         if reason is not None:
             ending = ending or Ending(reads[-1].at if reads else 0.0, "guard")
             found = dict(repairs - self._repaired)
-            judgement = Judgement(attempt.fault, reason, attempt.events, attempt.bytes, found)
+            verdict = Verdict(attempt.fault, reason, attempt.events, attempt.bytes, found)
         recording = Recording(
             opened=self._opened,
             way=attempt.way,
             rule=self._rule,
             head=kept_head(self._head, self._credentials),
             polled=self._polled,
-            lost_reads=tape.lost_reads,
-            lost_bytes=tape.lost_bytes,
+            lost_reads=buffer.lost_reads,
+            lost_bytes=buffer.lost_bytes,
             reads=reads,
             ending=ending,
-            judgement=judgement,
+            verdict=verdict,
         )
         self._repaired = repairs
         self.capture = replace(self.capture, attempts=(*self.capture.attempts, recording))

@@ -1,11 +1,12 @@
-"""What a stream was on the wire, as values: each attempt's reads with their times, how it ended, and its verdict.
+"""What is recorded of a stream: for each attempt its reads with their times, how it ended, and the guard's verdict.
 
-Decides what is kept and how much of it. Of a request only what its answer is judged by, of a response the headers of
-an allow-list, of a body every byte, since the bytes are what is to be looked at: a recording holds answer text. Only
-what looks like a key is blanked, by as many asterisks, so that every offset stays; one that comes in pieces, in
-several events, is not seen.
-The bounds, for one stream: `MAX_ATTEMPTS` attempts, of each the last `MAX_BYTES` and `MAX_READS`. What an attempt
-had before that is lost, and the recording says how much: a fault is at the end, so that the beginning goes first.
+These are plain values. This module decides what they hold. Of a request, only what its answer is judged by; of a
+response, the headers on an allow-list; of a body, every byte, because the bytes are what a reader wants to examine.
+A recording therefore holds answer text. Only what looks like a key is overwritten, with as many asterisks, so that
+every offset stays correct. A key that is split over several events is not recognised.
+
+The limits for one stream: `MAX_ATTEMPTS` attempts, and of each attempt the last `MAX_BYTES` bytes and `MAX_READS`
+reads. Older reads are dropped and counted: a fault is at the end of an attempt, so the beginning is dropped first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from ..apis.request import EndRule, StreamRequest
 from ..config.policy import Policy
-from ..diagnosis.evidence import Ending as How
+from ..diagnosis.evidence import Ending as BodyEnding
 from ..diagnosis.evidence import ResponseHead
 from ..engine.decisions import Timeouts
 from ..notices import FaultKind, RecoveryMethod
@@ -27,7 +28,7 @@ from ..redaction import blanked, redact
 MAX_BYTES = 256 << 10
 MAX_READS = 16_384
 MAX_ATTEMPTS = 8
-"""A stream that broke so often has told its story; attempts after it are not recorded."""
+"""Later attempts of a stream are not recorded: they would show nothing new."""
 
 # fmt: off
 HEADERS = frozenset({
@@ -38,48 +39,50 @@ HEADERS = frozenset({
     "openai-processing-ms", "openai-version", "x-litellm-version", "proxy-status", "x-varnish", "x-kong-proxy-latency",
 })
 # fmt: on
-"""What is kept of a response's headers: who answered and how, never cookies, accounts or limits."""
+"""The response headers that are kept: who answered and how, never cookies, accounts or limits."""
 _MAX_HEADER = 200
-_PLAIN = ("model", "n", "stream", "store", "background", "logprobs")
-"""What is kept of a request's JSON where it is a plain value."""
-_STATE = ("previous_response_id", "conversation")
+"""Characters kept of a header's value."""
+_PLAIN_FIELDS = ("model", "n", "stream", "store", "background", "logprobs")
+"""Fields of the request's JSON that are kept if their value is a string, a number or a boolean."""
+_STATE_FIELDS = ("previous_response_id", "conversation")
+"""Fields of which only the presence is kept."""
 _ORIGIN = re.compile(r"^[a-z][a-z0-9+.-]*://[^/]*", re.IGNORECASE)
 
 
 class Read(NamedTuple):
-    """The bytes of one read, after content decoding."""
+    """The bytes of one read of the transport, after content decoding."""
 
     at: float
     """Seconds since the attempt was opened."""
     data: bytes
     waiting_since: float = 0.0
-    """When the program was done with the events before it, in the same seconds; 0 where that is not told."""
+    """When the program had finished with the previous events, on the same clock; 0 if that is not recorded."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Where the reading of an attempt ended, and who ended it."""
+    """When and why the reading of an attempt ended."""
 
     at: float
     by: Literal["body", "transport", "guard"]
-    """`body`: it ended in good order. `guard`: the last read decided, whatever would have followed."""
+    """`body`: the body ended normally. `transport`: an error ended it. `guard`: the guard stopped after a read."""
     fault: FaultKind | None = None
-    """What an error of the transport meant."""
+    """The fault that the transport's error was classified as."""
     reason: str = ""
     error: str | None = None
-    """The class of the transport's error, with its module."""
-    how: How = "open"
-    """What an error of the transport says about the end of the body."""
+    """The qualified class name of the transport's error."""
+    how: BodyEnding = "open"
+    """How the body ended on the wire, as far as the transport's error shows."""
     waiting_since: float = 0.0
-    """As of a read."""
+    """As in `Read`."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What the guard made of an attempt."""
+class Verdict:
+    """The guard's result for one attempt."""
 
     fault: FaultKind | None
-    """None where the answer was whole."""
+    """None if the answer was complete."""
     reason: str
     events: int
     bytes: int
@@ -88,57 +91,67 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Recording:
-    """One attempt."""
+    """One recorded attempt."""
 
     opened: float
     """Seconds since the first attempt was opened."""
     way: RecoveryMethod | None
-    """The way of recovery that opened it; None for the first attempt."""
+    """The recovery method that opened the attempt; None for the first one."""
     rule: EndRule
-    """What counted as its end: the policy's rule, and what was known of the host."""
+    """The end rule that applied: the policy's, made specific by what was known about the host."""
     head: ResponseHead = ResponseHead()  # noqa: RUF009 - frozen
-    """Of its headers those of `HEADERS`, with what looks like a key masked."""
+    """The response, with the headers named in `HEADERS` only, and keys redacted."""
     polled: bool = False
-    """Made of a finished answer that was asked for as a whole, and not of a stream."""
+    """The answer was fetched as a whole by polling, not streamed."""
     lost_reads: int = 0
     lost_bytes: int = 0
-    """What came before the first read that is kept; of a read larger than `MAX_BYTES`, what came before its end."""
+    """How much came before the first read that is kept. A read larger than `MAX_BYTES` keeps only its end."""
     reads: tuple[Read, ...] = ()
     ending: Ending | None = None
-    """None where the recording itself breaks off."""
-    judgement: Judgement | None = None
+    """None if the recording itself is cut off."""
+    verdict: Verdict | None = None
+    """None if the program stopped reading before there was one."""
 
 
 @dataclass(frozen=True)
 class Capture:
-    """One logical stream: the attempts that were read, in order, and all that their verdicts depend on."""
+    """One logical stream: its attempts in order, and everything that their verdicts depend on."""
 
-    asked: StreamRequest
+    request: StreamRequest
     policy: Policy
-    clocks: Timeouts
+    timeouts: Timeouts
     origin: float = 0.0
-    """What the clock said when the first attempt was opened: with it the same sums give the same times to the bit."""
+    """The clock's reading when the first attempt was opened. A rerun starts there, so that rounding is the same."""
     attempts: tuple[Recording, ...] = ()
     whole: bool = True
-    """False for what was read from a file that breaks off."""
+    """False if the file that this was read from is cut off."""
     written: str = ""
-    """When, in UTC."""
+    """When the file was written: ISO 8601, in UTC."""
     made_by: Mapping[str, str] = field(default_factory=dict)
-    """Package → version."""
+    """Package name → version."""
+
+    @property
+    def makers(self) -> str:
+        """The packages that wrote the file, with their versions, in words."""
+        return ", ".join(f"{name} {version}" for name, version in sorted(self.made_by.items())) or "an unknown release"
 
 
-class Tape:
-    """The last reads of one attempt, whole ones as long as they fit. `known` are the credentials of its request."""
+class ReadBuffer:
+    """The last reads of one attempt, within `MAX_BYTES` and `MAX_READS`.
 
-    def __init__(self, known: Collection[str] = ()) -> None:
-        self._known = known
+    Args:
+        credentials: what the request was authenticated with; it is overwritten in what is kept.
+    """
+
+    def __init__(self, credentials: Collection[str] = ()) -> None:
+        self._credentials = credentials
         self.lost_reads = 0
         self.lost_bytes = 0
         self._reads: deque[Read] = deque()
         self._size = 0
 
     def add(self, data: bytes, at: float, waiting_since: float = 0.0) -> None:
-        """Keep a read, and as many of those before it as there is room for."""
+        """Append a read, and drop the oldest ones until the rest fits."""
         excess = len(data) - MAX_BYTES
         if excess > 0:
             self.lost_bytes += excess
@@ -146,63 +159,66 @@ class Tape:
         self._reads.append(Read(at, data, waiting_since))
         self._size += len(data)
         while self._size > MAX_BYTES or len(self._reads) > MAX_READS:
-            lost = len(self._reads.popleft().data)
-            self._size -= lost
-            self.lost_bytes += lost
+            dropped = len(self._reads.popleft().data)
+            self._size -= dropped
+            self.lost_bytes += dropped
             self.lost_reads += 1
 
     @property
     def reads(self) -> tuple[Read, ...]:
-        """What is kept, with what looks like a key blanked, also where two reads share it."""
-        joined = b"".join(read.data for read in self._reads)
-        seen, start, kept = blanked(joined, self._known), 0, []
+        """The reads that are kept, with keys overwritten, even those that are split over two reads."""
+        joined = blanked(b"".join(read.data for read in self._reads), self._credentials)
+        start, kept = 0, []
         for read in self._reads:
             end = start + len(read.data)
-            kept.append(Read(read.at, seen[start:end], read.waiting_since))
+            kept.append(read._replace(data=joined[start:end]))
             start = end
         return tuple(kept)
 
 
-def kept_headers(headers: Mapping[str, str], known: Collection[str] = ()) -> dict[str, str]:
-    """The headers that a recording may hold: lower-case names, short values, no keys."""
+def kept_headers(headers: Mapping[str, str], credentials: Collection[str] = ()) -> dict[str, str]:
+    """Return the headers that a recording may hold: lower-case names, short values, keys redacted."""
     allowed = ((name.lower(), value) for name, value in headers.items() if name.lower() in HEADERS)
-    return {name: redact(value, known)[:_MAX_HEADER] for name, value in allowed}
+    return {name: redact(value, credentials)[:_MAX_HEADER] for name, value in allowed}
 
 
-def kept_head(head: ResponseHead, known: Collection[str] = ()) -> ResponseHead:
-    """A head with the headers that a recording may hold."""
-    return replace(head, headers=kept_headers(head.headers, known))
+def kept_head(head: ResponseHead, credentials: Collection[str] = ()) -> ResponseHead:
+    """Return the head of a response with the headers that a recording may hold."""
+    return replace(head, headers=kept_headers(head.headers, credentials))
 
 
-def kept_request(asked: StreamRequest) -> StreamRequest:
-    """A request without its texts: what remains is judged, and asked for again, in the same way."""
-    body = asked.body
-    kept = {name: body[name] for name in _PLAIN if isinstance(body.get(name), str | int | bool)}
-    if asked.choices != 1:
-        kept["n"] = asked.choices
-    kept |= {name: "*" for name in _STATE if body.get(name)}
+def kept_request(request: StreamRequest) -> StreamRequest:
+    """Return a request without its texts. It selects the same adapter and the same recovery methods."""
+    body = request.body
+    kept = {name: body[name] for name in _PLAIN_FIELDS if isinstance(body.get(name), str | int | bool)}
+    if request.choices != 1:
+        kept["n"] = request.choices
+    kept |= {name: "*" for name in _STATE_FIELDS if body.get(name)}
     if isinstance(tools := body.get("tools"), list):
-        kinds = {str(tool.get("type")) for tool in tools if isinstance(tool, dict)}
-        kept["tools"] = [{"type": kind} for kind in sorted(kinds)]
-    if isinstance(shape := body.get("response_format"), dict):
-        kept["response_format"] = {"type": str(shape.get("type"))}
-    return replace(asked, path=_ORIGIN.sub("", asked.path).partition("?")[0], body=kept)
+        types = {str(tool.get("type")) for tool in tools if isinstance(tool, dict)}
+        kept["tools"] = [{"type": name} for name in sorted(types)]
+    if isinstance(response_format := body.get("response_format"), dict):
+        kept["response_format"] = {"type": str(response_format.get("type"))}
+    return replace(request, path=_ORIGIN.sub("", request.path).partition("?")[0], body=kept)
 
 
-def kept_policy(policy: Policy, asked: StreamRequest) -> Policy:
-    """What of a policy bears on verdicts; the rest is at its default. (An attempt's `rule` stands for `end_rule`.)"""
+def kept_policy(policy: Policy, request: StreamRequest) -> Policy:
+    """Return a policy with only the fields that verdicts depend on; the others have their defaults.
+
+    (`end_rule` is not kept: each recording has its own `rule`.)
+    """
     return Policy(
         recovery=policy.recovery,
-        continuation=None if policy.continuation is None else went_on,
+        continuation=None if policy.continuation is None else stand_in_continuation,
         delivery=policy.delivery,
         max_held_bytes=policy.max_held_bytes,
         max_event_bytes=policy.max_event_bytes,
         max_elapsed=policy.max_elapsed,
         repair=policy.repair,
-        lenient_hosts=(asked.host,) if asked.host_in(policy.lenient_hosts) else (),
+        lenient_hosts=(request.host,) if request.host_in(policy.lenient_hosts) else (),
     )
 
 
-def went_on(body: object, text: str) -> dict[str, object]:
-    """Stands for whatever wrote the request of a `continue`: what was asked does not bear on the answer's verdict."""
+def stand_in_continuation(body: object, text: str) -> dict[str, object]:
+    """Replaces the program's `continuation`. What a `continue` sends has no influence on how its answer is judged."""
     return {}

@@ -1,10 +1,10 @@
-"""A capture run again: the same reads at the same times through the same session, and whether it judges the same.
+"""Run a capture again: the same reads at the same times through the same code, and compare the verdicts.
 
-An attempt is judged with all that went before it, as it was live: a replay is held against what was delivered. Where
-the beginning is lost, be it the attempt's own or that of one before it, only what is left can be judged, from the first
-event that is whole, and what is not known is said to be so.
+An attempt is judged together with the attempts before it, as it was live: a replay is compared with what was
+delivered. If the beginning is missing, of the attempt itself or of an earlier one, only the rest can be judged, from
+its first complete event, and the result says so.
 
-The law its tests keep: what was recorded, run again, is recorded as the same.
+The law that its tests keep: what was recorded, when run again, is recorded as the same.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from ..decoding.reader import Reader, RepairMode
 from ..engine.decisions import Reissue, StreamFault
 from ..engine.host_memory import HostMemory
 from .recorder import RecordedSession
-from .recording import Capture, Judgement, Read, Recording
+from .recording import Capture, Read, Recording, Verdict
 
-Answer: TypeAlias = Literal["same", "different", "unknown"]
+Comparison: TypeAlias = Literal["same", "different", "unknown"]
 _OFFSET = re.compile(r", at byte [0-9]+$")
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One read, and what it made whole."""
+    """One read, and the payloads that it completed."""
 
     at: float
     """Seconds since the attempt was opened."""
     offset: int
     """Of its first byte in the body of the attempt."""
     size: int
+    """In bytes."""
     payloads: tuple[Payload, ...] = ()
     repairs: tuple[str, ...] = ()
 
@@ -46,38 +47,39 @@ class Rerun:
     """One attempt, run again."""
 
     recording: Recording
-    """As it was recorded."""
+    """The attempt as it was recorded."""
     steps: tuple[Step, ...]
-    """The reads, the last of them without bytes where the end of the body made something whole."""
-    judgement: Judgement | None
-    """None where there is no verdict: the reads are not enough for one."""
+    """The reads. The last one has no bytes if the end of the body completed a payload."""
+    verdict: Verdict | None
+    """None if the reads are not enough for a verdict."""
     judged_from: int = 0
     """The offset from which the attempt was judged; 0 unless its beginning is lost."""
-    alone: bool = False
-    """Judged without what went before it, of which something is missing."""
+    isolated: bool = False
+    """Judged without the earlier attempts, of which something is missing."""
     fault_offset: int | None = None
-    """Of the event or line that cannot be read, where that is the fault."""
+    """Offset of the event or line that cannot be decoded, if that is the fault."""
 
     @property
     def partial(self) -> bool:
-        """Whether less was judged than there was."""
-        return self.alone or self.judged_from > 0
+        """Whether only a part of what happened could be judged."""
+        return self.isolated or self.judged_from > 0
 
     @property
-    def answer(self) -> Answer:
-        """Whether the verdict is the recorded one. Of a part of an attempt only fault and reason are compared."""
-        recorded, now = self.recording.judgement, self.judgement
+    def comparison(self) -> Comparison:
+        """Whether the verdict is the recorded one. For a part of an attempt only fault and reason are compared."""
+        recorded, verdict = self.recording.verdict, self.verdict
         if recorded is None:
             return "unknown"
         if not self.partial:
-            return "same" if now == recorded else "different"
-        agrees = now is not None and (now.fault, _placeless(now)) == (recorded.fault, _placeless(recorded))
-        return "same" if agrees else "unknown"
+            return "same" if verdict == recorded else "different"
+        if verdict is None or verdict.fault != recorded.fault:
+            return "unknown"
+        return "same" if _without_offset(verdict.reason) == _without_offset(recorded.reason) else "unknown"
 
 
-def _placeless(judgement: Judgement) -> str:
-    """The reason without its offset, which is counted from where the judging began."""
-    return _OFFSET.sub("", judgement.reason)
+def _without_offset(reason: str) -> str:
+    """Return a reason without its offset, which is counted from where the judging began."""
+    return _OFFSET.sub("", reason)
 
 
 def rerun(
@@ -86,109 +88,116 @@ def rerun(
     repair: Literal["safe", "off"] | None = None,
     end_rule: Literal["auto", "strict", "lenient"] | None = None,
 ) -> tuple[Rerun, ...]:
-    """Run the attempts again, as they were or by another setting.
+    """Run the attempts of a capture again.
 
-    Where by another setting an attempt comes out whole, or goes on behind its last read, those after it would not have
-    been made so, and are left out.
+    Args:
+        repair: use this setting; None uses the recorded one.
+        end_rule: the same.
+
+    If another setting makes an attempt complete, or leaves it without a verdict at its last read, later attempts
+    would not have been made, and are left out.
     """
     policy = capture.policy.replace(retry_budget=None, backoff_initial=0.0, repair=repair or capture.policy.repair)
-    stage = _Stage(capture, policy, end_rule)
-    return tuple(stage.play())
+    return tuple(_CaptureRun(capture, policy, end_rule).attempts())
 
 
-class _Stage:
-    """Plays the attempts of one capture, in order."""
+class _CaptureRun:
+    """Runs the attempts of one capture in order."""
 
     def __init__(self, capture: Capture, policy: Policy, end_rule: EndRule | None) -> None:
-        body = {"messages": [], **capture.asked.body}  # so that a `continue` can be asked for
-        self._asked = replace(capture.asked, body=body)
+        body = {"messages": [], **capture.request.body}  # `continue` needs messages to append to
+        self._request = replace(capture.request, body=body)
         self._capture = capture
         self._policy = policy
         self._end_rule = end_rule
         self._hosts = HostMemory()
 
-    def play(self) -> Iterator[Rerun]:
+    def attempts(self) -> Iterator[Rerun]:
         session: RecordedSession | None = None
         for number, recording in enumerate(self._capture.attempts):
             rule = self._end_rule or recording.rule
             if rule == "learnt":
-                self._hosts.record_finish(self._asked.host, self._asked.path, self._asked.model)
-            verdict = None if session is None else session.decision
-            goes_on = isinstance(verdict, Reissue) and verdict.way == recording.way and not recording.lost_bytes
-            if number and goes_on and session is not None and isinstance(verdict, Reissue):
-                _reopen(session, verdict, recording, self._opened(recording))
-                result = _run(session, recording, recording.reads, self._opened(recording))
-            elif number == 0 and not recording.lost_bytes:
-                session = self._session(self._asked, recording, rule)
-                result = _run(session, recording, recording.reads, self._opened(recording))
+                self._hosts.record_finish(self._request.host, self._request.path, self._request.model)
+            opened = self._opened_at(recording)
+            decision = None if session is None else session.decision
+            if recording.lost_bytes:
+                session = None
+            elif number == 0:
+                session = self._new_session(self._request, recording, rule)
+            elif session is not None and isinstance(decision, Reissue) and decision.way == recording.way:
+                _reopen(session, decision, recording, opened)
             else:
                 session = None
-                result = replace(self._run_alone(recording, rule), alone=number > 0)
+            if session is None:
+                result = replace(self._run_isolated(recording, rule), isolated=number > 0)
+            else:
+                result = _run(session, recording, recording.reads, opened)
             yield result
-            if result.judgement is None or result.judgement.fault is None:
+            if result.verdict is None or result.verdict.fault is None:
                 return
 
-    def _opened(self, recording: Recording) -> float:
+    def _opened_at(self, recording: Recording) -> float:
         return self._capture.origin + recording.opened
 
-    def _session(self, asked: StreamRequest, recording: Recording, rule: EndRule) -> RecordedSession:
+    def _new_session(self, request: StreamRequest, recording: Recording, rule: EndRule) -> RecordedSession:
         return RecordedSession(
-            asked,
+            request,
             self._policy.replace(end_rule="auto" if rule == "learnt" else rule),
             self._hosts,
-            now=self._opened(recording),
-            clocks=self._capture.clocks,
+            now=self._opened_at(recording),
+            clocks=self._capture.timeouts,
             max_retries=len(self._capture.attempts) + 1,
             head=recording.head,
         )
 
-    def _run_alone(self, recording: Recording, rule: EndRule) -> Rerun:
-        """An attempt of which something before is missing: what is left of it, as a stream of its own."""
-        reads, skipped = from_a_boundary(recording.reads) if recording.lost_bytes else (recording.reads, 0)
+    def _run_isolated(self, recording: Recording, rule: EndRule) -> Rerun:
+        """Run what is left of an attempt as a stream of its own, because something before it is missing."""
+        reads, skipped = from_first_event(recording.reads) if recording.lost_bytes else (recording.reads, 0)
         start = recording.lost_bytes + skipped
-        asked = self._asked
-        if (number := _first_number(reads, self._policy)) is not None and (start or recording.way == "resume"):
-            asked = replace(asked, starting_after=number - 1)
-        return _run(self._session(asked, recording, rule), recording, reads, self._opened(recording), start)
+        request = self._request
+        number = _first_sequence_number(reads, self._policy)
+        if number is not None and (start or recording.way == "resume"):
+            request = replace(request, starting_after=number - 1)
+        session = self._new_session(request, recording, rule)
+        return _run(session, recording, reads, self._opened_at(recording), start)
 
 
-def _reopen(session: RecordedSession, verdict: Reissue, recording: Recording, now: float) -> None:
-    if verdict.resume is not None:
-        verdict = replace(verdict, resume=replace(verdict.resume, poll=recording.polled))
-    session.reopened(verdict, recording.head, now)
+def _reopen(session: RecordedSession, decision: Reissue, recording: Recording, now: float) -> None:
+    if decision.resume is not None:
+        decision = replace(decision, resume=replace(decision.resume, poll=recording.polled))
+    session.reopened(decision, recording.head, now)
 
 
 def _run(session: RecordedSession, recording: Recording, reads: Iterable[Read], opened: float, start: int = 0) -> Rerun:
-    """Tell a session what was read, and watch with a reader of our own what each read makes whole."""
+    """Feed the reads to a session, and to a reader of our own that shows what each read completes."""
     before = len(session.capture.attempts)
     policy = session.capture.policy
-    look = Look(policy.repair, policy.max_event_bytes, start)
+    reader = StepReader(policy.repair, policy.max_event_bytes, start)
     ending = recording.ending
     for at, data, waiting_since in reads:
         if session.decision is not None:
             break
         session.waiting_since = opened + waiting_since
         session.receive(data, opened + at)
-        look.at(at, data)
+        reader.feed(at, data)
     if session.decision is None and ending is not None and ending.by != "guard":
         session.waiting_since = opened + ending.waiting_since
+        now = opened + ending.at
         if ending.by == "body":
-            session.end(opened + ending.at)
+            session.end(now)
         else:
-            session.fail(
-                StreamFault(ending.fault or "disconnected", ending.reason, ending=ending.how), opened + ending.at
-            )
-        look.at(ending.at, None)
+            session.fail(StreamFault(ending.fault or "disconnected", ending.reason, ending=ending.how), now)
+        reader.finish(ending.at)
     ended = session.capture.attempts[before:]
-    judgement = ended[0].judgement if ended else None
-    return Rerun(recording, tuple(look.steps), judgement, start, fault_offset=look.fault_offset)
+    verdict = ended[0].verdict if ended else None
+    return Rerun(recording, tuple(reader.steps), verdict, start, fault_offset=reader.fault_offset)
 
 
-class Look:
-    """What each read of an attempt amounts to.
+class StepReader:
+    """Decodes the body of an attempt and notes what each read completes.
 
     Args:
-        start: the offset of its first byte in the body of the attempt.
+        start: the offset of the first byte in the body of the attempt.
     """
 
     def __init__(self, mode: RepairMode, max_event_bytes: int, start: int = 0) -> None:
@@ -197,38 +206,45 @@ class Look:
         self._start = start
         self._repairs: dict[str, int] = {}
 
-    def at(self, at: float, data: bytes | None) -> None:
-        """Take the bytes of a read; None for the end of the body."""
-        reader = self.reader
-        offset, before = self._start + reader.bytes, self._repairs
-        payloads = reader.finish() if data is None else reader.feed(data)
-        self._repairs = reader.repairs
-        repairs = [kind for kind, count in self._repairs.items() for _ in range(count - before.get(kind, 0))]
-        if data is not None or payloads or repairs:
-            self.steps.append(Step(at, offset, len(data or b""), tuple(payloads), tuple(repairs)))
+    def feed(self, at: float, data: bytes) -> None:
+        """Take the bytes of a read."""
+        offset = self._start + self.reader.bytes
+        self.steps.append(Step(at, offset, len(data), tuple(self.reader.feed(data)), self._new_repairs()))
+
+    def finish(self, at: float) -> None:
+        """Take the end of the body."""
+        offset, payloads = self._start + self.reader.bytes, tuple(self.reader.finish())
+        repairs = self._new_repairs()
+        if payloads or repairs:
+            self.steps.append(Step(at, offset, 0, payloads, repairs))
 
     @property
     def fault_offset(self) -> int | None:
-        """Where the reading stopped for a defect."""
+        """Where the decoding stopped, if it did."""
         fault = self.reader.fault
         return None if fault is None else self._start + fault.offset
 
+    def _new_repairs(self) -> tuple[str, ...]:
+        """Return the repairs since the last call, each as often as it was made."""
+        before, self._repairs = self._repairs, self.reader.repairs
+        return tuple(name for name, count in self._repairs.items() for _ in range(count - before.get(name, 0)))
 
-def from_a_boundary(reads: tuple[Read, ...]) -> tuple[tuple[Read, ...], int]:
-    """The reads from behind the first blank line on, and how many bytes came before it."""
+
+def from_first_event(reads: tuple[Read, ...]) -> tuple[tuple[Read, ...], int]:
+    """Return the reads after the first blank line, and the number of bytes before them."""
     joined = b"".join(read.data for read in reads)
     found = _BLANK_LINE.search(joined)
-    skipped = left = len(joined) if found is None else found.end()
+    skipped = remaining = len(joined) if found is None else found.end()
     kept = []
     for read in reads:
-        if left < len(read.data):
-            kept.append(Read(read.at, read.data[left:], read.waiting_since))
-        left = max(0, left - len(read.data))
+        if remaining < len(read.data):
+            kept.append(read._replace(data=read.data[remaining:]))
+        remaining = max(0, remaining - len(read.data))
     return tuple(kept), skipped
 
 
-def _first_number(reads: Iterable[Read], policy: Policy) -> int | None:
-    """The number of the first event that has one."""
+def _first_sequence_number(reads: Iterable[Read], policy: Policy) -> int | None:
+    """Return the `sequence_number` of the first event that has one."""
     reader = Reader(policy.repair, policy.max_event_bytes)
     for read in reads:
         for payload in reader.feed(read.data):

@@ -1,15 +1,16 @@
-"""The `.ssecap` format: a capture as lines of JSON, and back.
+"""The `.ssecap` file format: a capture as lines of JSON, and back.
 
-    {"type": "capture", "version": 1, …}      the request, the policy, who wrote it
-    {"type": "attempt", …}                    status, headers, what was lost
-    {"type": "read", "at": 0.01, "text": …}   `base64` in place of `text` where the bytes are not UTF-8;
-                                              `waiting_since` where the program took its time for what came before
-    {"type": "end", …}                        how the reading ended, with the same
-    {"type": "verdict", …}                    what the guard made of it
+    {"type": "capture", "version": 1, …}      the request, the policy, the packages that wrote it
+    {"type": "attempt", …}                    status, headers, how much was dropped
+    {"type": "read", "at": 0.01, "text": …}   `base64` instead of `text` if the bytes are not UTF-8;
+                                              `waiting_since` if the program was busy with the previous events
+    {"type": "end", …}                        when and why the reading ended
+    {"type": "verdict", …}                    the guard's verdict
     {"type": "end_of_capture"}
 
-A file may come from another machine, be cut, or be made to harm: `load` gives a capture, or raises `NotACapture` with
-one sentence. The law its tests keep: what was dumped is loaded again as it was.
+Members have the names of the fields of `capture.recording`, except for those named here. A file may come from another
+machine, be cut off, or be made to harm: `load` returns a capture or raises `NotACapture` with one sentence. The law
+that its tests keep: what `dump` wrote, `load` returns unchanged.
 """
 
 from __future__ import annotations
@@ -19,85 +20,69 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from dataclasses import is_dataclass, replace
+from typing import Any, Final, Literal, TypeAlias
 
-from ..apis.request import EndRule, StreamRequest
+from ..apis.request import StreamRequest
 from ..config.policy import Policy
-from ..diagnosis.evidence import Ending as How
 from ..diagnosis.evidence import ResponseHead
 from ..engine.decisions import Timeouts
-from ..notices import FaultKind, RecoveryMethod
-from .json_line import Line, NotACapture
-from .recording import MAX_ATTEMPTS, MAX_READS, Capture, Ending, Judgement, Read, Recording, went_on
+from .json_line import JsonLine, NotACapture
+from .recording import MAX_ATTEMPTS, MAX_READS, Capture, Ending, Read, Recording, Verdict, stand_in_continuation
 
 VERSION: Final = 1
 MAX_FILE_BYTES: Final = 16 << 20
-"""No capture is larger: its attempts and their reads are bounded."""
-_POLICY = ("recovery", "delivery", "max_held_bytes", "max_event_bytes", "max_elapsed", "repair", "lenient_hosts")
-_Kind: TypeAlias = Literal["attempt", "read", "end", "verdict", "end_of_capture"]
+"""No capture is larger, because attempts and reads are limited."""
+_POLICY_FIELDS = ("recovery", "delivery", "max_held_bytes", "max_event_bytes", "max_elapsed", "repair", "lenient_hosts")
+_LineType: TypeAlias = Literal["attempt", "read", "end", "verdict", "end_of_capture"]
+_LONG_ESCAPES = [chr(code) for code in range(32) if chr(code) not in "\b\f\n\r\t"]
+"""Characters that JSON writes in six bytes."""
 
 
 def dump(capture: Capture) -> bytes:
-    """The contents of a file."""
-    lines = [json.dumps(line, ensure_ascii=False, separators=(", ", ": "), allow_nan=False) for line in _lines(capture)]
-    return "\n".join([*lines, ""]).encode("utf-8", "backslashreplace")  # a lone surrogate is no text
+    """Return the contents of a file."""
+    lines = [
+        json.dumps(line, ensure_ascii=False, separators=(", ", ": "), allow_nan=False, default=_as_object)
+        for line in _lines(capture)
+    ]
+    return "\n".join([*lines, ""]).encode("utf-8", "backslashreplace")  # a lone surrogate has no UTF-8
+
+
+def _as_object(value: Any) -> dict[str, object]:
+    """Return the members of what is an object in JSON, though not a `dict`."""
+    return vars(value) if is_dataclass(value) else dict(value)
 
 
 def _lines(capture: Capture) -> Iterator[Mapping[str, object]]:
-    asked, policy, clocks = capture.asked, capture.policy, capture.clocks
+    policy, timeouts = capture.policy, capture.timeouts
+    kept = {name: getattr(policy, name) for name in _POLICY_FIELDS}
     yield {
         "type": "capture",
         "version": VERSION,
         "written": capture.written,
-        "made_by": dict(capture.made_by),
-        "request": {
-            "method": asked.method,
-            "path": asked.path,
-            "host": asked.host,
-            "body": asked.body,
-            "resendable": asked.resendable,
-            "starting_after": asked.starting_after,
-            "one_identity": asked.one_identity,
-            "errors_are_values": asked.errors_are_values,
-        },
-        "policy": {
-            **{name: getattr(policy, name) for name in _POLICY},
-            "continuation": policy.continuation is not None,
-        },
+        "made_by": capture.made_by,
+        "request": capture.request,
+        "policy": {**kept, "continuation": policy.continuation is not None},
         "origin": capture.origin,
-        "clocks": {"first_event": _finite(clocks.first_event), "idle": _finite(clocks.idle)},
+        "clocks": {"first_event": _finite(timeouts.first_event), "idle": _finite(timeouts.idle)},
     }
     for recording in capture.attempts:
-        yield from _attempt_lines(recording)
+        members = {**vars(recording), **vars(recording.head)}
+        for name in ("head", "reads", "ending", "verdict"):
+            del members[name]
+        yield {"type": "attempt", **members}
+        for at, data, since in recording.reads:
+            yield {"type": "read", "at": at, **({"waiting_since": since} if since else {}), **_encoded(data)}
+        if recording.ending is not None:
+            yield {"type": "end", **vars(recording.ending)}
+        if recording.verdict is not None:
+            yield {"type": "verdict", **vars(recording.verdict)}
     if capture.whole:
         yield {"type": "end_of_capture"}
 
 
-def _attempt_lines(recording: Recording) -> Iterator[Mapping[str, object]]:
-    yield {
-        "type": "attempt",
-        "opened": recording.opened,
-        "way": recording.way,
-        "polled": recording.polled,
-        "rule": recording.rule,
-        "status": recording.head.status,
-        "request_id": recording.head.request_id,
-        "http_version": recording.head.http_version,
-        "headers": dict(recording.head.headers),
-        "lost_reads": recording.lost_reads,
-        "lost_bytes": recording.lost_bytes,
-    }
-    for at, data, since in recording.reads:
-        yield {"type": "read", "at": at, **({"waiting_since": since} if since else {}), **_written(data)}
-    if (ending := recording.ending) is not None:
-        yield {"type": "end", **vars(ending)}
-    if (judgement := recording.judgement) is not None:
-        yield {"type": "verdict", **vars(judgement), "repairs": dict(judgement.repairs)}
-
-
-def _written(data: bytes) -> dict[str, str]:
-    """Bytes as text where that can be read and is not much longer; it is the same line by line as on the wire."""
+def _encoded(data: bytes) -> dict[str, str]:
+    """Return bytes as text if they are UTF-8 and JSON does not make them much longer, so that people can read them."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -107,163 +92,98 @@ def _written(data: bytes) -> dict[str, str]:
     return {"base64": base64.b64encode(data).decode()}
 
 
-_LONG_ESCAPES = [chr(code) for code in range(32) if chr(code) not in "\b\f\n\r\t"]
-
-
 def _finite(seconds: float) -> float | None:
     return None if seconds == math.inf else seconds
 
 
 def load(data: bytes) -> Capture:
-    """The capture in the contents of a file. One that breaks off is loaded as far as it goes, and is not `whole`.
+    """Return the capture in the contents of a file. A file that is cut off gives a capture that is not `whole`.
 
     Raises:
-        NotACapture: for anything else, naming the line.
+        NotACapture: for anything else; the message names the line.
     """
     if len(data) > MAX_FILE_BYTES:
         raise NotACapture(f"the file has {len(data)} bytes; a capture has at most {MAX_FILE_BYTES}")
-    loader: _Loader | None = None
+    lines = _parsed_lines(data)
+    head = next(lines, None)
+    if head is None:
+        raise NotACapture("the file is empty")
+    capture, whole = _head(head), False
+    attempts: list[Recording] = []
+    reads: list[list[Read]] = []  # of each attempt
+    for line in lines:
+        line_type = line.get("type", _LineType)
+        last = attempts[-1] if attempts else None
+        if whole:
+            raise line.error("nothing may follow the end of the capture")
+        if line_type == "end_of_capture":
+            whole = True
+        elif line_type == "attempt":
+            if len(attempts) == MAX_ATTEMPTS:
+                raise line.error(f"more than {MAX_ATTEMPTS} attempts")
+            attempts.append(line.build(Recording, head=line.build(ResponseHead), reads=(), ending=None, verdict=None))
+            reads.append([])
+        elif last is None or last.verdict is not None or (last.ending is not None) != (line_type == "verdict"):
+            raise line.error(f"a line of type {line_type!r} is not allowed here")
+        elif line_type == "read":
+            _append_read(reads[-1], line)
+        elif line_type == "end":
+            ending = line.build(Ending)
+            attempts[-1] = replace(last, ending=replace(ending, waiting_since=_waiting_since(line, ending.at)))
+        else:
+            attempts[-1] = replace(last, verdict=line.build(Verdict))
+    recordings = (replace(recording, reads=tuple(kept)) for recording, kept in zip(attempts, reads, strict=True))
+    return replace(capture, attempts=tuple(recordings), whole=whole)
+
+
+def _parsed_lines(data: bytes) -> Iterator[JsonLine]:
+    """Parse the lines; a last one that is cut off is left out."""
     for number, line in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
         try:
-            members = Line(line, number)
+            parsed = JsonLine(line, number)
         except NotACapture:
-            if loader is None or line.endswith(b"\n"):
+            if number == 1 or line.endswith(b"\n"):
                 raise
-            break  # the file was cut inside this line
-        if loader is None:
-            loader = _Loader(members)
-        else:
-            loader.take(members)
-    if loader is None:
-        raise NotACapture("the file is empty")
-    return loader.capture()
+            return
+        yield parsed
 
 
-class _Loader:
-    """The lines of a capture, put together again."""
-
-    def __init__(self, head: Line) -> None:
-        if head.plain().get("type") != "capture":
-            raise NotACapture("the file is no capture")
-        version = head.count("version")
-        if version != VERSION:
-            raise NotACapture(f"it is in version {version} of the format, and this release reads version {VERSION}")
-        self.whole = False
-        self._head = _capture(head)
-        self._attempts: list[Recording] = []
-        self._reads: list[Read] = []
-
-    def take(self, line: Line) -> None:
-        """The next line."""
-        if self.whole:
-            raise line.wrong("comes after the end of the capture")
-        kind = line.word("type", _Kind)
-        last = self._attempts[-1] if self._attempts else None
-        if kind == "attempt":
-            self._close()
-            if len(self._attempts) == MAX_ATTEMPTS:
-                raise line.wrong(f"begins an attempt more than the {MAX_ATTEMPTS} that a capture can have")
-            self._attempts.append(_attempt(line))
-        elif kind == "end_of_capture":
-            self.whole = True
-        elif last is None or last.judgement is not None or (last.ending is not None) != (kind == "verdict"):
-            raise line.wrong(f"is of type {kind!r}, which cannot stand here")
-        elif kind == "read":
-            self._read(line)
-        elif kind == "end":
-            self._attempts[-1] = replace(last, ending=_ending(line))
-        else:
-            self._attempts[-1] = replace(last, judgement=_judgement(line))
-
-    def _read(self, line: Line) -> None:
-        read = Read(line.seconds("at"), line.data(), _waiting_since(line))
-        if self._reads and read.at < self._reads[-1].at:
-            raise line.wrong("has an 'at' before that of the read before it")
-        if len(self._reads) == MAX_READS:
-            raise line.wrong(f"is a read more than the {MAX_READS} that an attempt can have")
-        self._reads.append(read)
-
-    def _close(self) -> None:
-        if self._attempts:
-            self._attempts[-1] = replace(self._attempts[-1], reads=tuple(self._reads))
-            self._reads = []
-
-    def capture(self) -> Capture:
-        """All of it."""
-        self._close()
-        return replace(self._head, attempts=tuple(self._attempts), whole=self.whole)
-
-
-def _capture(line: Line) -> Capture:
-    request, policy, clocks = line.inner("request"), line.inner("policy"), line.inner("clocks")
-    asked = StreamRequest(
-        method=request.text("method"),
-        path=request.text("path"),
-        host=request.text("host"),
-        body=request.inner("body").plain(),
-        resendable=request.flag("resendable"),
-        starting_after=request.count("starting_after") if request.has("starting_after") else None,
-        one_identity=request.flag("one_identity"),
-        errors_are_values=request.flag("errors_are_values"),
-    )
-    continuation = went_on if policy.flag("continuation") else None
-    fields = policy.plain()
+def _head(line: JsonLine) -> Capture:
+    """Return the capture that the first line describes, without its attempts."""
+    if line.members.get("type") != "capture":
+        raise NotACapture("not a capture file")
+    version = line.get("version", int)
+    if version != VERSION:
+        raise NotACapture(f"the file has version {version} of the format, and this release reads version {VERSION}")
+    policy, timeouts = line.inner("policy"), line.inner("clocks")
+    kept = {name: policy.members[name] for name in _POLICY_FIELDS if name in policy.members}
+    continuation = stand_in_continuation if policy.get("continuation", bool) else None
     try:
-        kept = Policy(**{name: fields[name] for name in _POLICY if name in fields}, continuation=continuation)
+        kept_policy = Policy(**kept, continuation=continuation)
     except ValueError as error:
-        raise line.wrong(f"has a policy that is none: {error}") from None
-    return Capture(
-        asked,
-        kept,
-        Timeouts(_or_never(clocks, "first_event"), _or_never(clocks, "idle")),
-        line.seconds("origin"),
-        written=line.text("written"),
-        made_by=line.texts("made_by"),
+        raise line.error(f"the policy is not valid: {error}") from None
+    limits = {name: timeouts.get(name, float | None) for name in ("first_event", "idle")}
+    return line.build(
+        Capture,
+        request=line.inner("request").build(StreamRequest),
+        policy=kept_policy,
+        timeouts=Timeouts(**{name: math.inf if seconds is None else seconds for name, seconds in limits.items()}),
+        attempts=(),
+        whole=False,
     )
 
 
-def _or_never(clocks: Line, name: str) -> float:
-    return clocks.seconds(name) if clocks.has(name) else math.inf
+def _append_read(reads: list[Read], line: JsonLine) -> None:
+    at = line.get("at", float)
+    if reads and at < reads[-1].at:
+        raise line.error("'at' is before that of the previous read")
+    if len(reads) == MAX_READS:
+        raise line.error(f"more than {MAX_READS} reads in one attempt")
+    reads.append(Read(at, line.data(), _waiting_since(line, at)))
 
 
-def _attempt(line: Line) -> Recording:
-    return Recording(
-        opened=line.seconds("opened"),
-        way=line.word("way", RecoveryMethod) if line.has("way") else None,
-        polled=line.flag("polled"),
-        rule=line.word("rule", EndRule),
-        head=ResponseHead(
-            status=line.count("status") if line.has("status") else None,
-            request_id=line.text("request_id") if line.has("request_id") else None,
-            headers=line.texts("headers"),
-            http_version=line.text("http_version"),
-        ),
-        lost_reads=line.count("lost_reads"),
-        lost_bytes=line.count("lost_bytes"),
-    )
-
-
-def _ending(line: Line) -> Ending:
-    by = line.word("by", Literal["body", "transport", "guard"])
-    fault = line.word("fault", FaultKind) if line.has("fault") or by == "transport" else None
-    error = line.text("error") if line.has("error") else None
-    how: How = line.word("how", How) if line.has("how") else "open"
-    return Ending(line.seconds("at"), by, fault, line.text("reason"), error, how, _waiting_since(line))
-
-
-def _waiting_since(line: Line) -> float:
-    since = line.seconds("waiting_since") if line.has("waiting_since") else 0.0
-    if since > line.seconds("at"):
-        raise line.wrong("has a 'waiting_since' after its 'at'")
-    return since
-
-
-def _judgement(line: Line) -> Judgement:
-    repairs = line.inner("repairs")
-    return Judgement(
-        fault=line.word("fault", FaultKind) if line.has("fault") else None,
-        reason=line.text("reason"),
-        events=line.count("events"),
-        bytes=line.count("bytes"),
-        repairs={name: repairs.count(name) for name in repairs.plain()},
-    )
+def _waiting_since(line: JsonLine, at: float) -> float:
+    since = line.get("waiting_since", float | None) or 0.0
+    if since > at:
+        raise line.error("'waiting_since' is after 'at'")
+    return float(since)

@@ -20,7 +20,7 @@ exit codes:
 
 
 class Command(Protocol):
-    """What a subcommand's module has. A `ValueError` from `run` means a wrong command; users see it."""
+    """The module of a subcommand. `run` raises `ValueError` for a wrong command; users see its message."""
 
     SUMMARY: str
 
@@ -38,7 +38,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; `argv` is by default what the process was given."""
+    """Run a command and return its exit code; `argv` defaults to the arguments of the process."""
     parser = argparse.ArgumentParser(
         prog="openai-stream-guard",
         description="Makes every stream of the openai SDK arrive whole, or say why not.",
@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        one = commands.add_parser(
+        subparser = commands.add_parser(
             name,
             help=command.SUMMARY,
             description=command.SUMMARY,
             epilog=EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_arguments(one)
+        command.add_arguments(subparser)
     arguments = parser.parse_args(argv)
     try:
         return COMMANDS[arguments.command].run(arguments)

@@ -1,4 +1,4 @@
-"""`status`: what is guarded here, found by looking at the SDK's classes and not at the guard's own flags."""
+"""`status`: what is guarded in this process, as the SDK's classes show it, and not as the guard's own flags say."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import argparse
 import os
 from typing import Final
 
-from .. import activation as switch
+from .. import activation
 from ..config.environment import MODE_VARIABLE, Mode, read_settings
 from ..config.policy import ENVIRONMENT_PREFIX, SETTINGS
 
 SUMMARY = "show what is guarded, in which SDK, and where each setting comes from"
 _PATCHED: Final[dict[Mode, str]] = {"on": "guarded", "observe": "observed", "off": "not guarded"}
+"""The state of a patch point that has the guard's wrapper."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
+    """Add the arguments of `status`: there are none."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the status; return 1 where the guard is on (or observes) and does not see every stream."""
-    mode = switch.current_mode()
+    """Print the status; return 1 if the guard is on, or observes, and does not see every stream."""
+    mode = activation.current_mode()
     try:
         import openai
 
@@ -43,17 +44,17 @@ def run(arguments: argparse.Namespace) -> int:
     if mode == "off" or (states and all(state == _PATCHED[mode] for state, _ in states)):
         return 0
     if any(state == "replaced" for state, _ in states):
-        print("Other code stands in the place of the guard's, and may not call it: streams may be NOT guarded.")
+        print("Other code has replaced the guard's wrappers and may not call them: streams may be NOT guarded.")
     else:
         print("Streams are NOT guarded, though the environment asks for it.")
     return 1
 
 
 def _patch_points(mode: Mode) -> list[tuple[str, str]]:
-    """The state and the name of each, and of what else the guard needs and this SDK release lacks."""
+    """Return the state and the name of each patch point, and of anything else that this SDK release lacks."""
     from .. import sdk
 
-    missing = sdk.missing_patch_points() if mode == "off" else switch.unguarded_patch_points()
+    missing = sdk.missing_patch_points() if mode == "off" else activation.unguarded_patch_points()
     unpatched = "not guarded" if mode == "off" or missing else "replaced"
     states = []
     for module, owner, method, _ in sdk.PATCH_POINTS:

@@ -1,6 +1,6 @@
-"""What may reach a terminal, and when in colour.
+"""What the commands read and write: captures in, text and pages out.
 
-Captures in, reports out: every failure is one sentence that names the file.
+Every failure to read or write a file is a `ValueError` with one sentence that names the file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TextIO
 
 from ..capture.folder import write_whole
 from ..capture.json_line import NotACapture
@@ -22,24 +22,27 @@ BOLD: Final = "1"
 DIM: Final = "2"
 
 
-def harmless(line: str) -> str:
-    """The line without what would move a terminal's cursor: words from a server or a file may be anybody's."""
+def printable(line: str) -> str:
+    """Return the line with control characters escaped, so that text from a server or a file cannot steer a terminal."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
-def in_colour(stream: Any = None) -> bool:
-    """Whether a person sees colours there, and wants them (https://no-color.org)."""
-    seen = (stream or sys.stdout).isatty()
-    return bool(seen) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def shows_color(stream: TextIO | None = None) -> bool:
+    """Return whether the stream (standard output by default) is a terminal whose user wants color.
+
+    See https://no-color.org.
+    """
+    is_terminal = (stream or sys.stdout).isatty()
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, colour: str) -> str:
-    """The text in a colour where a person sees it on a terminal, and plain elsewhere."""
-    return f"\x1b[{colour}m{text}\x1b[0m" if in_colour() else text
+def paint(text: str, color: str) -> str:
+    """Return the text in a color, if standard output shows color."""
+    return f"\x1b[{color}m{text}\x1b[0m" if shows_color() else text
 
 
 def read_capture(path: str) -> Capture:
-    """The capture in a file. Raises `ValueError`."""
+    """Return the capture in a file. Raises `ValueError`."""
     try:
         with open(path, "rb") as file:
             return load(file.read(MAX_FILE_BYTES + 1))
@@ -50,7 +53,7 @@ def read_capture(path: str) -> Capture:
 
 
 def check_writable(path: str) -> None:
-    """Say now what writing would say later, after requests that cost. Raises `ValueError`."""
+    """Find out whether a file can be written, before requests are sent that cost money. Raises `ValueError`."""
     target = Path(path)
     folder = target.parent
     if target.exists() and not target.is_file():
@@ -58,11 +61,11 @@ def check_writable(path: str) -> None:
     if not folder.is_dir():
         raise ValueError(f"{path}: there is no folder {str(folder)!r}")
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"{path}: the folder {str(folder)!r} cannot be written to")
+        raise ValueError(f"{path}: cannot write to the folder {str(folder)!r}")
 
 
 def write_text(path: str, text: str) -> None:
-    """Write the file, all of it or nothing. Raises `ValueError`."""
+    """Write a file, all of it or nothing. Raises `ValueError`."""
     try:
         write_whole(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:

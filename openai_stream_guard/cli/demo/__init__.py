@@ -1,9 +1,7 @@
-"""`demo`: what a broken stream comes to with the SDK alone, and what with the guard, over real sockets.
+"""`demo`: what becomes of a broken stream with the SDK alone, and with the guard, over real sockets.
 
-Decides in which order the rows are played and what the exit code is. What is played is `rows`, how a stream
-is listened to `listener`, how it looks `table`.
-
-The law: the exit code is 0 only when every guarded stream came to exactly what its row promises.
+This module decides the order of the rows and the exit code. `rows` has what is played, `listener` reads a stream,
+`table` presents the result. The law: the exit code is 0 only if every guarded stream kept the promise of its row.
 """
 
 from __future__ import annotations
@@ -24,20 +22,23 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 SUMMARY = "play broken streams to the openai SDK, unguarded and guarded, and compare what arrives"
-IDLE_TIMEOUT: Final = 0.6  # seconds; the guard's clock for a stream that has stalled
-PATIENCE_ALONE: Final = 1.2  # seconds; twice the client's own read timeout
-PATIENCE_GUARDED: Final = 10.0  # seconds; far more than three attempts take
+IDLE_TIMEOUT: Final = 0.6
+"""The guard's idle timeout, in seconds."""
+MAX_SECONDS_ALONE: Final = 1.2
+"""Twice the client's read timeout."""
+MAX_SECONDS_GUARDED: Final = 10.0
+"""Far more than three attempts take."""
 
 Guard: TypeAlias = Callable[[Mapping[str, object]], AbstractContextManager[None]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `demo` takes."""
+    """Add the arguments of `demo`."""
     parser.add_argument("fault", nargs="*", help="play only these faults (default: all of the demo's)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play the rows, print the table, and say whether all promises were kept."""
+    """Play the rows and print the table; return 0 if all promises were kept."""
     played = {row.fault for group in ROWS.values() for row in group}
     for fault in arguments.fault:
         if find_fault(fault).name not in played:
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def guarded(settings: Mapping[str, object]) -> Iterator[None]:
-    """The guard as a user switches it on, with waits short enough for a demo."""
+    """Switch the guard on as a user does, with waits that are short enough for a demo."""
     import openai_stream_guard
 
     fields: dict[str, Any] = {
@@ -71,7 +72,7 @@ def guarded(settings: Mapping[str, object]) -> Iterator[None]:
 
 
 def play(groups: Mapping[str, Iterable[Row]], guard: Guard) -> int:
-    """Play the groups of rows under this guard and print them as they come; 0 when every promise was kept."""
+    """Play the groups of rows under this guard and print each result; return 0 if every promise was kept."""
     import openai_stream_guard
 
     was_enabled = openai_stream_guard.is_enabled()
@@ -80,12 +81,12 @@ def play(groups: Mapping[str, Iterable[Row]], guard: Guard) -> int:
     print(heading())
     try:
         with Server() as server, new_client(server) as client:
-            stage = _Stage(server, client, guard)
+            player = _RowPlayer(server, client, guard)
             for title, rows in groups.items():
                 for number, row in enumerate(rows):
                     if number == 0:
                         print(f"\n  {paint(title, BOLD)}")
-                    results.append(stage.play(row))
+                    results.append(player.play(row))
                     print(line(results[-1]), flush=True)
     finally:
         if was_enabled:
@@ -94,8 +95,8 @@ def play(groups: Mapping[str, Iterable[Row]], guard: Guard) -> int:
     return 0 if all(result.kept for result in results) else 1
 
 
-class _Stage:
-    """One server and one client, on which row after row is played."""
+class _RowPlayer:
+    """Plays rows with one server and one client."""
 
     def __init__(self, server: Server, client: OpenAI, guard: Guard) -> None:
         self._server = server
@@ -104,25 +105,25 @@ class _Stage:
         self._references: dict[str, Outcome] = {}
 
     def play(self, row: Row) -> Result:
-        """The row without the guard and with it."""
+        """Play the row without the guard, then with it."""
         times = None if row.every_time else 1
         self._server.reset(fault=row.fault, after=row.after, times=times)
-        alone = listen(self._client, self._server, patience=PATIENCE_ALONE)
+        alone = listen(self._client, self._server, max_seconds=MAX_SECONDS_ALONE)
         self._server.reset(fault=row.fault, after=row.after, times=times)
         started = time.monotonic()
         with self._guard(row.settings):
             outcome = listen(
                 self._client,
                 self._server,
-                patience=PATIENCE_GUARDED,
+                max_seconds=MAX_SECONDS_GUARDED,
                 expected=None if alone.hang else alone.error,
             )
         return Result(row, self._reference(row), alone, outcome, time.monotonic() - started)
 
     def _reference(self, row: Row) -> Outcome:
-        """What the SDK alone delivers of the row's answer when nothing is wrong."""
+        """Return what the SDK alone delivers of the row's answer when nothing is wrong."""
         answer = find_fault(row.fault).answer or "text"
         if answer not in self._references:
             self._server.reset(answer=answer)
-            self._references[answer] = listen(self._client, self._server, patience=PATIENCE_GUARDED)
+            self._references[answer] = listen(self._client, self._server, max_seconds=MAX_SECONDS_GUARDED)
         return self._references[answer]

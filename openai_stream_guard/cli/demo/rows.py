@@ -1,4 +1,4 @@
-"""The rows of the demo, as data: which fault, where and how often it strikes, what the guard then owes."""
+"""The rows of the demo, as data: which fault, where and how often it strikes, and what the guard then promises."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Final
 from ...testing import Promise, Raises, find_fault
 
 MAX_RETRIES: Final = 2
-MIDWAY: Final = 6  # the frame at which the text is under way
+MIDWAY: Final = 6
+"""The frame at which the text has begun and not ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """
-    A fault, the number of the frame at which it strikes (None: before visible text), and whether every time.
-
-    `settings` are the policy fields in which the row differs. `owed` is the promise, by default the
-    catalogue's.
-    """
+    """One row of the table: a fault of the catalogue, and how it is played."""
 
     fault: str
     after: int | None = None
+    """The number of the frame at which the fault strikes; None: before any visible text."""
     every_time: bool = False
+    """Whether it strikes every request, and not the first one only."""
     settings: Mapping[str, object] = field(default_factory=dict)
-    owed: Promise | None = None
+    """Fields of the policy that differ from those of the other rows."""
+    own_promise: Promise | None = None
+    """None: the promise of the catalogue."""
 
     @property
     def name(self) -> str:
-        """How the table calls the row."""
+        """The text in the first column."""
         place = f" after {self.after}" if self.after is not None and find_fault(self.fault).placed else ""
         settings = [f"{key}={value}" for key, value in self.settings.items()]
         return ", ".join([self.fault + place, *["every time"] * self.every_time, *settings])
 
     @property
     def promise(self) -> Promise:
-        """What the guarded stream must come to."""
-        if self.owed is not None:
-            return self.owed
+        """What the guard promises for this row."""
+        if self.own_promise is not None:
+            return self.own_promise
         return find_fault(self.fault).promised(every_time=self.every_time, max_retries=MAX_RETRIES)
 
 
@@ -57,19 +57,19 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
         " bare_json_lines no_final_blank_no_done fin_after_finish fin_after_done",
         MIDWAY,
     ),
-    "lost before any text was visible: asked again": _rows(
+    "lost before any text was visible: requested again": _rows(
         "truncate_clean truncate_mid_event truncate_close_delimited truncate_content_length empty_body"
         " fin_mid_chunk rst bad_chunk_header gzip_corrupt stall stall_heartbeat stall_before_first"
         " blank_inside garbage_event invalid_utf8 error_event error_event_flat error_llamacpp_line"
         " html_200 json_200 json_error_200 status_503",
     ),
-    "lost in mid-text: asked again, and what is repeated kept back": _rows(
+    "lost in the middle of the text: requested again, the repeated part dropped": _rows(
         "truncate_clean truncate_mid_event tool_cut fin_mid_chunk rst stall garbage_event error_event",
         MIDWAY,
     ),
-    "no answer to be had: the typed error": (
+    "the answer cannot be had: the typed error": (
         *_rows("truncate_clean rst stall garbage_event error_event html_200", every_time=True),
         Row("error_invalid_request"),
-        Row("rst", MIDWAY, settings={"recovery": "none"}, owed=Raises("disconnected", requests=1)),
+        Row("rst", MIDWAY, settings={"recovery": "none"}, own_promise=Raises("disconnected", requests=1)),
     ),
 }

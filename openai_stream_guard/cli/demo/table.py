@@ -1,4 +1,4 @@
-"""The demo's table: what is in a cell, how wide a column is, which colour it has. Only words, no streams."""
+"""The demo's table: the text of each cell, the width of each column, the colors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ..terminal import BOLD, GREEN, RED, paint
 from .rows import Row
 
 HEADINGS: Final = ("fault", "SDK alone", "guarded", "promised", "requests", "s")
-WIDTHS: Final = (29, 25, 22, 14, 8, 4)  # with the mark in front 109 columns
+WIDTHS: Final = (29, 25, 22, 14, 8, 4)
+"""Of the columns; with the mark in front, a line has 109 characters."""
 LEGEND: Final = (
     "Characters delivered/expected, and what was wrong. `after 6`: the fault strikes after six events.\n"
     "`X`: a promise was broken. Requests and seconds are those of the guarded stream."
@@ -19,7 +20,7 @@ LEGEND: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One row played out: unguarded, guarded, and the healthy stream by which both are measured."""
+    """The outcomes of one row: unguarded, guarded, and of the healthy stream that both are compared with."""
 
     row: Row
     reference: Outcome
@@ -29,24 +30,24 @@ class Result:
 
     @property
     def alone_is_right(self) -> bool:
-        """Whether the SDK alone delivered exactly the stream, or raised where there is none to be had."""
+        """Whether the SDK alone delivered exactly the healthy stream, or raised where no answer can be had."""
         if isinstance(self.row.promise, Raises):
             return self.alone.error is not None and not self.alone.hang
         return _is_right(self.alone, self.reference)
 
     @property
     def kept(self) -> bool:
-        """Whether the guarded stream came to what was promised."""
+        """Whether the guarded stream kept the promise."""
         return self.row.promise.kept(self.guarded, self.reference)
 
 
 def heading() -> str:
-    """How to read the table, and the names of its columns."""
+    """Return how to read the table, and the names of its columns."""
     return f"{LEGEND}\n\n{paint(' '.join([' ', *_columns(*HEADINGS)]), BOLD)}"
 
 
 def line(result: Result) -> str:
-    """One row of the table; an `X` in front tells of a broken promise, also where there are no colours."""
+    """Return one row of the table; an `X` in front marks a broken promise, for terminals without color too."""
     name, alone, guarded, *rest = _columns(
         result.row.name,
         _cell(result.alone, result.reference),
@@ -62,7 +63,7 @@ def line(result: Result) -> str:
 
 
 def summary(results: list[Result]) -> str:
-    """The last line."""
+    """Return the last line."""
     alone = sum(result.alone_is_right for result in results)
     kept = sum(result.kept for result in results)
     return f"{len(results)} faults: SDK alone right in {alone}, guarded right in {kept}"
@@ -74,7 +75,7 @@ def _columns(*cells: str) -> list[str]:
 
 
 def _cell(outcome: Outcome, reference: Outcome) -> str:
-    """How many characters arrived, and what is wrong with that if anything is."""
+    """Return how many characters arrived, and what is wrong, if anything is."""
     wrong = "" if _is_right(outcome, reference) else _wrong(outcome, reference)
     return f"{len(outcome.text)}/{len(reference.text)} {wrong}".rstrip()
 

@@ -1,34 +1,35 @@
-"""The report as one page of HTML: no script, nothing from elsewhere, and everything that a server said escaped."""
+"""The report as one HTML page: no script, nothing loaded from elsewhere, everything that a server sent escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
+from typing import Final
 
-from ..terminal import harmless
+from ..terminal import printable
 from .analysis import Stream
 from .chart import chart
 from .findings import Finding
-from .report import Report, came_to, facts, where
+from .report import Report, facts, outcome, place
 
-_LEGEND = (
-    ("event", "an event; those of one read stand on each other"),
-    ("read", "a read, the higher the more bytes"),
+_LEGEND: Final = (
+    ("event", "an event; those of one read are stacked"),
+    ("read", "a read; higher means more bytes"),
     ("empty", "a read that completes no event"),
     ("gap", "a long time without a byte"),
-    ("headers", "the headers came"),
-    ("repair", "framing that was repaired"),
+    ("headers", "the headers arrived"),
+    ("repair", "damaged framing, repaired"),
     ("whole", "the end of a whole answer"),
     ("broken", "where an answer broke"),
 )
 
 
 def page(report: Report) -> str:
-    """The whole document."""
+    """Return the whole document."""
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    findings = "".join(_finding(one, report.streams) for one in report.found)
-    streams = "".join(_stream(number, one) for number, one in enumerate(report.streams, 1))
+    findings = "".join(_finding(finding, report.streams) for finding in report.findings)
+    streams = "".join(_stream(number, stream) for number, stream in enumerate(report.streams, 1))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -38,15 +39,15 @@ def page(report: Report) -> str:
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="referrer" content="no-referrer">
 <link rel="icon" href="data:,">
-<title>{_text(report.verdict)}: {_text(report.subject)}</title>
+<title>{_text(report.health)}: {_text(report.subject)}</title>
 <style>
 {style}</style>
 </head>
 <body>
 <header>
-<p class="badge {report.verdict}">{report.verdict}</p>
-<h1>{_text(report.sentence[0].upper() + report.sentence[1:])}.</h1>
-{_pairs(_about(report))}
+<p class="badge {report.health}">{report.health}</p>
+<h1>{_text(report.summary[0].upper() + report.summary[1:])}.</h1>
+{_definitions(report.details())}
 </header>
 <main>
 <section aria-labelledby="findings">
@@ -61,48 +62,38 @@ def page(report: Report) -> str:
 """
 
 
-def _about(report: Report) -> list[tuple[str, str]]:
-    asked = [("asked", f"{report.requests} requests")] if report.requests else []
-    return [
-        ("server", report.subject),
-        ("API", report.api),
-        ("model", report.model),
-        *asked,
-        ("written", report.written or "at an unknown time"),
-        ("by", report.made_by or "an unknown release"),
-    ]
-
-
-def _finding(one: Finding, streams: tuple[Stream, ...]) -> str:
-    lines = f'<div class="lines">{_pairs(one.lines.items(), code=True)}</div>' if one.lines else ""
-    place = where(one, streams)
-    return f"""<article class="finding {one.severity}">
-<h3><span class="severity">{one.severity}</span> <code>{_text(one.name)}</code><small>{_text(place)}</small></h3>
-<p>{_prose(one.what)}.</p>
-<p><strong>Remedy:</strong> {_prose(one.remedy)}.</p>
+def _finding(finding: Finding, streams: tuple[Stream, ...]) -> str:
+    lines = f'<div class="lines">{_definitions(finding.lines.items(), code=True)}</div>' if finding.lines else ""
+    where = _text(place(finding, streams))
+    severity = finding.severity
+    return f"""<article class="finding {severity}">
+<h3><span class="severity">{severity}</span> <code>{_text(finding.name)}</code><small>{where}</small></h3>
+<p>{_prose(finding.what)}.</p>
+<p><strong>Remedy:</strong> {_prose(finding.remedy)}.</p>
 {lines}</article>
 """
 
 
-def _stream(number: int, one: Stream) -> str:
-    ended = came_to(one)
-    state = "whole" if one.whole else "broken"
-    summary = f"stream {number}, {one.title}: {one.evidence.events} events in {one.evidence.reads} reads, {ended}"
-    drawing = f"<figure>{chart(one, harmless(summary))}</figure>" if one.answered else ""
+def _stream(number: int, stream: Stream) -> str:
+    ended = outcome(stream)
+    state = "whole" if stream.whole else "broken"
+    counts = f"{stream.evidence.events} events in {stream.evidence.reads} reads"
+    label = printable(f"stream {number}, {stream.title}: {counts}, {ended}")
+    figure = f"<figure>{chart(stream, label)}</figure>" if stream.answered else ""
     return f"""<section class="stream" aria-labelledby="stream-{number}">
-<h2 id="stream-{number}">Stream {number}, {_text(one.title)} <span class="state {state}">{_text(ended)}</span></h2>
-{drawing}
-{_pairs(facts(one))}
-{_table("Headers", ("name", "value"), one.recording.head.headers.items())}
-{_table("Reads", ("seconds", "bytes", "events", "repaired"), _rows(one))}
+<h2 id="stream-{number}">Stream {number}, {_text(stream.title)} <span class="state {state}">{_text(ended)}</span></h2>
+{figure}
+{_definitions(facts(stream))}
+{_table("Headers", ("name", "value"), stream.recording.head.headers.items())}
+{_table("Reads", ("seconds", "bytes", "events", "repaired"), _rows(stream))}
 </section>
 """
 
 
-def _rows(one: Stream) -> list[tuple[str, ...]]:
+def _rows(stream: Stream) -> list[tuple[str, ...]]:
     return [
-        (f"{one.headers_at + step.at:.6f}", f"{step.size}", f"{len(step.payloads)}", ", ".join(step.repairs))
-        for step in one.steps
+        (f"{at:.6f}", f"{step.size}", f"{len(step.payloads)}", ", ".join(step.repairs))
+        for at, step in stream.timed_steps()
     ]
 
 
@@ -121,23 +112,24 @@ def _table(title: str, names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) 
 </details>"""
 
 
-def _pairs(pairs: Iterable[tuple[str, str]], *, code: bool = False) -> str:
-    rows = []
+def _definitions(pairs: Iterable[tuple[str, str]], *, code: bool = False) -> str:
+    items = []
     for name, value in pairs:
         shown = f"<code>{_text(value)}</code>" if code and "`" not in value else _prose(value)
-        rows.append(f"<div><dt>{_text(name)}</dt><dd>{shown}</dd></div>")
-    return f"<dl>{''.join(rows)}</dl>"
+        items.append(f"<div><dt>{_text(name)}</dt><dd>{shown}</dd></div>")
+    return f"<dl>{''.join(items)}</dl>"
 
 
 def _legend() -> str:
-    items = "".join(f'<li><i class="mark {name}"></i>{_text(said)}</li>' for name, said in _LEGEND)
+    items = "".join(f'<li><i class="mark {name}"></i>{_text(meaning)}</li>' for name, meaning in _LEGEND)
     return f'<section><h2>Legend</h2><ul class="legend">{items}</ul></section>'
 
 
 def _text(value: str) -> str:
-    return escape(harmless(value))
+    return escape(printable(value))
 
 
 def _prose(text: str) -> str:
-    """Text with what stands in backticks as code."""
-    return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(_text(text).split("`")))
+    """Return text in which parts between backticks are code."""
+    parts = _text(text).split("`")
+    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

@@ -1,7 +1,7 @@
-"""Asks a server for short answers through the SDK, as a user's program would, and keeps what comes.
+"""Requests short answers from a server through the SDK, as a user's program would, and records what comes.
 
-Decides what is asked, what it may cost, and which failure is a wrong command and which is news of the way: what is
-refused outright at the first request is the command's; whatever goes wrong later is a finding.
+This module decides what is requested, what it may cost, and which failure means a wrong command and which one is a
+finding: a refusal of the first request is the command's fault; whatever goes wrong later is a finding.
 """
 
 from __future__ import annotations
@@ -10,60 +10,63 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...capture.recorder import RecordedSession
 from ...capture.recording import Ending, Recording, kept_head
+from ...decoding.payload import Payload
 from ...diagnosis.evidence import ResponseHead
 from ...redaction import redact
-from ..terminal import harmless
-from .analysis import Stream, examined, unanswered
+from ..terminal import printable
+from .analysis import Stream, analyzed, unanswered
 from .target import NO_KEY, Target
 
 if TYPE_CHECKING:
     import openai
+    from openai.types.chat import ChatCompletionMessageParam
 
 MAX_TOKENS: Final = 200
-MAX_BYTES: Final = 192 << 10  # less than a recording keeps
+MAX_BYTES: Final = 192 << 10
+"""Less than a recording keeps."""
 QUESTION: Final = "Count from 1 to 50 in English words, separated by commas. Write nothing else."
 REQUESTS: Final[Mapping[str, Mapping[str, str]]] = {
-    "as programs ask": {},
-    "asking for no compression": {"accept-encoding": "identity"},
+    "default headers": {},
+    "without compression": {"accept-encoding": "identity"},
 }
-"""What is asked for, by its extra headers. Twice, since what happens once may be chance."""
+"""The requests, by title, with their extra headers. There are two, because what happens once may be chance."""
+_TRANSIENT_STATUSES = (408, 409, 425, 429)
 
 Progress: TypeAlias = Callable[[str, float, int, int], None]
-"""Told of every read: which request, seconds since it was sent, events, bytes."""
-_PASSING = (408, 409, 425, 429)
+"""Called for every read: title of the request, seconds since it was sent, events, bytes."""
 
 
 class Refused(ValueError):
-    """A request got no stream, likely since the command is wrong; the message says how."""
+    """A request got no stream, probably because the command is wrong. The message says how."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """All that was asked of one server."""
+    """Everything that was requested from one server."""
 
     model: str
     requests: int
     streams: tuple[Stream, ...]
 
 
-def visit(target: Target, progress: Progress = lambda *told: None) -> Visit:
-    """Ask for the streams, one after the other. Raises `ValueError` where the first gets no answer to speak of."""
-    from ... import activation as switch
+def visit(target: Target, progress: Progress = lambda *read: None) -> Visit:
+    """Request the streams, one after the other. Raises `ValueError` if the first request gets no usable answer."""
+    from ... import activation
 
-    with _silent(), switch.restored():
+    with _quiet(), activation.restored():
         import openai
 
-        policy = switch.current_policy().replace(
+        policy = activation.current_policy().replace(
             max_retries=0, recovery=(), delivery="live", on_event=None, capture=None, log_raw=False,
             idle_timeout=target.timeout, first_event_timeout=target.timeout, repair="safe",
         )  # fmt: skip
-        switch.enable(policy)
-        if missing := switch.unguarded_patch_points():
-            raise ValueError(f"openai {openai.__version__} cannot be watched: it lacks {', '.join(missing)}")
+        activation.enable(policy)
+        if missing := activation.unguarded_patch_points():
+            raise ValueError(f"cannot watch streams of openai {openai.__version__}: it lacks {', '.join(missing)}")
         timeout = openai.Timeout(target.timeout, connect=min(10.0, target.timeout))
 
         def new_client() -> openai.OpenAI:
@@ -75,33 +78,33 @@ def visit(target: Target, progress: Progress = lambda *told: None) -> Visit:
                 model = _first_model(client, target)
         streams: list[Stream] = []
         for title, headers in REQUESTS.items():
-            with new_client() as client:  # each has a connection of its own: one that was kept may be closed by now
-                asker = _Asker(client, target, model, title, progress)
+            with new_client() as client:  # a new connection each time: the server may have closed the old one
+                request = _Request(client, target, model, title, progress)
                 try:
-                    streams += asker.ask(headers)
+                    streams += request.send(headers)
                 except Refused as error:
                     if not streams:
                         raise
-                    streams.append(asker.failed(None, str(error)))
+                    streams.append(request.failed(None, str(error)))
         return Visit(model, len(streams) + (target.model is None), tuple(streams))
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """The guard's own WARNINGs are kept from the terminal, where the report will stand."""
+def _quiet() -> Iterator[None]:
+    """Keep the guard's own WARNINGs off the terminal that gets the report."""
     logger = logging.getLogger("openai_stream_guard")
-    nowhere, propagate = logging.NullHandler(), logger.propagate
-    logger.addHandler(nowhere)
+    handler, propagate = logging.NullHandler(), logger.propagate
+    logger.addHandler(handler)
     logger.propagate = False
     try:
         yield
     finally:
         logger.propagate = propagate
-        logger.removeHandler(nowhere)
+        logger.removeHandler(handler)
 
 
 def _first_model(client: openai.OpenAI, target: Target) -> str:
-    """The first model that the server names: where it is a server of one's own, there often is but one."""
+    """Return the first model that the server lists; a server of one's own often has only one."""
     import openai
 
     if target.official:
@@ -109,89 +112,81 @@ def _first_model(client: openai.OpenAI, target: Target) -> str:
     try:
         models = client.models.list().data
     except openai.APIConnectionError as error:
-        raise _refusal(error, target) from None
-    except (openai.OpenAIError, AttributeError, TypeError):  # whatever else there is in the API's place
+        raise _connection_failed(error, target) from None
+    except (openai.OpenAIError, AttributeError, TypeError):  # whatever is there is not the API
         models = []
     name = getattr(models[0], "id", None) if models else None
     if not isinstance(name, str):
-        raise ValueError(f"{target.shown} names no models: give one with --model")
+        raise ValueError(f"{target.shown} lists no models: give one with --model")
     return name
 
 
-class _Asker:
-    """One request."""
+class _Request:
+    """One request, and the recording of its stream."""
 
     def __init__(self, client: openai.OpenAI, target: Target, model: str, title: str, progress: Progress) -> None:
-        from ...transport import clock as timing
+        from ...transport import clock
 
-        self._clock = timing.current.clock  # the one that the session runs by
+        self._clock = clock.current.clock  # that of the sessions
         self._client = client
         self._target = target
         self._model = model
         self._title = title
         self._progress = progress
-        self._session: _Watched | None = None
+        self._session: _WatchedSession | None = None
 
-    def ask(self, headers: Mapping[str, str]) -> tuple[Stream, ...]:
-        """Read the answer to its end, or as far as the bounds allow."""
+    def send(self, headers: Mapping[str, str]) -> tuple[Stream, ...]:
+        """Send the request, and read the answer to its end or to the limits of the doctor.
+
+        Raises:
+            Refused: the server refuses the request, or cannot be reached.
+        """
         import openai
 
         from ...sdk import RUNTIME
 
-        self._sent = self._clock()
+        self._sent_at = self._clock()
         self._progress(self._title, 0.0, 0, 0)
         try:
-            with RUNTIME.sessions_from(self._open):
+            with RUNTIME.sessions_from(self._open_session):
                 self._read(self._create(dict(headers)))
         except openai.APIStatusError as error:
             if self._session is None:
-                return (self._status(error),)
+                return (self._error_response(error),)
         except openai.APIConnectionError as error:
             if self._session is None:
-                if isinstance(error, openai.APITimeoutError) and type(error.__cause__).__name__ != "ConnectTimeout":
-                    return (self.failed(None, f"nothing came within {self._target.timeout:g} s, not even headers"),)
-                if type(error.__cause__).__name__ == "RemoteProtocolError" and "disconnected" in str(error.__cause__):
-                    return (self.failed(None, "the connection was closed before it"),)
-                raise _refusal(error, self._target) from None
+                return (self._no_response(error),)
         except openai.APIError:
             if self._session is None:
                 raise
-        return self._examined()
+        return self._analyzed()
 
     def failed(self, response: Any, reason: str) -> Stream:
-        """The stream of a request that got none."""
+        """Return the stream of a request that got none."""
         from ...transport.http import credentials_from, response_head
 
         head = ResponseHead()
         if response is not None:
-            known = credentials_from(response.request)
-            head = kept_head(response_head(response, known), known)
-        recording = Recording(
-            opened=0.0,
-            way=None,
-            rule="auto",
-            head=head,
-            ending=Ending(round(self._clock() - self._sent, 6), "transport"),
-        )
-        return unanswered(self._title, recording, reason)
+            credentials = credentials_from(response.request)
+            head = kept_head(response_head(response, credentials), credentials)
+        ending = Ending(round(self._clock() - self._sent_at, 6), "transport")
+        return unanswered(self._title, Recording(opened=0.0, way=None, rule="auto", head=head, ending=ending), reason)
 
-    def _examined(self) -> tuple[Stream, ...]:
+    def _analyzed(self) -> tuple[Stream, ...]:
         if self._session is None:
-            raise ValueError("the stream could not be watched: another library has replaced the SDK's decoder")
+            raise ValueError("cannot watch the stream: another library has replaced the SDK's decoder")
         capture = self._session.capture
-        return examined(capture, self._title, headers_at=max(0.0, capture.origin - self._sent))
+        return analyzed(capture, self._title, headers_at=max(0.0, capture.origin - self._sent_at))
 
-    def _open(self, *arguments: Any, **options: Any) -> RecordedSession:
-        self._session = _Watched(self._tell, *arguments, **options)
+    def _open_session(self, *arguments: Any, **options: Any) -> RecordedSession:
+        self._session = _WatchedSession(self._report_read, *arguments, **options)
         return self._session
 
-    def _tell(self, events: int, size: int) -> None:
-        self._progress(self._title, self._clock() - self._sent, events, size)
+    def _report_read(self, events: int, size: int) -> None:
+        self._progress(self._title, self._clock() - self._sent_at, events, size)
 
-    def _create(self, headers: dict[str, str]) -> Any:
+    def _create(self, headers: dict[str, str]) -> openai.Stream[Any]:
         client, model = self._client, self._model
-        message: Any = [{"role": "user", "content": QUESTION}]
-        limit: dict[str, Any] = {"max_tokens": MAX_TOKENS}
         match self._target.api:
             case "responses":
                 if not hasattr(client, "responses"):
@@ -202,70 +197,86 @@ class _Asker:
                 )  # fmt: skip
             case "completions":
                 return client.completions.create(
-                    model=model, prompt=QUESTION, stream=True, extra_headers=headers, **limit
+                    model=model, prompt=QUESTION, stream=True, max_tokens=MAX_TOKENS, extra_headers=headers
                 )
             case "chat":
-                if self._target.official:  # newer models refuse the older name, and older servers the newer
-                    limit = {"max_completion_tokens": MAX_TOKENS}
+                # Newer models refuse the older name, and older servers the newer one.
+                limit = "max_completion_tokens" if self._target.official else "max_tokens"
+                messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": QUESTION}]
                 return client.chat.completions.create(
-                    model=model, messages=message, stream=True, extra_headers=headers, **limit
+                    model=model, messages=messages, stream=True, extra_headers=headers, extra_body={limit: MAX_TOKENS}
                 )
 
-    def _read(self, stream: Any) -> None:
-        until = self._clock() + self._target.timeout
+    def _read(self, stream: openai.Stream[Any]) -> None:
+        deadline = self._clock() + self._target.timeout
         with stream:
             for _ in stream:
                 size = 0 if self._session is None else self._session.size
-                if size > MAX_BYTES or self._clock() > until:
+                if size > MAX_BYTES or self._clock() > deadline:
                     return
 
-    def _status(self, error: openai.APIStatusError) -> Stream:
-        """An error in the answer's place: one that may pass, or is not the API's own, is news of the way."""
+    def _no_response(self, error: openai.APIConnectionError) -> Stream:
+        """Return the stream of a request without a response. Raises `Refused` if the server cannot be reached."""
+        import openai
+
+        cause = error.__cause__
+        if isinstance(error, openai.APITimeoutError) and type(cause).__name__ != "ConnectTimeout":
+            return self.failed(None, f"nothing came within {self._target.timeout:g} s, not even headers")
+        if type(cause).__name__ == "RemoteProtocolError" and "disconnected" in str(cause):
+            return self.failed(None, "the connection was closed before it")
+        raise _connection_failed(error, self._target) from None
+
+    def _error_response(self, error: openai.APIStatusError) -> Stream:
+        """Return the stream of a request that got an error which may pass, or which is not the API's own.
+
+        Raises:
+            Refused: for any other error.
+        """
         status, target = error.status_code, self._target
-        if status >= 500 or status in _PASSING:
+        if status >= 500 or status in _TRANSIENT_STATUSES:
             return self.failed(error.response, "an error")
         if status in (401, 403):
-            raise Refused(f"{target.shown} refuses the key with status {status}: {target.about_key}")
+            raise Refused(f"{target.shown} refuses the key with status {status}: {target.key_advice}")
         if status == 404:
             raise Refused(
-                f"{target.shown} has no such path or model (status 404): look at --base-url, which for most servers "
-                f"ends in /v1, at --api {target.api} and at --model {harmless(self._model)}"
+                f"{target.shown} has no such path or model (status 404): check --base-url, which for most servers "
+                f"ends in /v1, --api {target.api} and --model {printable(self._model)}"
             )
-        said = _words(error.message, target)
-        raise Refused(f"{target.shown} refuses the request with status {status}: {said}")
+        message = _safe_text(error.message, target)
+        raise Refused(f"{target.shown} refuses the request with status {status}: {message}")
 
 
-class _Watched(RecordedSession):
-    """Tells of every read as it comes."""
+class _WatchedSession(RecordedSession):
+    """Reports every read as it comes."""
 
-    def __init__(self, tell: Callable[[int, int], None], *arguments: Any, **options: Any) -> None:
+    def __init__(self, report_read: Callable[[int, int], None], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.size = 0
-        self._told = tell
+        self._report_read = report_read
         self._events = 0
 
-    def receive(self, data: bytes, now: float) -> Any:
-        """Take a read."""
+    def receive(self, data: bytes, now: float) -> list[Payload]:
+        """Take the bytes of one read, as `Session` does."""
         items = super().receive(data, now)
         self.size += len(data)
         self._events += len(items)
-        self._told(self._events, self.size)
+        self._report_read(self._events, self.size)
         return items
 
 
-def _words(said: str, target: Target) -> str:
-    """What an error says, fit for a terminal and without the key."""
-    known = () if target.key == NO_KEY else (target.key,)
-    return harmless(redact(said, known))[:300]
+def _safe_text(text: str, target: Target) -> str:
+    """Return an error's text, fit for a terminal and without the key."""
+    credentials = () if target.key == NO_KEY else (target.key,)
+    return printable(redact(text, credentials))[:300]
 
 
-def _refusal(error: openai.APIConnectionError, target: Target) -> Refused:
-    """No connection, or none that speaks HTTP."""
+def _connection_failed(error: openai.APIConnectionError, target: Target) -> Refused:
+    """Return the error for a server that cannot be connected to, or does not speak HTTP."""
     cause = error.__cause__
-    kind: Literal["ConnectError", "ConnectTimeout"] | str = type(cause).__name__
-    said = _words(str(cause or error), target)
-    if kind in ("ConnectError", "ConnectTimeout"):
-        return Refused(f"no connection to {target.shown}: {said or 'it timed out'}")
-    if kind in ("RemoteProtocolError", "LocalProtocolError", "ReadError"):
-        return Refused(f"what listens at {target.shown} does not speak HTTP, or not this way ({kind})")
-    return Refused(f"{target.shown} could not be asked: {said or kind}")
+    name = type(cause).__name__
+    message = _safe_text(str(cause or error), target)
+    if name in ("ConnectError", "ConnectTimeout"):
+        return Refused(f"no connection to {target.shown}: {message or 'it timed out'}")
+    if name in ("RemoteProtocolError", "LocalProtocolError", "ReadError"):
+        return Refused(f"the server at {target.shown} does not speak HTTP, or not this way ({name})")
+    return Refused(f"cannot reach {target.shown}: {message or name}")

@@ -1,4 +1,4 @@
-"""What to write into the configuration of a proxy: a line for what each product can do to a stream.
+"""What to write into the configuration of a proxy: for each product, a line for each thing that it can do to a stream.
 
 Directives and defaults are those of the products' own documentation.
 """
@@ -6,21 +6,21 @@ Directives and defaults are those of the products' own documentation.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ...diagnosis.evidence import Party
 
 Product: TypeAlias = Literal["nginx", "Apache", "HAProxy", "Envoy", "Cloudflare", "AWS", "Caddy"]
 Topic: TypeAlias = Literal["buffering", "compression", "idle", "age", "hidden_end", "framing"]
-"""What a proxy does: it collects, it compresses, it gives up on silence, it ends what is old, it hides that its
-upstream broke off, it does not say where a body ends."""
+"""What a proxy does: it buffers, compresses, times out on silence, limits the age of a stream, hides that its upstream
+broke, or does not say where a body ends."""
 
-LINES: Mapping[Topic, Mapping[Product, str]] = {
+LINES: Final[Mapping[Topic, Mapping[Product, str]]] = {
     "buffering": {
         "nginx": "proxy_buffering off; proxy_http_version 1.1; gzip off;",
         "Apache": "ProxyPass /v1 http://SERVER/v1 flushpackets=on",
         "HAProxy": "option http-no-delay, and no `compression` of text/event-stream",
-        "Envoy": "no filter that wants the whole body (ext_proc `response_body_mode: BUFFERED`), no compressor",
+        "Envoy": "no filter that needs the whole body (ext_proc `response_body_mode: BUFFERED`), no compressor",
         "Cloudflare": "response buffering off (Enterprise), and `cache-control: no-transform` from the server",
         "AWS": "API Gateway `responseTransferMode: STREAM`, Lambda `InvokeMode: RESPONSE_STREAM`",
         "Caddy": "reverse_proxy SERVER { flush_interval -1 }, and no `encode` on this route",
@@ -38,25 +38,25 @@ LINES: Mapping[Topic, Mapping[Product, str]] = {
         "nginx": "proxy_read_timeout 600s;",
         "Apache": "ProxyTimeout 600",
         "HAProxy": "timeout server 600s",
-        "Envoy": "the route's `idle_timeout: 600s`, which stands before `stream_idle_timeout`",
+        "Envoy": "the route's `idle_timeout: 600s`, which overrides `stream_idle_timeout`",
         "Cloudflare": "no setting but for Enterprise: keep-alive comments at least every 30 s",
         "AWS": "load balancer `idle_timeout.timeout_seconds=600`, CloudFront `OriginReadTimeout`",
         "Caddy": "reverse_proxy SERVER { transport http { read_timeout 10m } }, if one is set",
     },
     "age": {
-        "Envoy": "the route's `timeout: 0s`, and an `idle_timeout` in its place",
-        "Cloudflare": "look at the limits of a Worker on this route",
+        "Envoy": "the route's `timeout: 0s`, and an `idle_timeout` instead",
+        "Cloudflare": "check the limits of a Worker on this route",
         "AWS": "API Gateway `timeoutInMillis` and `responseTransferMode: STREAM`, Lambda `Timeout`",
         "Caddy": "no `timeouts { write … }` of `servers`: it covers the whole response",
     },
     "hidden_end": {
-        "nginx": "proxy_http_version 1.1; proxy_buffering off; and look into its error log",
-        "Apache": "no `force-proxy-request-1.0` on this route; and look into its error log",
-        "HAProxy": "look into its log: the termination state of this request says who closed first",
-        "Envoy": "look into its access log: `%RESPONSE_FLAGS%` of this request says who closed first",
-        "Cloudflare": "look into the log of the server behind it",
-        "AWS": "look into the access log: `target_status_code` and `elb_status_code` of this request",
-        "Caddy": "look into its log for an error of reverse_proxy",
+        "nginx": "proxy_http_version 1.1; proxy_buffering off; and look at its error log",
+        "Apache": "no `force-proxy-request-1.0` on this route; and look at its error log",
+        "HAProxy": "look at its log: the termination state of this request says who closed first",
+        "Envoy": "look at its access log: `%RESPONSE_FLAGS%` of this request says who closed first",
+        "Cloudflare": "look at the log of the server behind it",
+        "AWS": "look at the access log: `target_status_code` and `elb_status_code` of this request",
+        "Caddy": "look at its log for an error of reverse_proxy",
     },
     "framing": {
         "nginx": "proxy_http_version 1.1; chunked_transfer_encoding on;",
@@ -64,7 +64,7 @@ LINES: Mapping[Topic, Mapping[Product, str]] = {
     },
 }
 
-_PRODUCTS: Mapping[Party, Product] = {
+_PRODUCTS: Final[Mapping[Party, Product]] = {
     "apache": "Apache",
     "aws": "AWS",
     "caddy": "Caddy",
@@ -75,14 +75,16 @@ _PRODUCTS: Mapping[Party, Product] = {
 }
 
 
-def lines(topic: Topic | None, parties: Collection[Party], *, innocent: Product | None = None) -> dict[Product, str]:
-    """What to write, by product: of those that the headers name, or of all where they name none of these.
+def lines_for(
+    topic: Topic | None, parties: Collection[Party], *, excluded: Product | None = None
+) -> dict[Product, str]:
+    """Return the lines about a topic, by product: of the products that the headers name, or of all if they name none.
 
     Args:
-        innocent: a product that was not it.
+        excluded: a product that is known not to be the cause.
     """
     if topic is None:
         return {}
-    named = {_PRODUCTS[party] for party in parties if party in _PRODUCTS} - {innocent}
-    every = {product: line for product, line in LINES[topic].items() if product != innocent}
-    return {product: line for product, line in every.items() if product in named} if named else every
+    named = {_PRODUCTS[party] for party in parties if party in _PRODUCTS} - {excluded}
+    lines = {product: line for product, line in LINES[topic].items() if product != excluded}
+    return {product: line for product, line in lines.items() if product in named} if named else lines

@@ -1,4 +1,4 @@
-"""Whom the doctor asks, and with which key: the command and the environment, looked at before anything is sent."""
+"""The server that the doctor examines, and the key for it, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 from ...apis.request import StreamRequest
 
 Api: TypeAlias = Literal["chat", "responses", "completions"]
-KEY = "OPENAI_API_KEY"
+KEY_VARIABLE = "OPENAI_API_KEY"
 NO_KEY = "none"
-"""What a server is sent that wants none; the SDK wants something."""
+"""Sent to a server that needs no key, because the SDK requires one."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A server, and what is asked of it."""
+    """A server, and what to request from it."""
 
     url: str
     api: Api
@@ -30,21 +30,21 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """The URL without what may be a secret."""
+        """The URL without its user, password and query, which may be secret."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
     def official(self) -> bool:
-        """Whether it is OpenAI's own API, or Azure's."""
+        """Whether this is the API of OpenAI or of Azure."""
         return StreamRequest("post", "", _host(self.url)).official
 
     @property
-    def about_key(self) -> str:
-        """What to look at where the key is refused."""
+    def key_advice(self) -> str:
+        """What to check if the server rejects the key."""
         if self.key == NO_KEY:
-            return f"none was sent; put one into a variable, and name that with --api-key-env (default: {KEY})"
-        return f"look at the variable {self.key_name}"
+            return f"none was sent; name the variable that holds it with --api-key-env (default: {KEY_VARIABLE})"
+        return f"check the variable {self.key_name}"
 
     def __repr__(self) -> str:
         return f"<Target {self.shown}>"  # not the key
@@ -58,10 +58,10 @@ def target_from(
     timeout: float,
     environ: Mapping[str, str] = os.environ,
 ) -> Target:
-    """What is to be asked. Raises `ValueError` with one sentence.
+    """Return the target that the arguments and the environment describe. Raises `ValueError` with one sentence.
 
-    A server on this machine is sent the key only where a variable was named: it is a test server's, or a proxy's, and
-    the usual variable holds that of the real API.
+    A server on this machine gets a key only if a variable was named, because the usual variable holds the key of the
+    real API.
     """
     url = url or environ.get("OPENAI_BASE_URL") or ""
     if not url:
@@ -70,25 +70,26 @@ def target_from(
         )
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
         _ = parts.port
     except ValueError as error:
-        raise ValueError(f"--base-url is no URL: {error}") from None
-    if not known or not url.isprintable():
-        raise ValueError(f"--base-url {url!r} is no URL such as https://api.openai.com/v1")
+        raise ValueError(f"--base-url is not a URL: {error}") from None
+    if not usable or not url.isprintable():
+        raise ValueError(f"--base-url {url!r} is not a URL such as https://api.openai.com/v1")
     if not 0 < timeout <= 3600:
         raise ValueError(f"--timeout {timeout:g} is not a number of seconds above 0 and at most 3600")
-    wanted = key_name is not None or not _is_here(parts.hostname or "")
-    key = (environ.get(key_name or KEY) or "") if wanted else ""
+    needs_key = key_name is not None or not _is_local(parts.hostname or "")
+    key = (environ.get(key_name or KEY_VARIABLE) or "") if needs_key else ""
     if key_name is not None and not key:
         raise ValueError(f"the variable {key_name!r}, named by --api-key-env, is not set")
     if not key.isascii() or not key.isprintable() or key != key.strip():
+        variable = key_name or KEY_VARIABLE
         raise ValueError(
-            f"the variable {key_name or KEY!r} holds what cannot be a key: a line end, a space or a letter"
+            f"the variable {variable!r} cannot be a key: it holds spaces, line ends or non-ASCII characters"
         )
-    target = Target(url, api, model, key or NO_KEY, key_name or KEY, timeout)
+    target = Target(url, api, model, key or NO_KEY, key_name or KEY_VARIABLE, timeout)
     if target.official and not key:
-        raise ValueError(f"{target.shown} wants a key: set {KEY}, or name another variable with --api-key-env")
+        raise ValueError(f"{target.shown} needs a key: set {KEY_VARIABLE}, or name another variable with --api-key-env")
     return target
 
 
@@ -96,7 +97,7 @@ def _host(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
-def _is_here(name: str) -> bool:
+def _is_local(name: str) -> bool:
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""The report as lines of text: all of it, wherever it goes; colour where a person sees it."""
+"""The report as lines of text, with color on a terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..terminal import BOLD, DIM, GREEN, RED, YELLOW, harmless, paint
+from ..terminal import BOLD, DIM, GREEN, RED, YELLOW, paint, printable
 from .analysis import Stream
-from .findings import Finding, Severity, Verdict
-from .report import Report, came_to, facts, where
+from .findings import Finding, Health, Severity
+from .report import Report, facts, outcome, place
 
-COLOURS: Final[dict[Severity | Verdict, str]] = {
+COLORS: Final[dict[Severity | Health, str]] = {
     "problem": RED,
     "unhealthy": RED,
     "warning": YELLOW,
@@ -21,37 +21,45 @@ COLOURS: Final[dict[Severity | Verdict, str]] = {
     "healthy": GREEN,
 }
 WIDTH: Final = 100
-STRIP: Final = 72
+TIMELINE_WIDTH: Final = 72
 _BARS: Final = " ▁▂▃▄▅▆▇█"
-_PLAIN_BARS: Final = " .:-=+*#%"  # where the terminal knows no blocks
+_ASCII_BARS: Final = " .:-=+*#%"
 
 
 def show(report: Report) -> None:
     """Print the report."""
-    bars = _bars(sys.stdout.encoding)
-    for line in lines(report, bars):
+    for line in lines(report, bars_for(sys.stdout.encoding)):
         print(line)
 
 
+def bars_for(encoding: str | None) -> str:
+    """Return the characters of which bars are drawn, from low to high: block elements if the encoding has them."""
+    try:
+        _BARS.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return _ASCII_BARS
+    return _BARS
+
+
 def lines(report: Report, bars: str = _BARS) -> Iterator[str]:
-    """The report, line by line."""
-    yield paint(harmless(report.asked), BOLD)
+    """Yield the report, line by line."""
+    yield paint(printable(report.about), BOLD)
     for number, stream in enumerate(report.streams, 1):
         yield ""
-        yield paint(harmless(f"stream {number}, {stream.title}: {came_to(stream)}"), BOLD)
-        yield from (f"  {name:<13} {harmless(value)}" for name, value in facts(stream))
-        yield from (f"  {name:<13} {value}" for name, value in strips(stream, bars))
-    for finding in report.found:
+        yield paint(printable(f"stream {number}, {stream.title}: {outcome(stream)}"), BOLD)
+        yield from (f"  {name:<13} {printable(value)}" for name, value in facts(stream))
+        yield from (f"  {name:<13} {value}" for name, value in timeline(stream, bars))
+    for finding in report.findings:
         yield ""
-        yield from _finding_lines(finding, where(finding, report.streams))
+        yield from _finding_lines(finding, place(finding, report.streams))
     yield ""
-    yield f"{paint(report.verdict, COLOURS[report.verdict])}: {report.sentence}"
+    yield f"{paint(report.health, COLORS[report.health])}: {report.summary}"
 
 
-def _finding_lines(finding: Finding, place: str) -> Iterator[str]:
-    yield f"{paint(finding.severity, COLOURS[finding.severity])}  {finding.name}{place}"
-    yield from _wrapped(f"{harmless(finding.what)}.")
-    yield from _wrapped(f"Remedy: {harmless(finding.remedy)}.")
+def _finding_lines(finding: Finding, where: str) -> Iterator[str]:
+    yield f"{paint(finding.severity, COLORS[finding.severity])}  {finding.name}{where}"
+    yield from _wrapped(f"{printable(finding.what)}.")
+    yield from _wrapped(f"Remedy: {printable(finding.remedy)}.")
     yield from (f"    {product + ':':<12} {line}" for product, line in finding.lines.items())
 
 
@@ -59,38 +67,31 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
-def strips(stream: Stream, bars: str = _BARS, width: int = STRIP) -> list[tuple[str, str]]:
-    """When the reads came, and when the events, from left to right; the higher, the more at once."""
+def timeline(stream: Stream, bars: str = _BARS, width: int = TIMELINE_WIDTH) -> list[tuple[str, str]]:
+    """Return a row of bars for the reads and one for the events, over time; a higher bar stands for more of them."""
     if not stream.steps:
         return []
-    reads = _counted(stream, [1 if step.size else 0 for step in stream.steps], width)
-    events = _counted(stream, [len(step.payloads) for step in stream.steps], width)
-    most = max(*reads, *events, 1)
+    reads = _columns(stream, [1 if step.size else 0 for step in stream.steps], width)
+    events = _columns(stream, [len(step.payloads) for step in stream.steps], width)
+    highest = max(*reads, *events, 1)
     end = f"{stream.seconds:.3f} s"
     return [
-        ("reads", _strip(reads, most, bars)),
-        ("events", _strip(events, most, bars)),
+        ("reads", _drawn(reads, highest, bars)),
+        ("events", _drawn(events, highest, bars)),
         ("", f"0 s{end:>{width - 3}}"),
     ]
 
 
-def _counted(stream: Stream, amounts: Sequence[int], width: int) -> list[int]:
+def _columns(stream: Stream, amounts: Sequence[int], width: int) -> list[int]:
+    """Return the sum of the amounts in each of `width` equal intervals of time."""
     columns = [0] * width
     for step, amount in zip(stream.steps, amounts, strict=True):
-        place = (stream.headers_at + step.at) / (stream.seconds or 1.0)
-        columns[min(width - 1, int(place * width))] += amount
+        part = (stream.headers_at + step.at) / (stream.seconds or 1.0)
+        columns[min(width - 1, int(part * width))] += amount
     return columns
 
 
-def _strip(columns: Sequence[int], most: int, bars: str) -> str:
-    """Bars, of which the lowest stands for anything above nothing."""
+def _drawn(columns: Sequence[int], highest: int, bars: str) -> str:
+    """Return one bar for each column; anything above nothing gets at least the lowest."""
     top = len(bars) - 1
-    return "".join(bars[max(1, round(count / most * top)) if count else 0] for count in columns).rstrip()
-
-
-def _bars(encoding: str | None) -> str:
-    try:
-        _BARS.encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return _PLAIN_BARS
-    return _BARS
+    return "".join(bars[max(1, round(count / highest * top)) if count else 0] for count in columns).rstrip()

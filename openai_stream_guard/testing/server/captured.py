@@ -44,8 +44,8 @@ def _reads(recording: Recording, *, timed: bool) -> Iterator[Step]:
 
 def _ending(recording: Recording) -> Step:
     """What a client sees as the end that was recorded."""
-    ending, judgement = recording.ending, recording.judgement
-    if "stalled" in (ending and ending.fault, judgement and judgement.fault):
+    ending, verdict = recording.ending, recording.verdict
+    if "stalled" in (ending and ending.fault, verdict and verdict.fault):
         return Wait()
     if ending is None or ending.by != "transport":
         return End()
