@@ -177,8 +177,10 @@ def stream_error(
 def _message(failure: FirstFailure, attempts: tuple[Attempt, ...]) -> str:
     fault = failure.fault
     if fault.kind == "upstream_error":
-        message = fault.body.get("message") if isinstance(fault.body, Mapping) else fault.body
-        return message if isinstance(message, str) and message else "An error occurred during streaming"
+        said = fault.body.get("message") if isinstance(fault.body, Mapping) else fault.body
+        if fault.reported is not None:
+            said = fault.reported.message
+        return said if isinstance(said, str) and said else "An error occurred during streaming"
     start = "Incomplete chunk received while parsing SSE stream" if fault.kind in _INCOMPLETE else "Stream broke"
     return f"{start}: {fault.reason} ({failure.attempt}, {counted(len(attempts), 'attempt')})"
 

@@ -181,6 +181,17 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class ServerNotice:
+    """Something about the server: it was learnt or unlearnt, or it ended its answer in an unusual way."""
+
+    text: str
+    is_warning: bool
+    """Whether a setting should be changed, or the server looked at."""
+    host: str
+    model: str | None
+
+
+@dataclass(frozen=True)
 class Ended:
     """The stream has ended."""
 
@@ -191,4 +202,4 @@ class Ended:
     model: str | None
 
 
-Notice: TypeAlias = FaultSeen | Recovering | Refused | Ended
+Notice: TypeAlias = FaultSeen | Recovering | Refused | ServerNotice | Ended

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import openai_stream_guard
-from openai_stream_guard.testing import End, Performance, Reset, Send, Server, Wait
+from openai_stream_guard.testing import End, Reset, ScriptedResponse, Send, Server, Wait
 
 from .streams import awaited, client_for, run
 
@@ -68,11 +68,11 @@ class ServerCase:
         steps = self.responses[min(number, len(self.responses) - 1)]
         return b"".join(step["send"].encode() for step in steps if "send" in step)
 
-    def performances(self, *, real_pauses: bool, count: int = 12) -> list[Performance]:
+    def scripted_responses(self, *, real_pauses: bool, count: int = 12) -> list[ScriptedResponse]:
         """What the server does for each of its first requests."""
-        return [self._performance(number, real_pauses) for number in range(count)]
+        return [self._scripted_response(number, real_pauses) for number in range(count)]
 
-    def _performance(self, number: int, real_pauses: bool) -> Performance:
+    def _scripted_response(self, number: int, real_pauses: bool) -> ScriptedResponse:
         steps: list[Any] = []
         for step in self.responses[min(number, len(self.responses) - 1)]:
             if "send" in step:
@@ -85,7 +85,7 @@ class ServerCase:
                 steps.append(Reset())
         headers = self.headers[min(number, len(self.headers) - 1)] if self.headers else {}
         content_type = headers.get("content-type", "text/event-stream; charset=utf-8")
-        return Performance((*steps, End()), headers=(("content-type", content_type),))
+        return ScriptedResponse((*steps, End()), headers=(("content-type", content_type),))
 
     def __str__(self) -> str:
         return self.id
@@ -234,5 +234,5 @@ async def _alisten_raw(server: Server, api: str, body: dict[str, Any], reader: s
 def serving(case: ServerCase, *, real_pauses: bool = False) -> Iterator[Server]:
     """A server that does what the case says, and is unknown to the guard: its port is new."""
     with Server() as server:
-        server.script(*case.performances(real_pauses=real_pauses))
+        server.script(*case.scripted_responses(real_pauses=real_pauses))
         yield server

@@ -21,7 +21,9 @@ from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, c
 
 RULES: tuple[EndRule, ...] = get_args(EndRule)
 WHOLE_CALL, OPEN_CALL, BARE_CALL = '{"city":"東京"}', '{"city":', ""
-ALL, LAX = " ".join(RULES), "auto lenient"
+ALL, LAX, LEARNT = " ".join(RULES), "auto lenient", "learnt auto lenient"
+MESSAGE_CHUNK = {"id": "chatcmpl-1", "choices": [{"index": 0, "message": {"content": "a"}}]}
+REST_OF_CALL = chunk({"tool_calls": [{"function": {"arguments": "5}"}}]})
 CUSTOM = chunk({"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls {"}}]})
 LEGACY = chunk({"function_call": {"name": "f", "arguments": "{"}})
 
@@ -29,8 +31,8 @@ LEGACY = chunk({"function_call": {"name": "f", "arguments": "{"}})
 ENDS: dict[str, tuple[Sequence[object], int, str, str]] = {
     "nothing": ([], 1, "", ""),
     "only a ping": ([None, {"type": "ping"}], 1, "", ""),
-    "only empty choices": ([FILTER], 1, LAX, ""),
-    "choices that are null": ([{"id": "x", "choices": None}], 1, LAX, ""),
+    "only empty choices": ([FILTER], 1, "", ""),
+    "choices that are null": ([{"id": "x", "choices": None}], 1, "", ""),
     "only a role": ([chunk({"role": "assistant", "content": ""})], 1, LAX, ""),
     "text": ([TEXT], 1, LAX, ""),
     "text, finish": ([TEXT, FINISH], 1, ALL, ALL),
@@ -44,10 +46,26 @@ ENDS: dict[str, tuple[Sequence[object], int, str, str]] = {
     "n ignored, or the second never came": ([TEXT, FINISH], 2, "learnt auto lenient", "lenient"),
     "n ignored, no finish": ([TEXT], 2, LAX, ""),
     "more than n, the last open": ([TEXT, FINISH, SECOND], 1, LAX, ""),
+    "text behind the finish": ([TEXT, FINISH, TEXT], 1, LAX, ""),
+    "text behind the finish, and another": ([TEXT, FINISH, TEXT, FINISH], 1, ALL, ALL),
+    "a role or nothing behind the finish": ([TEXT, FINISH, chunk({"role": "assistant", "content": ""})], 1, ALL, ALL),
+    "annotations behind the finish": ([TEXT, FINISH, chunk({"annotations": [{"url": "u"}]})], 1, ALL, ALL),
+    "a finish with each text": ([chunk({"content": "a"}, "stop")] * 2, 1, ALL, ""),
+    "a finish with each text but the last": ([*[chunk({"content": "a"}, "stop")] * 2, TEXT], 1, LEARNT, ""),
+    "another index than that of the text": ([SECOND, FINISH], 1, ALL, ALL),
+    "n finishes under one index": ([TEXT, SECOND, FINISH, FINISH], 2, ALL, ""),
+    "n finishes under one index, one taken back": ([TEXT, FINISH, SECOND, TEXT, FINISH], 2, LAX, ""),
+    "a message in place of a delta": ([MESSAGE_CHUNK], 1, LAX, ""),
+    "a message in place of a delta, finish": ([MESSAGE_CHUNK, FINISH], 1, ALL, ALL),
+    "a message behind the finish": ([TEXT, FINISH, MESSAGE_CHUNK], 1, ALL, ALL),
     "an open call, whole arguments": ([called(WHOLE_CALL)], 1, LAX, ""),
     "an open call, half of its arguments": ([called(OPEN_CALL)], 1, "", ""),
-    "an open call, its arguments empty": ([called(BARE_CALL)], 1, "", ""),
-    "an open call, no arguments": ([called(None)], 1, "", ""),
+    "an open call, its arguments empty": ([called(BARE_CALL)], 1, LAX, ""),
+    "an open call, no arguments": ([called(None)], 1, LAX, ""),
+    "an open call, its arguments an object": ([called({"city": "東京"})], 1, LAX, ""),
+    "an open call without index": ([called(WHOLE_CALL, place=None)], 1, LAX, ""),
+    "an open call without index, half of its arguments": ([called(OPEN_CALL, place=None)], 1, "", ""),
+    "an open call without index, in two parts": ([called(OPEN_CALL, place=None), REST_OF_CALL], 1, LAX, ""),
     "an open call, nested beyond reading": ([called("[" * 100_000)], 1, "", ""),
     "a finished call, half of its arguments": ([called(OPEN_CALL), chunk({}, "tool_calls")], 1, ALL, ALL),
     "a finished choice and an open call": ([called(OPEN_CALL, index=1), FINISH], 2, "", ""),
@@ -103,21 +121,23 @@ def test_settled_is_taken_back_when_another_choice_begins() -> None:
     adapter = chat()
     read(adapter, FINISH)
     assert adapter.answer_complete
-    assert adapter.has_finished
+    assert adapter.finishes
+    assert not adapter.went_on
     read(adapter, SECOND)
     assert not adapter.answer_complete
+    assert adapter.went_on
     read(adapter, SECOND_FINISH)
     assert adapter.answer_complete
 
 
-def test_a_tool_call_is_held_from_its_first_delta_to_its_choices_finish() -> None:
-    """Text is not, nor a call of a choice that has finished."""
+def test_a_tool_call_is_held_from_its_first_delta_to_the_end() -> None:
+    """Text is not. A finish hands nothing over, since it can be taken back."""
     adapter = chat(n=2)
     held = []
     for value in (TEXT, called(""), SECOND, SECOND_FINISH, FINISH, LEGACY):
         read(adapter, value)
         held.append(adapter.tool_call_open)
-    assert held == [False, True, True, True, False, False]
+    assert held == [False, True, True, True, True, True]
     assert chat().tool_call_open is False
     legacy = chat()
     read(legacy, LEGACY)

@@ -75,10 +75,10 @@ def delta(text: str, place: int | None = 0, kind: str = "output_text", **more: o
 def test_a_terminal_event_is_the_end(name: str) -> None:
     """At once, by every rule, and as an item: it is the API's word, passed on."""
     adapter = ResponsesAdapter(asked())
-    assert not adapter.stream_ended
+    assert not adapter.answer_complete
     reading = adapter.read(payload({"type": f"response.{name}", "response": {"id": "resp_1", "error": {"code": "x"}}}))
     assert isinstance(reading, DataEvent)
-    assert (adapter.stream_ended, adapter.answer_complete, adapter.response_id) == (True, True, "resp_1")
+    assert (adapter.answer_complete, adapter.response_id) == (True, "resp_1")
     assert adapter.is_complete("strict", done=False)
 
 
@@ -96,7 +96,7 @@ def test_the_type_may_come_as_the_events_name() -> None:
     """A payload without a type is what its event is called."""
     adapter = ResponsesAdapter(asked())
     adapter.read(payload({"response": {"id": "resp_1"}}, "response.completed"))
-    assert adapter.stream_ended
+    assert adapter.answer_complete
 
 
 # What is an item, and what is none.
@@ -121,10 +121,16 @@ def test_errors_are_known_by_any_of_their_shapes(value: object, event: str | Non
     assert (reading.fault, reading.body) == ("upstream_error", body)
 
 
-@pytest.mark.parametrize(("value", "event"), [(None, None), ({}, "ping"), ({"type": "keepalive"}, None)])
-def test_keep_alives_are_no_items(value: object, event: str | None) -> None:
-    """What only says that the connection lives is not handed on."""
-    assert isinstance(ResponsesAdapter(asked()).read(payload(value, event)), KeepAlive)
+@pytest.mark.parametrize(
+    ("value", "event"),
+    [({}, "ping"), ({"type": "keepalive"}, None), ({"type": "response.keep_alive", "sequence_number": 3}, None)],
+)
+def test_keep_alives_are_handed_on_and_no_progress(value: object, event: str | None) -> None:
+    """As the SDK does in this API; one without a value would be an item of nothing."""
+    reading = ResponsesAdapter(asked()).read(payload(value, event))
+    assert isinstance(reading, DataEvent)
+    assert not reading.is_progress
+    assert isinstance(ResponsesAdapter(asked()).read(payload(None)), KeepAlive)
 
 
 def test_a_whole_answer_is_no_stream() -> None:
@@ -181,10 +187,11 @@ def arranged(adapter: ResponsesAdapter, *numbers: int | None) -> list[int | None
 
 
 def test_numbers_decide_the_order() -> None:
-    """A stream counts from 0, or from where its lifecycle begins; one without numbers passes as it comes."""
+    """A stream counts from the first number; one with an event without a number passes as it comes."""
     assert arranged(ResponsesAdapter(asked()), 0, 2, 1, 1, 3) == [0, 1, 2, 3]
-    assert arranged(ResponsesAdapter(asked()), 1, 2) == [], "the first one is missing"
+    assert arranged(ResponsesAdapter(asked()), 1, 2) == [1, 2]
     assert arranged(ResponsesAdapter(asked()), None, None) == [None, None]
+    assert arranged(ResponsesAdapter(asked()), 0, 3, 2, None, 9) == [0, 3, 2, None, 9]
     late = ResponsesAdapter(asked())
     late.in_sequence(payload({"type": "response.created", "sequence_number": 1}))
     assert arranged(late, 2) == [2]
@@ -205,10 +212,10 @@ def test_the_rest_of_an_answer_begins_behind_its_number(request_: StreamRequest,
     assert adapter.resume_after == 6
 
 
-def test_an_end_without_a_number_does_not_hide_a_gap() -> None:
-    """The terminal event is not handed over while others wait for one that has not come."""
-    adapter = ResponsesAdapter(asked())
-    assert arranged(adapter, 0, 1, 3) == [0, 1]
+def test_an_end_without_a_number_does_not_hide_a_gap_in_a_resumed_answer() -> None:
+    """There numbers are proof, and it is not handed over while others wait for one that has not come."""
+    adapter = ResponsesAdapter(asked(), Resume("resp_1", 1))
+    assert arranged(adapter, 2, 4) == [2]
     with pytest.raises(Gap):
         adapter.in_sequence(payload({"type": "response.completed", "response": {}}))
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
+from openai_stream_guard.engine.server_habits import Server
 
 MAX = 1024
 
@@ -15,12 +16,12 @@ MAX = 1024
 def test_only_what_was_seen_is_known() -> None:
     """A finish_reason is evidence for its host, path and model, and for no other."""
     hosts = HostMemory()
-    assert not hosts.sends_finish("a:1", "/chat/completions", "m")
-    hosts.record_finish("a:1", "/chat/completions", "m")
-    assert hosts.sends_finish("a:1", "/chat/completions", "m")
-    assert not hosts.sends_finish("a:2", "/chat/completions", "m")
-    assert not hosts.sends_finish("a:1", "/completions", "m")
-    assert not hosts.sends_finish("a:1", "/chat/completions", None)
+    assert not hosts.habits.sends_finish(Server("a:1", "/chat/completions", "m"), with_call=False)
+    hosts.habits.expect_finish(Server("a:1", "/chat/completions", "m"))
+    assert hosts.habits.sends_finish(Server("a:1", "/chat/completions", "m"), with_call=False)
+    assert not hosts.habits.sends_finish(Server("a:2", "/chat/completions", "m"), with_call=False)
+    assert not hosts.habits.sends_finish(Server("a:1", "/completions", "m"), with_call=False)
+    assert not hosts.habits.sends_finish(Server("a:1", "/chat/completions", None), with_call=False)
 
 
 def test_a_divergence_is_held_against_a_model_for_ten_minutes() -> None:
@@ -40,22 +41,22 @@ def test_memory_is_bounded() -> None:
     """The server whose evidence is oldest is forgotten first; evidence seen again is young again."""
     hosts = HostMemory()
     for model in ("old", "renewed"):
-        hosts.record_finish("a", "/p", model)
+        hosts.habits.expect_finish(Server("a", "/p", model))
         hosts.record_divergence("a", model, 0.0)
     for number in range(MAX - 1):
         if number == 10:
-            hosts.record_finish("a", "/p", "renewed")
+            hosts.habits.expect_finish(Server("a", "/p", "renewed"))
             hosts.record_divergence("a", "renewed", 0.0)
-        hosts.record_finish("a", "/p", f"m{number}")
+        hosts.habits.expect_finish(Server("a", "/p", f"m{number}"))
         hosts.record_divergence("a", f"m{number}", 0.0)
-    hosts.record_finish("a", "/p", "last")
+    hosts.habits.expect_finish(Server("a", "/p", "last"))
     hosts.record_divergence("a", "last", 0.0)
-    assert not hosts.sends_finish("a", "/p", "old")
+    assert not hosts.habits.sends_finish(Server("a", "/p", "old"), with_call=False)
     assert not hosts.diverged_recently("a", "old", 0.0)
-    assert hosts.sends_finish("a", "/p", "renewed")
+    assert hosts.habits.sends_finish(Server("a", "/p", "renewed"), with_call=False)
     assert hosts.diverged_recently("a", "renewed", 0.0)
-    assert not hosts.sends_finish("a", "/p", "m0")
-    assert hosts.sends_finish("a", "/p", "m1")
+    assert not hosts.habits.sends_finish(Server("a", "/p", "m0"), with_call=False)
+    assert hosts.habits.sends_finish(Server("a", "/p", "m1"), with_call=False)
 
 
 def test_threads_share_it() -> None:
@@ -65,26 +66,30 @@ def test_threads_share_it() -> None:
     def note(thread: int) -> None:
         start.wait()
         for number in range(500):
-            hosts.record_finish("a", "/p", f"{thread}-{number}")
+            hosts.habits.expect_finish(Server("a", "/p", f"{thread}-{number}"))
 
     threads = [threading.Thread(target=note, args=(thread,)) for thread in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    known = sum(hosts.sends_finish("a", "/p", f"{thread}-{number}") for thread in range(4) for number in range(500))
+    known = sum(
+        hosts.habits.sends_finish(Server("a", "/p", f"{thread}-{number}"), with_call=False)
+        for thread in range(4)
+        for number in range(500)
+    )
     assert known == MAX
 
 
 def test_forgetting_is_complete() -> None:
     """Finishes, divergences and budgets are as new."""
     hosts = HostMemory()
-    hosts.record_finish("a", "/p", "m")
+    hosts.habits.expect_finish(Server("a", "/p", "m"))
     hosts.record_divergence("a", "m", 0.0)
     while hosts.budget.withdraw("a"):
         pass
     hosts.forget()
-    assert not hosts.sends_finish("a", "/p", "m")
+    assert not hosts.habits.sends_finish(Server("a", "/p", "m"), with_call=False)
     assert not hosts.diverged_recently("a", "m", 0.0)
     assert hosts.budget.withdraw("a")
 
@@ -93,14 +98,20 @@ def test_forgetting_is_complete() -> None:
 def test_a_forked_child_knows_nothing() -> None:
     """Nor does it inherit a lock that a thread of its parent held."""
     hosts = HostMemory()
-    hosts.record_finish("a", "/p", "m")
+    hosts.habits.expect_finish(Server("a", "/p", "m"))
     while hosts.budget.withdraw("a"):
         pass
     with hosts._lock, hosts.budget._lock:
         child = os.fork()
         if child == 0:
-            known = hosts.sends_finish("a", "/p", "m")
-            hosts.record_finish("a", "/p", "m")
-            os._exit(int(known or not hosts.sends_finish("a", "/p", "m") or not hosts.budget.withdraw("a")))
+            known = hosts.habits.sends_finish(Server("a", "/p", "m"), with_call=False)
+            hosts.habits.expect_finish(Server("a", "/p", "m"))
+            os._exit(
+                int(
+                    known
+                    or not hosts.habits.sends_finish(Server("a", "/p", "m"), with_call=False)
+                    or not hosts.budget.withdraw("a")
+                )
+            )
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert hosts.sends_finish("a", "/p", "m")
+    assert hosts.habits.sends_finish(Server("a", "/p", "m"), with_call=False)

@@ -130,7 +130,8 @@ def test_the_ends_are_those_of_the_dialect(row: Row) -> None:
             continue
         assert set(ends.values()) == {True}
         others = {name for one in rows() for name in named(one.ends) if "." in name} - set(ends)
-        assert not any(read(request, name)[0].is_complete("strict", done=False) for name in sorted(others))
+        if "type" not in row.ends:  # else a foreign mark is of an unknown type, and the body's end is the end
+            assert not any(read(request, name)[0].is_complete("strict", done=False) for name in sorted(others))
         assert not read(request)[0].is_complete("auto", done=False)
         assert read(request)[0].is_complete("auto", done=True) is ("[DONE]" in named(row.ends))
 

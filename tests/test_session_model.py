@@ -18,6 +18,7 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Fail, Finish, Refusal, Reissue, StreamFault, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 
 from .proof.recorded import HOST, STREAMS, Stream
@@ -42,7 +43,7 @@ class SessionMachine(RuleBasedStateMachine):
         policy = Policy(retry_budget=None, backoff_initial=0.5, delivery=delivery, max_elapsed=60.0)
         hosts = HostMemory()
         if learnt:
-            hosts.record_finish(HOST, stream.path, "m")
+            hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
         self.stream, self.atomic = stream, delivery == "atomic"
         self.now = self.progress_at = 0.0
         self.serial = self.requests = 1

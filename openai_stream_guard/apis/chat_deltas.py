@@ -6,7 +6,8 @@ that say by `index` which entry they continue. https://platform.openai.com/docs/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from .second_answer import Diverged, SecondAnswer, json_line
 from .transcript import Aside, Key
@@ -50,52 +51,69 @@ def _is_arguments(path: Key) -> bool:
     return path[-1] == "arguments" and len(path) > 2 and path[-2] in _CALLED
 
 
-def aside_from(choice: object) -> Aside | None:
-    """The kind of a choice that adds no text and names nothing, by what it has in their place."""
-    if not isinstance(choice, dict):
-        return None
+def choice_index(choice: Mapping[str, Any], expected: int) -> int:
+    """Return the index that a choice's channels go by: 0 for all, where one choice was asked for.
+
+    Some servers count tokens by `index`, or send the finish under another one than the text.
+    """
     index = choice.get("index")
+    return index if type(index) is int and expected > 1 else 0
+
+
+def text_member(choice: Mapping[str, Any], *, message_is_text: bool) -> Literal["delta", "message", "text"] | None:
+    """Return the member of a choice that holds its text: servers send a `message` in place of a `delta`, too."""
+    delta, message = choice.get("delta"), choice.get("message")
+    if isinstance(delta, dict) and delta:
+        return "delta"
+    if message_is_text and isinstance(message, dict) and message:
+        return "message"
+    if isinstance(choice.get("text"), str) and delta.__class__ is not dict:
+        return "text"
+    return "delta" if isinstance(delta, dict) else None
+
+
+def aside_from(choice: Mapping[str, Any], index: int) -> Aside:
+    """Return the kind of a choice that adds no text and names nothing, by what it has in their place."""
     shape: list[str] = []
     for name, part in choice.items():
         if name != "index" and part and part != NO_REASON:
             shape.append(name)
-        if name == "delta" and isinstance(part, dict):
+        if name in ("delta", "message") and isinstance(part, dict):
             shape += [str(member) for member in part if part[member]]
-    return Aside(index if type(index) is int else 0, tuple(shape), "logprobs" in shape)
+    return Aside(index, tuple(shape), "logprobs" in shape)
 
 
-def _says_nothing(choice: dict[str, object]) -> bool:
+def _says_nothing(choice: Mapping[str, Any], name: str | None) -> bool:
     """Whether a choice adds no text and names nothing."""
-    if choice.get("text") or choice.get("finish_reason") not in (None, "", NO_REASON):
+    if choice.get("finish_reason") not in (None, "", NO_REASON):
         return False
-    return next(walk((0,), choice.get("delta")), None) is None
+    return name is None or next(walk((0, name), choice[name]), None) is None
 
 
-def trim_choice(choice: object, replay: SecondAnswer, live: bool) -> object | None:
-    """A repeated choice without what was delivered of it; None where nothing is left.
+def trim_choice(
+    choice: dict[str, Any], name: Literal["delta", "message", "text"] | None, index: int, replay: SecondAnswer
+) -> dict[str, object] | None:
+    """Return a repeated choice without what was delivered of it; None where nothing is left.
 
-    `live` says that all had caught up before this payload: then what is no choice is new, and stays.
+    Args:
+        name: the member that holds its text, see `text_member`.
+        index: what its channels go by, see `choice_index`.
 
     Raises:
         Diverged: if the choice contradicts the transcript, or its logprobs cannot be cut where its text is.
     """
-    if not isinstance(choice, dict):
-        return choice if live else None
-    if _says_nothing(choice):
-        return None if replay.repeats(aside_from(choice)) else choice
-    index = choice.get("index")
-    if type(index) is not int:
-        index = 0
+    if _says_nothing(choice, name):
+        return None if replay.repeats(aside_from(choice, index)) else choice
     end: Key = (index, "finish_reason")
-    new = dict(choice)
+    new: dict[str, Any] = dict(choice)
     grows = named = False
-    if isinstance(delta := choice.get("delta"), dict):
-        new["delta"], grows, named = _trim_members((index,), delta, replay)
-        _trim_logprobs(new, delta, new["delta"])
-    elif isinstance(text := choice.get("text"), str):
-        new["text"] = replay.take((index, "text"), text)
+    if name == "text":
+        new["text"] = replay.take((index, "text"), choice["text"])
         grows = bool(new["text"])
         _trim_logprobs(new, choice, new)
+    elif name is not None:
+        new[name], grows, named = _trim_members((index,), choice[name], replay)
+        _trim_logprobs(new, choice[name], new[name])
     if isinstance(reason := choice.get("finish_reason"), str) and reason not in ("", NO_REASON):
         if late := replay.flush((index, "content")):
             said = new.get("delta")

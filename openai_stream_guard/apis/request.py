@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
-"""`auto` becomes `strict` on hosts known to be exact, and `learnt` where a finish_reason was seen before."""
-
+"""`auto` becomes `strict` on hosts known to be exact, and `learnt` where a server always sends a finish_reason."""
 
 _EXACT_HOSTS = (
     ".api.openai.com",
     ".openai.azure.com",
     ".openai.azure.us",
     ".cognitiveservices.azure.com",
-    ".services.ai.azure.com",
 )
 
 
@@ -73,10 +71,10 @@ class StreamRequest:
         return f".{self._name}".endswith(_EXACT_HOSTS)
 
     def end_rule(self, wanted: EndRule, *, learnt: bool) -> EndRule:
-        """The rule its answer ends by: the policy's, where that is not `auto`.
+        """Return the rule that its answer ends by: the policy's, where that is not `auto`.
 
         Args:
-            learnt: this server has sent a finish_reason before.
+            learnt: whether this server is known to send a finish_reason with each answer.
         """
         if wanted != "auto":
             return wanted

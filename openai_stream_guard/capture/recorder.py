@@ -135,7 +135,7 @@ class RecordedSession(Session):
         recording = Recording(
             opened=self._opened,
             way=attempt.way,
-            rule=self._rule,
+            rule=self._attempt.rule,
             head=kept_head(self._head, self._credentials),
             polled=self._polled,
             lost_reads=buffer.lost_reads,

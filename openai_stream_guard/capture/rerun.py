@@ -20,6 +20,7 @@ from ..decoding.payload import Payload
 from ..decoding.reader import Reader, RepairMode
 from ..engine.decisions import Reissue, StreamFault
 from ..engine.host_memory import HostMemory
+from ..engine.server_habits import Server
 from .recorder import RecordedSession
 from .recording import Capture, Read, Recording, Verdict
 
@@ -117,7 +118,7 @@ class _CaptureRun:
         for number, recording in enumerate(self._capture.attempts):
             rule = self._end_rule or recording.rule
             if rule == "learnt":
-                self._hosts.record_finish(self._request.host, self._request.path, self._request.model)
+                self._hosts.habits.expect_finish(Server(self._request.host, self._request.path, self._request.model))
             opened = self._opened_at(recording)
             decision = None if session is None else session.decision
             if recording.lost_bytes:

@@ -40,6 +40,7 @@ class PolicyFields(TypedDict, total=False):
     max_held_bytes: int
     idle_timeout: float | None
     first_event_timeout: float | None
+    linger_timeout: float
     repair: RepairMode
     end_rule: EndRuleSetting
     lenient_hosts: Sequence[str]
@@ -86,7 +87,10 @@ class Policy:
     """Seconds without an event (comments do not count); `none` is the read timeout, at least 300 s."""
 
     first_event_timeout: float | None = None
-    """Seconds until the first event; `none` is `idle_timeout`."""
+    """Seconds until the first event; `none`: while bytes come within the read timeout, up to 1,800 s."""
+
+    linger_timeout: float = 30.0
+    """Seconds without a byte after a complete answer before its stream is ended, since not every server closes it."""
 
     repair: RepairMode = "safe"
     """`safe` repairs framing and never changes a payload, `off` only detects."""
@@ -141,6 +145,7 @@ SETTINGS: Mapping[str, Setting] = {
     "max_held_bytes": fields.SIZE,
     "idle_timeout": optional(fields.TIMEOUT),
     "first_event_timeout": optional(fields.TIMEOUT),
+    "linger_timeout": fields.TIMEOUT,
     "repair": fields.one_of("safe", "off", removed={"lenient": _LENIENT_REMOVED}),
     "end_rule": fields.one_of("auto", "strict", "lenient"),
     "lenient_hosts": fields.HOSTS,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..diagnosis.evidence import Ending, Evidence, Headers, ResponseHead, clues_from, complaint_from, opening_from
+from ..diagnosis.evidence import Complaint, Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
 from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport
+from .retry_rules import judge_error
 
 if TYPE_CHECKING:
     from ..decoding.reader import Reader
@@ -32,9 +33,12 @@ def evidence_from(
     fault: FaultKind | None,
     ending: Ending,
     error: Exception | None,
-    body: object,
+    body: object = None,
+    complaint: Complaint | None = None,
     reads: int,
     read_timeout: float,
+    marks: Marks = "finish_reason",
+    at: float = 0.0,
 ) -> Evidence:
     """Return what the likely cause of an attempt's end can be found from, for a live stream and a recorded one.
 
@@ -42,8 +46,10 @@ def evidence_from(
         reader: the one that decoded the attempt's body.
         ending: how the body ended on the wire.
         error: the exception of the transport or of the decoding, if there was one.
-        body: the API's error object, if one ended the attempt.
+        body: what the API reported, if an error ended the attempt; or its `complaint`, where that is known.
         reads: how many reads of the transport brought bytes.
+        marks: how the API marks the end of an answer.
+        at: when the attempt ended, on a clock that all attempts at a host share.
     """
     return Evidence(
         fault=fault,
@@ -57,8 +63,10 @@ def evidence_from(
         unterminated="unterminated_event" in reader.repairs,
         done=reader.done,
         not_utf8=isinstance(error, UnicodeDecodeError),
-        complaint=complaint_from(body),
+        complaint=complaint or judge_error(body).complaint,
+        marks=marks,
         read_timeout=read_timeout,
+        at=at,
         **times._asdict(),
     )
 
@@ -151,8 +159,10 @@ class AttemptLog:
             self._consumer_busy_seconds = max(self._consumer_busy_seconds, now - self.read_at)
         self._waiting_since = now
 
-    def evidence(self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float) -> Evidence:
-        """Return the evidence for a fault of the open attempt."""
+    def evidence(
+        self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float, marks: Marks = "finish_reason"
+    ) -> Evidence:
+        """Return the evidence for a fault of the open attempt; `marks` are those by which the API ends an answer."""
         first = not self.attempts  # a later attempt's waits may be waits for its recovery
         times = AttemptTimes(
             seconds=now - self._opened,
@@ -169,9 +179,11 @@ class AttemptLog:
             fault=fault.kind,
             ending=fault.ending,
             error=fault.error,
-            body=fault.body,
+            complaint=fault.verdict.complaint,
             reads=self.reads,
             read_timeout=clocks.read,
+            marks=marks,
+            at=now,
         )
 
     def mark_recovered(self, now: float) -> None:

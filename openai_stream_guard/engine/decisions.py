@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..apis.error_shapes import ReportedError
 from ..apis.request import Resume
+from ..decoding.payload import Payload
 from ..diagnosis.evidence import Ending, Evidence
 from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy
+from .retry_rules import ErrorVerdict, judge_error
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,20 @@ class StreamFault:
     error: Exception | None = None
     """The exception of the transport or of the decoding, if there was one."""
     body: object = None
-    """The API's error object, if it sent one."""
+    """The API's error object, if it sent one; or the page that stands in place of a stream."""
+    reported: ReportedError | None = None
+    """All that the API said about the error, if it sent one."""
     ending: Ending = "open"
     """How the body ended on the wire."""
+    last_event: Payload | None = None
+    """The event by which the answer ended as failed. It is delivered where nothing is left to try, as the SDK does."""
+
+    @property
+    def verdict(self) -> ErrorVerdict:
+        """Whether the API's error may pass, and what it is about."""
+        if self.reported is None:
+            return judge_error(self.body)
+        return judge_error(self.reported.payload, self.reported.http_status)
 
 
 @dataclass(frozen=True)
@@ -89,9 +103,15 @@ Decision: TypeAlias = Reissue | Finish | Fail
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds without an event after which a stream is stalled; infinite means never."""
+    """Seconds after which a stream is stalled; infinite means never."""
 
     first_event: float = math.inf
+    """Until the first event, whatever comes."""
     idle: float = math.inf
+    """Without an event, after the first one."""
+    first_byte: float = math.inf
+    """Without a byte, before the first event."""
+    linger: float = math.inf
+    """Without a byte, once the answer is complete. Infinite: a complete stream is never ended for silence."""
     read: float = math.inf
     """The read timeout of the request: seconds without a byte."""

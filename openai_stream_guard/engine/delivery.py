@@ -38,8 +38,8 @@ class Delivery:
         self.transcript = Transcript()
         self._mode = policy.delivery
         self._max_held = policy.max_held_bytes
-        self.exact = False
-        """What is said of a text as a whole is proof: the answer is the rest of one that is stored."""
+        self.is_rest = False
+        """The current answer is the rest of a stored one: what it says of a text as a whole is proof."""
         self._replay: SecondAnswer | None = None
         self._held: list[tuple[Payload, DataEvent | Addition]] = []
         self._held_bytes = 0
@@ -95,7 +95,7 @@ class Delivery:
                 continue
             if not told:
                 untold.append((key, text))
-            elif self.exact or has_hole(told, whole):
+            elif self.is_rest or has_hole(told, whole):
                 raise Gap
         return item._replace(text_deltas=[*item.text_deltas, *untold]) if untold else item
 
@@ -117,7 +117,7 @@ class Delivery:
         self._held, self._held_bytes = [], 0
         self.transcript.held.clear()
         self._replay = continuation or (None if self.transcript.empty else ReplayChecker(self.transcript))
-        self.exact = False
+        self.is_rest = False
 
 
 def has_hole(told: bytes, whole: bytes) -> bool:

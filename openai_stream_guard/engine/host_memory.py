@@ -1,7 +1,7 @@
 """What this process has learnt about the servers it talks to, and the budget of re-issues that each of them gets.
 
-Only positive evidence is kept: a server has sent a `finish_reason`, a model did not repeat itself, connections were
-cut. All of it is bounded, shared between threads, and forgotten by a forked child.
+Only positive evidence is kept: a model did not repeat itself, connections were cut. How a server ends its answers is in
+`server_habits`. All of it is bounded, shared between threads, and forgotten by a forked child.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
 from ..diagnosis.evidence import Cut, Evidence
+from .server_habits import ServerHabits
 
 _MAX_KEYS = 1024
 """How many servers are remembered; the one least recently recorded is forgotten first."""
 _MAX_CUTS = 8
-"""How many cuts are remembered of one host."""
+"""How many moments at which connections were cut are remembered of one host."""
 DIVERGENCE_SECONDS = 600.0
 """How long no replay is tried for a model that did not repeat itself."""
 
@@ -38,18 +39,10 @@ class HostMemory:
     def forget(self) -> None:
         """Start anew, as in a new process."""
         self._lock = threading.Lock()
-        self._finishing: OrderedDict[Hashable, float] = OrderedDict()
         self._diverging: OrderedDict[Hashable, float] = OrderedDict()
         self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
         self.budget = Budget()
-
-    def record_finish(self, host: str, path: str, model: str | None) -> None:
-        """Remember that this server ended an answer with a `finish_reason`."""
-        self._record(self._finishing, (host, path, model), 0.0)
-
-    def sends_finish(self, host: str, path: str, model: str | None) -> bool:
-        """Return whether this server has ended an answer with a `finish_reason`."""
-        return (host, path, model) in self._finishing
+        self.habits = ServerHabits()
 
     def record_divergence(self, host: str, model: str | None, now: float) -> None:
         """Remember that this model gave another answer to the same request."""
@@ -63,11 +56,14 @@ class HostMemory:
     def record_fault(self, host: str, evidence: Evidence) -> Evidence:
         """Remember when a connection was cut, and return the evidence `with_cuts`.
 
-        Cuts at equal times point to a timeout, and not to an accident.
+        Cuts after equal times, at different moments, point to a timeout. Those at one moment point to a restart.
         """
         if evidence.fault in ("disconnected", "truncated"):
-            cut = Cut(evidence.seconds, evidence.silence)
-            self._record(self._cuts, host, (*self._cuts.get(host, ()), cut)[-_MAX_CUTS:])
+            earlier, cut = self._cuts.get(host, ()), Cut(evidence.seconds, evidence.silence, evidence.at)
+            if earlier and earlier[-1].includes(cut.at, cut.seconds):
+                cut = cut._replace(at=earlier[-1].at, together=earlier[-1].together + 1)
+                earlier = earlier[:-1]
+            self._record(self._cuts, host, (*earlier, cut)[-_MAX_CUTS:])
         return self.with_cuts(host, evidence)
 
     def with_cuts(self, host: str, evidence: Evidence) -> Evidence:

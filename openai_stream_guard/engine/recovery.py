@@ -14,7 +14,7 @@ from ..apis.continuation import Continuation, continued_body
 from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
 from .decisions import Reissue, StreamFault
-from .retry_rules import backoff, error_is_retryable
+from .retry_rules import backoff
 
 if TYPE_CHECKING:
     from ..apis.adapter import ApiAdapter
@@ -72,7 +72,7 @@ def choose_recovery(
 def deserves_retry(fault: StreamFault) -> bool:
     """Return whether the same request may do better: an oversized answer stays so, and a refused request too."""
     if fault.kind == "upstream_error":
-        return error_is_retryable(fault.body)
+        return fault.verdict.retryable
     return fault.kind != "oversized"
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
-from ..notices import Ended, FaultSeen, Notice, Recovering, Refused
+from ..notices import Ended, FaultSeen, Notice, Recovering, Refused, ServerNotice
 from ..redaction import redact_tail
 
 logger = logging.getLogger("openai_stream_guard")
@@ -81,6 +81,8 @@ def _log(notice: Notice) -> None:
                 "re-issue refused: status %s, attempt %d, request id %s, host %s, model %s",
                 status, number, request_id, host, model,
             )  # fmt: skip
+        case ServerNotice(text, is_warning, host, model):
+            logger.log(logging.WARNING if is_warning else logging.INFO, "%s, host %s, model %s", text, host, model)
         case Ended(report, stopped_by, host, model) if report.outcome == "recovered":
             logger.info(
                 "stream recovered by %s in %d attempts, host %s, model %s",

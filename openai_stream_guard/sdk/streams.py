@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -57,6 +58,7 @@ class GuardedStream:
             raw: the consumer reads the bytes as they are, so the request cannot be sent again.
         """
         request, policy = self.request, self.request.guarding.policy
+        linger = math.inf if raw else policy.linger_timeout  # a reader of bytes gets all of them
         if raw:
             policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
         new_session: Callable[..., Session] = Session
@@ -70,7 +72,7 @@ class GuardedStream:
             RUNTIME.hosts,
             now=timing.current.clock(),
             max_retries=request.max_retries if policy.max_retries is None else policy.max_retries,
-            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout),
+            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
             requests=1 + self._retries_taken,
             head=response_head(response, self._credentials),
             jitter=timing.current.jitter,

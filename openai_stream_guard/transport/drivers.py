@@ -71,11 +71,15 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 try:
                     exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(decision)
@@ -132,11 +136,15 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 try:
                     await exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(decision)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MIN_DEFAULT_IDLE = 300.0
 """Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
+MAX_DEFAULT_FIRST_EVENT = 1800.0
+"""Seconds that comments may put the first event off. DeepSeek queues requests for that long."""
 _MIN_WAIT = 0.001
 """Seconds that a read may wait in any case."""
 _MAX_TIMER = 0.25
@@ -32,14 +34,21 @@ def request_timeouts(request: HttpRequest) -> dict[str, float | None]:
     return request.extensions.get("timeout") or {}
 
 
-def stream_timeouts(response: HttpResponse, first_event: float | None, idle: float | None) -> Timeouts:
+def stream_timeouts(
+    response: HttpResponse, first_event: float | None, idle: float | None, linger: float = math.inf
+) -> Timeouts:
     """Return the timeouts of a stream: those of its policy, or derived from the read timeout of its request."""
     read = request_timeouts(response.request).get("read")
     if idle is None:
         idle = math.inf if read is None else max(float(read), MIN_DEFAULT_IDLE)
+    first_byte = math.inf
+    if first_event is None:
+        first_event, first_byte = (math.inf, math.inf) if read is None else (MAX_DEFAULT_FIRST_EVENT, float(read))
     return Timeouts(
-        first_event=idle if first_event is None else first_event,
+        first_event=first_event,
         idle=idle,
+        first_byte=first_byte,
+        linger=linger,
         read=math.inf if read is None else float(read),
     )
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive, drive
 
@@ -164,7 +165,7 @@ def see(
         busy: seconds that it takes for what each read brings.
     """
     hosts = HostMemory()
-    hosts.record_finish(HOST, stream.path, "m")  # as after the first stream in a process
+    hosts.habits.expect_finish(Server(HOST, stream.path, "m"))  # as after the first stream in a process
     session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
     wire = Wire(first, again, busy)
     wire.session = session

@@ -21,6 +21,7 @@ from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.retry_rules import backoff
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
 
@@ -126,7 +127,7 @@ class World:
         self._refusing = refusing
         self._hosts = HostMemory()
         for stream in STREAMS:
-            self._hosts.record_finish(HOST, stream.path, "m")
+            self._hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
 
     def run(self, streams: int) -> Figures:
         """So many streams, begun at random times."""
