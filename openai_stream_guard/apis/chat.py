@@ -156,9 +156,8 @@ class ChatAdapter(ApiAdapter):
             self._text_in_delta = self._text_in_delta or name == "delta"
         reason = choice.get("finish_reason")
         if reason and reason.__class__ is str and reason != NO_REASON:
-            if index not in choices.standing:
-                text_deltas.append(((index, "finish_reason"), reason))
             choices.finish(index, with_text=grew)
+            text_deltas.append(((index, "finish_reason"), reason))
         return True
 
     def _read_member(
