@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.patchers.cases import COLOURS, ORDERS, PATCHERS, Patcher, line, play, wrong  # noqa: E402 - by that path
+from tests.patchers.cases import CLIENT_KINDS, ORDERS, PATCHERS, Patcher, line, play, wrong  # noqa: E402 - by that path
 
 HEADING = "| patcher | version | openai | recovers | in its spans is the whole answer of | switched off and on |\n"
 HEADING += "|---|---|---|---|---|---|"
@@ -46,12 +46,12 @@ def row(patcher: Patcher, wheel: Path, venv: Path) -> tuple[str, list[str]]:
     say = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
     version, openai = call(python, "-c", say, patcher.name, "openai").split()
     found = []
-    for order, colour, api in itertools.product(ORDERS, COLOURS, patcher.apis):
+    for order, client_kind, api in itertools.product(ORDERS, CLIENT_KINDS, patcher.apis):
         try:
-            sentences = wrong(patcher, api, play(python, patcher, order, colour, api, environment()))
+            sentences = wrong(patcher, api, play(python, patcher, order, client_kind, api, environment()))
         except RuntimeError as error:
             sentences = [str(error)]
-        found += [f"{patcher.name}, {order}, {colour}, {api}: {sentence}" for sentence in sentences]
+        found += [f"{patcher.name}, {order}, {client_kind}, {api}: {sentence}" for sentence in sentences]
     return line(patcher, version, openai), found
 
 

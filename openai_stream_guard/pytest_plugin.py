@@ -113,9 +113,9 @@ class _Watcher:
             if guard is not None and guard.requests and guard.explain() not in str(call.excinfo.value):
                 report.sections.append(("stream_guard", guard.explain()))
             chaos = item.stash.get(_CHAOS, None)
-            if chaos is not None and chaos.told is not None:
+            if chaos is not None and chaos.description is not None:
                 seed = item.config.getoption("stream_guard_chaos")
-                text = f"seed {seed}: {chaos.told}\nrepeat it with: {_command(item, seed)}"
+                text = f"seed {seed}: {chaos.description}\nrepeat it with: {_command(item, seed)}"
                 report.sections.append(("stream_guard chaos", text))
         return report
 
@@ -130,7 +130,7 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     """Guard the streams of this test: no waiting, no budget, no response left open, everything restored afterwards."""
     from . import Policy, activation
     from .testing.clock import Clock
-    from .testing.harness import Harness, staged
+    from .testing.harness import Harness, installed
     from .testing.stream_guard import StreamGuard
 
     _start_watching(request.config)
@@ -140,11 +140,11 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     if mode not in _MODES:
         raise pytest.UsageError(f"the marker stream_guard was given mode={mode!r}; must be 'on', 'off' or 'observe'")
     clock = Clock()
-    rehearsal = Harness(clock)
-    with activation.restored(), staged(rehearsal):
+    harness = Harness(clock)
+    with activation.restored(), installed(harness):
         policy: Policy = request.config.stash.get(_POLICY, Policy(retry_budget=None))
         activation.enable(policy.replace(**fields))
-        guard = StreamGuard(rehearsal, clock)
+        guard = StreamGuard(harness, clock)
         guard.switch(mode)
         request.node.stash[_GUARD] = guard
         try:

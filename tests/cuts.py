@@ -31,7 +31,7 @@ import openai
 import openai_stream_guard
 from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
-from openai_stream_guard.testing import Answer, AnswerVariant, take_answer
+from openai_stream_guard.testing import Answer, AnswerVariant, build_answer
 
 HTTP: Any = importlib.import_module("httpx2" if hasattr(openai._base_client, "httpx2") else "httpx")
 """The library that this release of the SDK speaks."""
@@ -62,11 +62,11 @@ ROWS = [
 
 
 @cache
-def take(answer: str, serial: int) -> Answer:
+def answer_variant(answer: str, serial: int) -> Answer:
     """A copy of a recorded answer, with ids of its own."""
     if answer == "completions":
-        return take_answer("completions", "text", AnswerVariant(serial))
-    return take_answer("chat", answer, AnswerVariant(serial))
+        return build_answer("completions", "text", AnswerVariant(serial))
+    return build_answer("chat", answer, AnswerVariant(serial))
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Wire:
     def answering(self, request: Any) -> Any:
         """The next response. The asynchronous transport takes what the synchronous one does."""
         self.requests += 1
-        frames = take(self.row.answer, self.requests).encode()
+        frames = answer_variant(self.row.answer, self.requests).encode()
         offset = self.offset if self.requests == 1 else None
         reads = frames if offset is None else cut(frames, offset)
         breaks = offset is not None and self.row.end == "error"
@@ -235,7 +235,7 @@ class Judge:
             return "wrong: items" if given != whole else "wrong: snapshot"
         if any(len(ids) != 1 for ids in names(seen.items).values()):
             return "wrong: two ids"
-        first = take(self.row.answer, 1)
+        first = answer_variant(self.row.answer, 1)
         if not names(events_sent(first, wire.offset)).items() <= names(seen.items).items():
             return "wrong: not the first answer's ids"
         if seen.snapshot is not None and seen.snapshot["id"] != seen.items[0]["id"]:
@@ -248,7 +248,7 @@ class Judge:
 
 def verdicts(row: Row, offsets: Sequence[int] | None = None) -> dict[int, str]:
     """What came of each cut of a row, by its offset; of every one where none are given."""
-    offsets = range(len(b"".join(take(row.answer, 1).encode()))) if offsets is None else offsets
+    offsets = range(len(b"".join(answer_variant(row.answer, 1).encode()))) if offsets is None else offsets
     wire = Wire(row)
     if row.client_kind == "sync":
         with switch.restored(), wire.client() as client:
@@ -272,7 +272,7 @@ def _measure(job: tuple[Row, int]) -> tuple[Row, dict[int, str], float]:
     row, every = job
     logging.disable()  # each cut is a warning of the guard's
     started = time.perf_counter()
-    length = len(b"".join(take(row.answer, 1).encode()))
+    length = len(b"".join(answer_variant(row.answer, 1).encode()))
     found = verdicts(row, range(0, length, every))
     return row, found, time.perf_counter() - started
 

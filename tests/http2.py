@@ -20,7 +20,7 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.server.connection import Connection, Gone, Incoming
+from openai_stream_guard.testing.server.connection import Connection, ConnectionEnded, ReceivedRequest
 from openai_stream_guard.testing.server.scripted_response import (
     Close,
     End,
@@ -43,7 +43,7 @@ class Http2Connection(Connection):
         self._over = threading.Event()
         self._asking: dict[int, Any] = {}
         self._bodies: dict[int, bytearray] = {}
-        self._asked: deque[tuple[int, Incoming]] = deque()
+        self._asked: deque[tuple[int, ReceivedRequest]] = deque()
         self._streams: set[int] = set()
         self._now = 0
         with self._lock:
@@ -55,18 +55,18 @@ class Http2Connection(Connection):
         self._over.set()
         super().close()
 
-    def read_request(self) -> Incoming:
+    def read_request(self) -> ReceivedRequest:
         """The next request whose body has arrived. Raises `Gone` when the client sends no more."""
         while not self._asked:
             data = self._socket.recv(65_536)
             if not data:
-                raise Gone
+                raise ConnectionEnded
             with self._lock:
                 for event in self._state.receive_data(data):
                     self._note(event)
                 self._flush()
-        self._now, incoming = self._asked.popleft()
-        return incoming
+        self._now, received = self._asked.popleft()
+        return received
 
     def _note(self, event: Any) -> None:
         match event:
@@ -79,25 +79,25 @@ class Http2Connection(Connection):
             case StreamEnded(stream_id=int(number)):
                 headers = self._asking.pop(number)
                 method, path = headers.pop(":method"), headers.pop(":path")
-                self._asked.append((number, Incoming(method, path, headers, bytes(self._bodies.pop(number)))))
+                self._asked.append((number, ReceivedRequest(method, path, headers, bytes(self._bodies.pop(number)))))
                 self._streams.add(number)
             case StreamReset(stream_id=int(number)):
                 self._streams.discard(number)
 
-    def perform(
-        self, performance: ScriptedResponse, headers: Iterable[tuple[str, str]], *, chunks: bool = True
+    def send_response(
+        self, scripted: ScriptedResponse, headers: Iterable[tuple[str, str]], *, accepts_chunks: bool = True
     ) -> None:
         """Begin the performance, and come back for the next request."""
-        threading.Thread(target=self._play, args=(self._now, performance, [*headers]), daemon=True).start()
+        threading.Thread(target=self._play, args=(self._now, scripted, [*headers]), daemon=True).start()
 
-    def _play(self, number: int, performance: ScriptedResponse, headers: list[tuple[str, str]]) -> None:
+    def _play(self, number: int, scripted: ScriptedResponse, headers: list[tuple[str, str]]) -> None:
         try:
             with self._lock:
-                said = [(":status", str(performance.status)), *performance.headers, *headers]
+                said = [(":status", str(scripted.status)), *scripted.headers, *headers]
                 self._state.send_headers(number, said)
                 self._flush()
-            self._steps_of(number, performance.steps)
-        except (Gone, OSError, ProtocolError):
+            self._steps_of(number, scripted.steps)
+        except (ConnectionEnded, OSError, ProtocolError):
             self.shut_down()  # the client has gone, or the performance says so
 
     def _steps_of(self, number: int, steps: Iterable[Step]) -> None:
@@ -105,12 +105,12 @@ class Http2Connection(Connection):
             match step:
                 case Wait(seconds):
                     if self._over.wait(None if math.isinf(seconds) else seconds):
-                        raise Gone
+                        raise ConnectionEnded
                 case Repeat(inner, times):
                     for _ in itertools.count() if math.isinf(times) else range(int(times)):
                         self._steps_of(number, inner)
                 case Close():
-                    raise Gone
+                    raise ConnectionEnded
                 case Send() | End() | Reset():
                     self._write(number, step)
                 case _:

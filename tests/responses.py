@@ -21,7 +21,7 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Whole,
-    take_answer,
+    build_answer,
 )
 
 from . import streams
@@ -65,7 +65,7 @@ def cut_at(offset: int, end: CutEnd = "clean") -> Fault:
 @cache
 def offsets(name: str, *, background: bool = False) -> tuple[tuple[int, ...], int]:
     """Where the events of an answer end, and how long it is."""
-    answer = take_answer("responses", name, AnswerVariant(1, background=background))
+    answer = build_answer("responses", name, AnswerVariant(1, background=background))
     ends = tuple(accumulate(map(len, answer.encode())))
     return ends[:-1], ends[-1]
 

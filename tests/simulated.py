@@ -14,7 +14,7 @@ from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamF
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.notices import Notice
-from openai_stream_guard.testing import Answer, AnswerVariant, take_answer
+from openai_stream_guard.testing import Answer, AnswerVariant, build_answer
 from openai_stream_guard.transport.drivers import drive
 
 End = Literal["clean", "reset", "refused"]
@@ -155,9 +155,9 @@ def play(
     return Outcome(values, session, network, gave_up, notices)
 
 
-def take(name: str, serial: int, *, sampled: bool = False, regroup: bool = False) -> Answer:
+def answer_variant(name: str, serial: int, *, sampled: bool = False, regroup: bool = False) -> Answer:
     """A copy of a recorded chat answer, with ids of its own."""
-    return take_answer("chat", name, AnswerVariant(serial, sampled=sampled, regroup=regroup))
+    return build_answer("chat", name, AnswerVariant(serial, sampled=sampled, regroup=regroup))
 
 
 def body(answer: Answer) -> bytes:

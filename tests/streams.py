@@ -15,7 +15,7 @@ import trio
 import openai_stream_guard
 from openai_stream_guard import StreamReport
 from openai_stream_guard import activation as switch
-from openai_stream_guard.testing import FAULTS, ScriptedResponse, Server, take_answer
+from openai_stream_guard.testing import FAULTS, ScriptedResponse, Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 
 VERSION = tuple(int(part) for part in openai.__version__.split(".")[:2])
@@ -148,10 +148,10 @@ def alone(server: Server, client_kind: str = "sync", ask: Ask = chat, **options:
         return consume(server, client_kind, ask, **options)
 
 
-def performance(fault: str, api: Any = "chat", answer: str = "text", after: int | None = None) -> ScriptedResponse:
+def scripted(fault: str, api: Any = "chat", answer: str = "text", after: int | None = None) -> ScriptedResponse:
     """The bytes of one catalogue fault, the same every time: ids and all."""
     found = FAULTS[fault]
-    return found.perform(take_answer(api, found.answer or answer, AnswerVariant(1)), after)
+    return found.apply(build_answer(api, found.answer or answer, AnswerVariant(1)), after)
 
 
 def idle(client: Any) -> bool:

@@ -12,10 +12,10 @@ from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing.server.answers.answer import TEXT
 
-from .cuts import HTTP, take
+from .cuts import HTTP, answer_variant
 
 STREAMS = 1000
-WHOLE = b"".join(take("text", 1).encode())
+WHOLE = b"".join(answer_variant("text", 1).encode())
 BROKEN = WHOLE[:1500]
 
 

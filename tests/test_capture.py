@@ -34,8 +34,8 @@ from .streams import (
     client_for,
     completions,
     consume,
-    performance,
     responses,
+    scripted,
     silence_for,
 )
 
@@ -71,8 +71,8 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
         pytest.skip("this SDK has no Responses API")
     wait = silence_for(fault.name)
     configure(idle_timeout=wait)
-    play = performance(fault.name, api, after=None if fault.answer else 3)
-    server.script(play, play)
+    scripted_answer = scripted(fault.name, api, after=None if fault.answer else 3)
+    server.script(scripted_answer, scripted_answer)
     seen = consume(server, client_kind, {"chat": chat, "responses": responses}[api], timeout=wait)
     assert seen.report is not None
     faults = [attempt for attempt in seen.report.attempts if attempt.fault is not None]
@@ -96,7 +96,7 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
 def test_a_slow_program_s_stream_is_judged_again_as_it_was(server: Server, folder: Path, fault: Any) -> None:
     """What it takes for an event is no silence of the stream's, neither live nor from the file."""
     configure(idle_timeout=0.3, recovery=())
-    server.script(performance(fault.name, after=3))
+    server.script(scripted(fault.name, after=3))
     with client_for(server) as client, suppress(OpenAIStreamParseError):
         for _ in chat(client):
             time.sleep(0.4)
@@ -131,7 +131,7 @@ def test_a_resumed_answer_is_judged_as_the_rest_of_the_first(server: Server, fol
 def test_a_continued_answer_is_judged_again(server: Server, folder: Path) -> None:
     """Also where the second answer was asked for as more of the first."""
     configure(recovery=("continue",), continuation=lambda body, text: {**body, "messages": [{"role": "user"}]})
-    server.habits = ServerBehaviour(prefill="continued")
+    server.behaviour = ServerBehaviour(prefill="continued")
     server.reset(fault="truncate_clean", after=6, times=2)
     consume(server)
     capture = load(the_file(folder).read_bytes())
@@ -147,7 +147,7 @@ def test_a_healthy_stream_leaves_nothing(server: Server, folder: Path) -> None:
 
 def test_the_modes_keep_others_out(server: Server, folder: Path) -> None:
     """The folder is made for its owner only, and so is the file, whatever the umask allows."""
-    server.script(performance("truncate_clean"))
+    server.script(scripted("truncate_clean"))
     before = os.umask(0)
     try:
         consume(server)
@@ -161,7 +161,7 @@ def test_the_modes_keep_others_out(server: Server, folder: Path) -> None:
 def test_an_observed_stream_is_captured(server: Server, folder: Path, client_kind: str) -> None:
     """Under observation a fault is captured, and nothing else changes."""
     switch.observe()
-    server.script(performance("truncate_clean", after=4))
+    server.script(scripted("truncate_clean", after=4))
     assert consume(server, client_kind).error is None
     (one,) = rerun(load(the_file(folder).read_bytes()))
     assert one.verdict is not None
@@ -170,7 +170,7 @@ def test_an_observed_stream_is_captured(server: Server, folder: Path, client_kin
 
 def test_raw_bytes_are_captured(server: Server, folder: Path) -> None:
     """So it is where a program reads the bytes for itself."""
-    server.script(performance("truncate_clean", after=4))
+    server.script(scripted("truncate_clean", after=4))
     with (
         client_for(server) as client,
         client.chat.completions.with_streaming_response.create(model="m", messages=[], stream=True) as response,
@@ -186,8 +186,8 @@ def test_a_capture_holds_no_key_and_no_question(server: Server, folder: Path) ->
     """Neither from the request nor from the headers, and one that an error message repeats is blanked."""
     head = (("set-cookie", KEY), ("openai-organization", "org-of-mine"), ("server", f"proxy key={KEY}"))
     body = {"error": {"message": f"bad key {KEY}", "type": "server_error"}}
-    play = replying(body, headers=head)
-    server.script(play, play, play)
+    scripted_answer = replying(body, headers=head)
+    server.script(scripted_answer, scripted_answer, scripted_answer)
     ask = [{"role": "user", "content": "a planted question"}]
     consume(server, "sync", lambda client: client.chat.completions.create(model="m", messages=ask, stream=True))
     data = the_file(folder).read_bytes()
@@ -304,8 +304,10 @@ def test_a_forked_child_writes_a_file_of_its_own(folder: Path, monkeypatch: pyte
 def test_what_was_captured_breaks_a_test_in_the_same_way(server: Server, folder: Path) -> None:
     """A capture is served as it was read, and comes to the same end."""
     for name in ("garbage_event", "rst", "missing_blank"):
-        play = performance(name, after=5)
-        server.script(*[play if name != "missing_blank" else ScriptedResponse((*play.steps[:-3],))] * 3)
+        scripted_answer = scripted(name, after=5)
+        server.script(
+            *[scripted_answer if name != "missing_blank" else ScriptedResponse((*scripted_answer.steps[:-3],))] * 3
+        )
         first = consume(server)
         path = max(folder.iterdir())
         server.script(*captured(path))

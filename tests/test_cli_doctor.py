@@ -32,8 +32,8 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Wait,
+    build_answer,
     replying,
-    take_answer,
 )
 
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, paced, recorded, seen
@@ -456,7 +456,7 @@ def test_help_says_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
 def test_chat_is_one_answer(examine: Run) -> None:
     """The loopback server's own recorded answer is healthy too, though too short to tell of buffering."""
     part = playing(
-        *(step for event in take_answer("chat", "text", AnswerVariant(1)).encode() for step in (Wait(0.01), event)),
+        *(step for event in build_answer("chat", "text", AnswerVariant(1)).encode() for step in (Wait(0.01), event)),
         End(),
     )
     assert examine(part, part)[1]["verdict"] == "healthy"

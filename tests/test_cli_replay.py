@@ -18,7 +18,7 @@ from openai_stream_guard.cli import main
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 
 from .recorded import NO_BUDGET, a_capture, record
-from .simulated import Response, body, take
+from .simulated import Response, answer_variant, body
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str]]
@@ -68,7 +68,7 @@ def test_every_read_is_shown_with_its_time_and_place(replay: Run) -> None:
 
 def test_text_is_shown_only_when_it_is_asked_for(replay: Run) -> None:
     """What a capture holds of an answer stays in it."""
-    capture = record([Response([body(take("text", 1))[:900]])])
+    capture = record([Response([body(answer_variant("text", 1))[:900]])])
     for options in ([], ["--json"]):
         assert "blue trams" not in replay(capture, *options)[1]
         assert "Z" in replay(capture, "--text", *options)[1]

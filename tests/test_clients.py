@@ -16,7 +16,7 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
-from openai_stream_guard.testing import AnswerVariant, End, Repeat, ScriptedResponse, Send, Server, Wait, take_answer
+from openai_stream_guard.testing import AnswerVariant, End, Repeat, ScriptedResponse, Send, Server, Wait, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from .clients import OWN, VARIANTS, Variant, consume_by, leave_the_module_as_it_is
@@ -26,7 +26,7 @@ IDLE = 0.3
 DRAINS = hasattr(openai._streaming, "drain_response_async")
 """Whether the SDK itself reads on after `[DONE]`; earlier releases close at once, and aiohttp may not have the end."""
 BEAT = Send(b": keep-alive\n\n")
-FRAMES = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
+FRAMES = [Send(frame) for frame in build_answer("chat", "text", AnswerVariant(1)).encode()]
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

@@ -20,8 +20,8 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Wait,
+    build_answer,
     replying,
-    take_answer,
 )
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.testing.server.scripted_response import Step
@@ -38,7 +38,7 @@ CLOCKED = 0.5
 MAX = 1.7 * CLOCKED
 """Less than a silence that is waited for twice."""
 BEAT = Send(b": keep-alive\n\n")
-FRAMES = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
+FRAMES = [Send(frame) for frame in build_answer("chat", "text", AnswerVariant(1)).encode()]
 
 
 def first_attempt(server: Server, *steps: Step, client_kind: str = "sync", **options: Any) -> Any:
@@ -239,7 +239,7 @@ def test_after_the_last_finish_reason_the_end_is_not_waited_for_long(
 def test_usage_that_comes_late_is_waited_for(server: Server, client_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What follows the last finish_reason within that moment is handed over."""
     monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.3)
-    frames = [Send(frame) for frame in take_answer("chat", "usage", AnswerVariant(1)).encode()]
+    frames = [Send(frame) for frame in build_answer("chat", "usage", AnswerVariant(1)).encode()]
     server.script(ScriptedResponse((*frames[:-2], Wait(0.15), *frames[-2:], End())))
     assert consume(server, client_kind).items[-1][1]["usage"]["total_tokens"] == 33
 

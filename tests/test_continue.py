@@ -47,7 +47,7 @@ def allow(how: Any, *ways: str) -> None:
 def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any, client_kind: str) -> None:
     """Every character once, the seam's white space too, under one chunk id, also where the prefix is repeated."""
     allow(how)
-    server.habits = ServerBehaviour(prefill=prefill)
+    server.behaviour = ServerBehaviour(prefill=prefill)
     for after in (2, 3, 7, 12):
         server.reset(fault="rst" if after == 3 else "truncate_clean", after=after)
         seen = consume(server, client_kind, ask)
@@ -69,7 +69,7 @@ def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any,
 def test_a_server_that_strips_white_space_cannot_be_told(server: Server) -> None:
     """What comes is taken as it comes: nothing is put in between."""
     allow("vllm")
-    server.habits = ServerBehaviour(prefill="stripped")
+    server.behaviour = ServerBehaviour(prefill="stripped")
     server.script("truncate_clean", after=5)
     seen = consume(server, "sync", ask)
     assert seen.error is None
@@ -161,7 +161,7 @@ def test_a_restart_goes_first(server: Server) -> None:
 def test_a_refusal_does_not_hide_the_first_error(server: Server, client_kind: str) -> None:
     """The provider says 400: what is raised is the cut, and the refusal stands among the attempts."""
     allow("prefill")
-    server.habits = ServerBehaviour(prefill="refused")
+    server.behaviour = ServerBehaviour(prefill="refused")
     server.script("rst", after=6)
     seen = consume(server, client_kind, ask)
     assert isinstance(seen.error, OpenAIStreamParseError)

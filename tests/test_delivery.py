@@ -18,14 +18,14 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.engine.delivery import HELD_COST, Delivery, Oversized
 
-from .simulated import ANSWERS, CHAT, said, take
+from .simulated import ANSWERS, CHAT, answer_variant, said
 
 MODES = ("live", "tool_calls", "atomic")
 
 
 def payloads(name: str, serial: int, *, regroup: bool = False, sampled: bool = False) -> list[Payload]:
     """The events of a recorded answer but its `[DONE]`."""
-    frames = take(name, serial, regroup=regroup, sampled=sampled).frames
+    frames = answer_variant(name, serial, regroup=regroup, sampled=sampled).frames
     return [Payload(None, frame.data.encode(), json.loads(frame.data), None, None) for frame in frames[:-1]]
 
 

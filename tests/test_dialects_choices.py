@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from openai_stream_guard.apis.second_answer import Diverged
 
 from .chunks import FILTER, FINISH, TEXT, called, chunk, transcript_of, trim
-from .simulated import ANSWERS, ids, said, take
+from .simulated import ANSWERS, answer_variant, ids, said
 
 
 def values_of(name: str, serial: int, *, regroup: bool = False) -> list[Any]:
     """The payloads of a recorded answer."""
-    return [json.loads(frame.data) for frame in take(name, serial, regroup=regroup).frames if frame.data != "[DONE]"]
+    return [
+        json.loads(frame.data)
+        for frame in answer_variant(name, serial, regroup=regroup).frames
+        if frame.data != "[DONE]"
+    ]
 
 
 @settings(deadline=None)

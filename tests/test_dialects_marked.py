@@ -17,7 +17,7 @@ from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.second_answer import ReplayChecker
 from openai_stream_guard.apis.transcript import Transcript
-from openai_stream_guard.testing import AnswerVariant, take_answer
+from openai_stream_guard.testing import AnswerVariant, build_answer
 
 from .chunks import payload
 from .test_dialects_responses import anything
@@ -44,7 +44,7 @@ def marked(path: str = RUN, *, values: bool = False) -> RunAdapter:
 def test_a_recorded_answer_ends_with_its_last_event(api: Any) -> None:
     """Not before, and without any `[DONE]`."""
     adapter = marked(RECORDED[api])
-    frames = [frame for frame in take_answer(api, "text", AnswerVariant(1)).frames if frame.data != "[DONE]"]
+    frames = [frame for frame in build_answer(api, "text", AnswerVariant(1)).frames if frame.data != "[DONE]"]
     for frame in frames:
         assert not adapter.is_complete("strict", done=False)
         assert isinstance(adapter.read(payload(json.loads(frame.data), frame.event)), DataEvent)

@@ -12,7 +12,7 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.transcript import Transcript
 
 from .chunks import SECOND, TEXT, called, chat, chunk, transcript_of
-from .simulated import ANSWERS, take
+from .simulated import ANSWERS, answer_variant
 
 
 def partial(*values: object) -> Any:
@@ -23,7 +23,7 @@ def partial(*values: object) -> Any:
 @pytest.mark.parametrize("name", ANSWERS)
 def test_of_a_whole_stream_it_is_the_answer_without_streaming(name: str) -> None:
     """Message by message, with the finish_reason of each; log probabilities are not kept."""
-    answer = take(name, 0)
+    answer = answer_variant(name, 0)
     values = [json.loads(frame.data) for frame in answer.frames[:-1]]
     built = partial(*values)
     assert (built["id"], built["created"], built["object"]) == (

@@ -19,7 +19,7 @@ from openai_stream_guard.apis.second_answer import Diverged, ReplayChecker
 from openai_stream_guard.apis.sequence import Gap
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
-from openai_stream_guard.testing import AnswerVariant, take_answer
+from openai_stream_guard.testing import AnswerVariant, build_answer
 
 from .chunks import payload
 
@@ -35,7 +35,7 @@ def asked(**body: object) -> StreamRequest:
 
 def told(name: str, serial: int = 1, *, regroup: bool = False) -> list[dict[str, Any]]:
     """The events of a recorded answer."""
-    frames = take_answer("responses", name, AnswerVariant(serial, regroup=regroup)).frames
+    frames = build_answer("responses", name, AnswerVariant(serial, regroup=regroup)).frames
     return [json.loads(frame.data) for frame in frames if frame.data != "[DONE]"]
 
 
@@ -135,7 +135,7 @@ def test_keep_alives_are_handed_on_and_no_progress(value: object, event: str | N
 
 def test_a_whole_answer_is_no_stream() -> None:
     """A server that ignores `stream` sends the response itself."""
-    reading = ResponsesAdapter(asked()).read(payload(take_answer("responses", "text", AnswerVariant(1)).plain))
+    reading = ResponsesAdapter(asked()).read(payload(build_answer("responses", "text", AnswerVariant(1)).plain))
     assert isinstance(reading, FaultEvent)
     assert reading.fault == "not_a_stream"
 

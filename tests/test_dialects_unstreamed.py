@@ -12,7 +12,7 @@ import pytest
 from openai_stream_guard.apis.polled_response import events_from
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.responses import ResponsesAdapter
-from openai_stream_guard.testing import AnswerVariant, Frame, streaming, take_answer
+from openai_stream_guard.testing import AnswerVariant, Frame, build_answer, streaming
 from openai_stream_guard.testing.server.server import Server
 
 from .chunks import payload
@@ -24,7 +24,7 @@ NAMES = ("text", "function_call", "reasoning", "refusal", "several", "incomplete
 
 def whole(name: str, serial: int = 1) -> dict[str, Any]:
     """A finished response."""
-    plain: dict[str, Any] = take_answer("responses", name, AnswerVariant(serial, model="m")).plain
+    plain: dict[str, Any] = build_answer("responses", name, AnswerVariant(serial, model="m")).plain
     return plain
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import configure
-from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, take_answer
+from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, build_answer
 
 from .streams import Seen, completions, consume
 
@@ -27,7 +27,7 @@ def play(server: Server, *frames: bytes, ask: Any = None, client_kind: str = "sy
 
 def frames_of(answer: str = "text", api: Any = "chat") -> list[bytes]:
     """The events of a whole answer."""
-    return take_answer(api, answer, AnswerVariant(1)).encode()
+    return build_answer(api, answer, AnswerVariant(1)).encode()
 
 
 def outcome(seen: Seen) -> str:

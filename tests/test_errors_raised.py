@@ -17,7 +17,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import End, Reset, ScriptedResponse, Send, Server, Wait, streaming
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.transport.exceptions import fault_from
-from tests.streams import CLIENT_KINDS, KEY, VERSION, alone, chat, client_for, completions, consume, performance
+from tests.streams import CLIENT_KINDS, KEY, VERSION, alone, chat, client_for, completions, consume, scripted
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 PLANTED = "planted-answer-text"
@@ -287,7 +287,7 @@ def test_an_error_without_a_message_is_raised_in_the_words_of_the_sdk(server: Se
 def test_later_failures_are_notes_on_the_first(server: Server, client_kind: str) -> None:
     """The first failure is raised; each later attempt and the hint is a note, on Python 3.10 too."""
     configure(max_retries=2)
-    server.script(performance("truncate_clean"), performance("rst"), performance("html_200"))
+    server.script(scripted("truncate_clean"), scripted("rst"), scripted("html_200"))
     error: Any = consume(server, client_kind).error
     assert error.fault == "truncated"
     assert [attempt.fault for attempt in error.attempts] == ["truncated", "disconnected", "not_a_stream"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, configure
-from openai_stream_guard.testing import FAULTS, AnswerVariant, Fault, Server, take_answer
+from openai_stream_guard.testing import FAULTS, AnswerVariant, Fault, Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT
 
 from . import cuts
@@ -52,7 +52,7 @@ def plain(seen: Seen) -> list[Any]:
 @pytest.mark.parametrize("row", ROWS, ids="-".join)
 def test_an_answer_cut_anywhere_comes_out_whole_and_once(row: Row) -> None:
     """Items, snapshot and ids are those of an unbroken answer, in two requests, or one where it had finished."""
-    length = len(b"".join(cuts.take(row.answer, 1).encode()))
+    length = len(b"".join(cuts.answer_variant(row.answer, 1).encode()))
     offsets = range(7 * ROWS.index(row), length, 409)
     assert {offset: found for offset, found in cuts.verdicts(row, offsets).items() if found != "whole"} == {}
 
@@ -110,8 +110,8 @@ def test_a_model_that_does_not_repeat_itself_costs_one_request_and_then_none(cli
     with Server(sampled=True) as server:
         server.script("truncate_clean", "rst", after=6)
         seen = consume(server, client_kind)
-        takes = [take_answer("chat", "text", AnswerVariant(serial, sampled=True)) for serial in (1, 2, 3)]
-        answers = [take.plain["choices"][0]["message"]["content"] for take in takes]
+        variants = [build_answer("chat", "text", AnswerVariant(serial, sampled=True)) for serial in (1, 2, 3)]
+        answers = [variant.plain["choices"][0]["message"]["content"] for variant in variants]
         assert seen.error.fault == "truncated", "the first failure, not the later one"
         assert seen.error.stopped_by == "diverged"
         assert len(server.requests) == 2

@@ -15,7 +15,7 @@ from openai_stream_guard.diagnosis.evidence import Evidence
 from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import Server, replying
 
-from .cuts import ANSWERS, Row, Wire, asked, take
+from .cuts import ANSWERS, Row, Wire, answer_variant, asked
 from .streams import Seen, chat, completions, consume
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -108,7 +108,7 @@ def test_the_partial_answer_is_what_the_sdk_has_added_up(answer: str) -> None:
     configure(max_retries=0)
     row = Row(answer, "clean", "sync", "stream")
     wire = Wire(row)
-    frames = take(answer, 1).encode()
+    frames = answer_variant(answer, 1).encode()
     with wire.client() as client:
         for after in range(1, len(frames) - 3):
             wire.offset, wire.requests = sum(map(len, frames[:after])), 0

@@ -13,13 +13,13 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
 
-from .cuts import nameless, take
+from .cuts import answer_variant, nameless
 from .streams import Seen, alone, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
 CLIENT_KINDS = ("sync", "asyncio")
-UNFINISHED = len(take("tool_calls", 1).frames) - 2
+UNFINISHED = len(answer_variant("tool_calls", 1).frames) - 2
 """Events of the answer with tool calls before its finish_reason."""
 
 
@@ -168,10 +168,10 @@ def test_the_helper_streams_hold_too(server: Server, delivery: str, client_kind:
 
 def test_held_items_come_at_the_end_of_a_live_connection(server: Server) -> None:
     """The first item is handed over when the answer is whole, and the connection need not have ended by then."""
-    from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Send, Wait, take_answer
+    from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Send, Wait, build_answer
 
     configure(delivery="atomic")
-    frames = take_answer("chat", "text", AnswerVariant(1)).encode()
+    frames = build_answer("chat", "text", AnswerVariant(1)).encode()
     server.script(ScriptedResponse((*map(Send, frames), Wait())))
     with client_for(server) as client:
         stream: Iterator[Any] = client.chat.completions.create(model="m", messages=[], stream=True)

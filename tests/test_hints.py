@@ -17,7 +17,7 @@ from openai_stream_guard.diagnosis.causes import CAUSES, advice, hint, likely_ca
 from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
 from openai_stream_guard.notices import FaultKind, StoppedBy
 from openai_stream_guard.testing import ScriptedResponse, Server, Wait
-from tests.streams import chat, client_for, consume, performance, silence_for
+from tests.streams import chat, client_for, consume, scripted, silence_for
 
 
 def by(*parties: Party, **more: Any) -> Clues:
@@ -226,7 +226,7 @@ def _row_of(text: str | None) -> str:
 def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, warned: Callable[[], list[str]]) -> None:
     """Over real sockets, in the error, in the report, and in the one WARNING."""
     configure(idle_timeout=0.3 if fault == "stall_heartbeat" else None)
-    server.script(performance(fault))
+    server.script(scripted(fault))
     seen = consume(server, client_kind, timeout=silence_for(fault), max_retries=0)
     assert seen.report is not None
     assert _row_of(seen.report.hint) == REAL[fault]
@@ -239,7 +239,7 @@ def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, war
 @pytest.mark.usefixtures("guarded")
 def test_equal_silences_of_a_host_are_noticed(server: Server) -> None:
     """A connection that is cut twice after the same silence is cut by a timeout: the error of the second says so."""
-    whole = performance("fin_no_terminator")
+    whole = scripted("fin_no_terminator")
     cut = ScriptedResponse(
         (*whole.steps[:-1], Wait(0.6), whole.steps[-1]), headers=(*whole.headers, ("server", "nginx/1.22"))
     )
@@ -254,7 +254,7 @@ def test_equal_silences_of_a_host_are_noticed(server: Server) -> None:
 @pytest.mark.usefixtures("guarded")
 def test_a_recovered_stream_has_a_hint_and_a_healthy_one_none(server: Server) -> None:
     """What was healed is worth knowing as well."""
-    server.script(performance("rst"))
+    server.script(scripted("rst"))
     recovered, healthy = consume(server), consume(server)
     assert recovered.report is not None
     assert recovered.report.outcome == "recovered"

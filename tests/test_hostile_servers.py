@@ -27,7 +27,7 @@ from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import End, Repeat, ScriptedResponse, Send, Server, Wait, replying
 from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM, Step
 from tests.responses import has_background, has_responses
-from tests.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, performance, responses, run
+from tests.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, responses, run, scripted
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -148,9 +148,9 @@ NEVER_ENDING: dict[str, tuple[ScriptedResponse, str, int]] = {
 @pytest.mark.parametrize("name", NEVER_ENDING)
 def test_what_never_ends_is_ended(server: Server, name: str, client_kind: str) -> None:
     """An endless event, line, comment or keep-alive is `oversized` or `stalled`, in memory of the limit's order."""
-    play, fault, most = NEVER_ENDING[name]
+    scripted_answer, fault, most = NEVER_ENDING[name]
     configure(idle_timeout=0.3 if fault == "stalled" else 5.0)
-    server.script(play)
+    server.script(scripted_answer)
     cost = endure(server, client_kind)
     assert cost.error.fault == fault
     assert cost.items == 1
@@ -266,8 +266,8 @@ def test_numbers_and_nesting_beyond_reason_are_malformed_or_values(server: Serve
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 def test_sequence_numbers_have_no_largest(server: Server, client_kind: str, start: int) -> None:
     """Numbers past 64 bits count on like any; a gap of that size is a gap, and waits for nothing."""
-    play = performance("clean", "responses")
-    values = [json.loads(step.data.split(b"data: ", 1)[1]) for step in play.steps if isinstance(step, Send)]
+    scripted_answer = scripted("clean", "responses")
+    values = [json.loads(step.data.split(b"data: ", 1)[1]) for step in scripted_answer.steps if isinstance(step, Send)]
     shifted = [event({**value, "sequence_number": value["sequence_number"] + start}) for value in values]
     server.script(ScriptedResponse((*map(Send, shifted), End())))
     cost = endure(server, client_kind, responses)
@@ -316,7 +316,7 @@ def test_a_replay_that_never_catches_up_is_given_up(server: Server, client_kind:
     """A second answer that keeps the connection busy without repeating the first costs `max_elapsed`, not for ever."""
     configure(max_retries=5)
     silent = event({"id": "c", "choices": [{"index": 0, "delta": {}}]}) * 64
-    server.script(performance("truncate_clean", after=6), *[endless(then=silent)] * 5)
+    server.script(scripted("truncate_clean", after=6), *[endless(then=silent)] * 5)
     cost = endure(server, client_kind)
     assert (cost.error.fault, cost.error.stopped_by) == ("truncated", "time")
     assert cost.error.attempts[1].fault == "stalled"
@@ -328,7 +328,7 @@ def test_a_replay_that_holds_too_much_is_oversized(server: Server) -> None:
     """One that goes on elsewhere, and would have to be held back for ever, meets `max_held_bytes`."""
     configure(max_retries=5, max_elapsed=20)
     other = event({"id": "c", "choices": [{"index": 1, "delta": {"content": "x" * 1000}}]}) * 8
-    server.script(performance("truncate_clean", after=6), endless(then=other))
+    server.script(scripted("truncate_clean", after=6), endless(then=other))
     cost = endure(server)
     assert cost.error.attempts[1].fault == "oversized"
     assert len(server.requests) == 2
@@ -344,7 +344,7 @@ def test_nobody_waits_for_ever_because_a_server_says_so(
     """A `Retry-After` of thirty years is a refusal."""
     configure(max_retries=3, max_elapsed=100)
     refusal = replying({"error": {"message": "later"}}, 503, ((header, value),))
-    server.script(performance("truncate_clean", after=6), *[refusal] * 4)
+    server.script(scripted("truncate_clean", after=6), *[refusal] * 4)
     cost = endure(server, client_kind)
     if not (header == "retry-after-ms" and "GMT" in value):  # which is no number, and counts as absent
         assert cost.error.stopped_by == "not_retryable"

@@ -282,7 +282,7 @@ def test_a_stall_that_nothing_ends_is_told(server: Server) -> None:
     """A test does not hang, nor does it pass: one sentence says what is missing."""
     with faults(stall(after_events=1)), client_for(server, timeout=None) as client:
         stream = chat(client)
-        with pytest.raises(RuntimeError, match="a stall was injected that no clock ends"):
+        with pytest.raises(RuntimeError, match="a stall was injected that no timeout ends"):
             list(stream)
 
 

@@ -9,7 +9,7 @@ from openai_stream_guard.testing import Faults, Injection, cut, slow
 
 def dealt(faults: Faults, count: int) -> list[str]:
     """What so many responses suffer."""
-    return [" + ".join(map(str, faults.strikes())) for _ in range(count)]
+    return [" + ".join(map(str, faults.for_response())) for _ in range(count)]
 
 
 def test_each_response_gets_the_next_fault() -> None:
@@ -44,20 +44,20 @@ def test_refusals_are_for_requests() -> None:
     faults = Faults()
     faults.cut()
     faults.refuse(status=429)
-    assert faults.refusal() is None
+    assert faults.for_request() is None
     assert dealt(faults, 1) == ["cut(after_events=0)"]
     assert dealt(faults, 1) == [""], "no body is struck while a refusal is next"
-    assert str(faults.refusal()) == "refuse(status=429)"
-    assert faults.refusal() is None
+    assert str(faults.for_request()) == "refuse(status=429)"
+    assert faults.for_request() is None
     faults.refuse(every=2, times=None)
-    assert [faults.refusal() is not None for _ in range(4)] == [False, True, False, True]
+    assert [faults.for_request() is not None for _ in range(4)] == [False, True, False, True]
 
 
 def test_what_found_no_response_is_pending() -> None:
     """And can be forgotten."""
     faults = Faults()
     planned = [faults.cut(times=2), faults.html(every=5), faults.refuse()]
-    faults.strikes()
+    faults.for_response()
     assert set(map(str, faults.pending)) == set(map(str, planned))
     assert "html()" in repr(faults)
     faults.clear()
@@ -68,6 +68,6 @@ def test_what_is_no_fault_is_refused() -> None:
     """By the nearest name, or by what there is."""
     with pytest.raises(AttributeError, match="there is no fault 'cutt'; did you mean 'cut'"):
         Faults().cutt()
-    with pytest.raises(ValueError, match="'cut' is no fault; make one with cut, disconnect"):
+    with pytest.raises(ValueError, match="'cut' is not a fault; make one with cut, disconnect"):
         Faults().add("cut")
     assert isinstance(Faults().cut(), Injection)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.testing import AnswerVariant, take_answer
-from openai_stream_guard.testing.faults.points import Blocks, Gauge, Point, is_event, is_tool_call
+from openai_stream_guard.testing import AnswerVariant, build_answer
+from openai_stream_guard.testing.faults.points import BlockFinder, Point, PointFinder, is_event, is_tool_call
 
 SIZES = (1, 2, 3, 5, 100, 10_000)
 BODIES = {
@@ -20,7 +20,7 @@ BODIES = {
 
 def before(point: Point, body: bytes, size: int) -> bytes:
     """What comes before a point, for a reader who reads so many bytes at a time."""
-    gauge, through, rest = Gauge(point), b"", b""
+    gauge, through, rest = PointFinder(point), b"", b""
     for start in range(0, len(body), size):
         passed, behind = gauge.divide(body[start : start + size])
         through, rest = through + passed, rest + behind
@@ -57,7 +57,7 @@ def test_a_comment_is_no_event(size: int) -> None:
 @pytest.mark.parametrize("more", [0, 1, 2])
 def test_a_tool_call_is_a_landmark(api: Any, answer: str, size: int, more: int) -> None:
     """The event that brings the first part of a call passes whole; from there it is counted on."""
-    frames = take_answer(api, answer, AnswerVariant(1)).encode()
+    frames = build_answer(api, answer, AnswerVariant(1)).encode()
     first = next(place for place, frame in enumerate(frames) if is_tool_call(frame))
     assert first > 0, "something comes before the call"
     body, head = b"".join(frames), b"".join(frames[: first + 1 + more])
@@ -68,7 +68,7 @@ def test_a_tool_call_is_a_landmark(api: Any, answer: str, size: int, more: int) 
 
 def test_an_answer_without_a_call_has_no_such_landmark() -> None:
     """Nothing strikes that is to strike at a call, though the text speaks of one."""
-    body = b"".join(take_answer("chat", "text", AnswerVariant(1)).encode()) + b'data: {"choices":"tool_call"}\n\n'
+    body = b"".join(build_answer("chat", "text", AnswerVariant(1)).encode()) + b'data: {"choices":"tool_call"}\n\n'
     assert before(Point(on="tool_call"), body, 7) == body
 
 
@@ -94,7 +94,7 @@ def test_what_a_tool_call_is(payload: Any, call: bool) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_blocks_are_whole(body: bytes, size: int) -> None:
     """Joined again they are the body, whatever the reads were."""
-    blocks = Blocks()
+    blocks = BlockFinder()
     found = [
         block for start in range(0, len(body), size) for _, block in blocks.ends(body[start : start + size])
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recov
 from openai_stream_guard.observability.publish import publish
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import CLIENT_KINDS, KEY, chat, consume, performance
+from tests.streams import CLIENT_KINDS, KEY, chat, consume, scripted
 
 ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
 NOTICES: list[tuple[Notice, int]] = [
@@ -54,7 +54,7 @@ def test_a_recovery_is_one_warning_and_one_info(server: Server, client_kind: str
     """The warning names the request, the fault and the counts; the hook hears the same story in order."""
     heard: list[Notice] = []
     configure(on_event=heard.append)
-    server.script(performance("truncate_clean"))
+    server.script(scripted("truncate_clean"))
     consume(server, client_kind)
     loud = [record for record in records if record.levelno > logging.DEBUG]
     assert [record.levelno for record in loud] == [logging.WARNING, logging.INFO]
@@ -78,7 +78,7 @@ def test_a_failing_hook_does_not_stop_a_stream(server: Server, records: Any) -> 
 )
 def test_no_record_carries_text_or_keys(server: Server, fault: str, records: Any) -> None:
     """Whatever breaks, the log at DEBUG is free of prompt, answer and credentials."""
-    server.script(performance(fault, after=8), replying({"error": {"message": TEXT}}, 503), performance(fault, after=8))
+    server.script(scripted(fault, after=8), replying({"error": {"message": TEXT}}, 503), scripted(fault, after=8))
     consume(server, ask=lambda client: chat(client, user="planted-prompt"))
     ours = "\n".join(record.getMessage() for record in records)
     assert ours

@@ -19,8 +19,8 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Wait,
+    build_answer,
     streaming,
-    take_answer,
 )
 
 from .streams import CLIENT_KINDS, VERSION, Seen, alone, client_for, consume, run
@@ -116,7 +116,7 @@ def test_errors_inside_the_stream_are_raised(server: Server, name: str) -> None:
 @pytest.mark.parametrize("status", ["failed", "expired", "requires_action"])
 def test_a_runs_own_end_is_passed_on(server: Server, name: str, status: str) -> None:
     """A run that failed or waits for a tool is the API's word, and its stream may end without `done`."""
-    frames = take_answer("assistants", "text", AnswerVariant(1)).frames[:5]
+    frames = build_answer("assistants", "text", AnswerVariant(1)).frames[:5]
     run_now = {**json.loads(frames[0].data), "status": status}
     last = Frame(json.dumps(run_now), f"thread.run.{status}")
     server.script(streaming(frame.encode() for frame in (*frames, last)))
@@ -156,7 +156,7 @@ def test_a_stream_is_over_though_the_connection_stays(server: Server, monkeypatc
     from openai_stream_guard.engine import session
 
     monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.05)
-    frames = take_answer("assistants", "text", AnswerVariant(1)).encode()
+    frames = build_answer("assistants", "text", AnswerVariant(1)).encode()
     server.script(ScriptedResponse((*map(Send, frames[:-1]), Wait())))
     seen = consume(server, "sync", runs, timeout=5.0)
     assert seen.error is None

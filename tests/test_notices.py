@@ -21,13 +21,13 @@ from openai_stream_guard.observability import publish as logs
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
 
-from .simulated import CHAT, Response, body, play, take
+from .simulated import CHAT, Response, answer_variant, body, play
 from .streams import chat, client_for
 
 
 def story() -> list[Notice]:
     """What is told of a stream that broke, was refused, came back, and did not repeat itself."""
-    first, second = body(take("text", 0, sampled=True))[:1500], body(take("text", 1, sampled=True))
+    first, second = body(answer_variant("text", 0, sampled=True))[:1500], body(answer_variant("text", 1, sampled=True))
     asked = StreamRequest("post", CHAT.path, CHAT.host, {"model": "m", "messages": [{"content": "my question"}]})
     responses = [Response([first], "reset"), Response([], "refused"), Response([second])]
     return play(responses, Policy(retry_budget=None), asked=asked).notices
@@ -46,7 +46,7 @@ def test_every_kind_of_notice_is_told_without_a_word_of_the_answer() -> None:
     """Not in any field, however deep: each may be logged as it is."""
     notices = story()
     assert {type(notice) for notice in notices} == set(get_args(Notice))
-    words = set(re.findall(r"\w{4,}", " ".join(str(choice) for choice in take("text", 0).plain["choices"])))
+    words = set(re.findall(r"\w{4,}", " ".join(str(choice) for choice in answer_variant("text", 0).plain["choices"])))
     words -= {"finish_reason", "index", "message", "content", "assistant", "role", "stop", "None", "logprobs", "data"}
     assert len(words) > 8
     told = repr(notices)

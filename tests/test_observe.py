@@ -19,9 +19,9 @@ from tests.streams import (
     chat,
     client_for,
     consume,
-    performance,
     responses,
     run,
+    scripted,
     silence_for,
 )
 
@@ -45,8 +45,8 @@ def observing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_changes_but_the_report(server: Server, fault: Any, warned: Callable[[], list[str]]) -> None:
     """Items, exception and requests are the unguarded SDK's; a fault is logged once and reported."""
     client_kind = CLIENT_KINDS[len(fault.name) % 3]
-    play = performance(fault.name)
-    server.script(play, play)
+    scripted_answer = scripted(fault.name)
+    server.script(scripted_answer, scripted_answer)
     options = {"timeout": silence_for(fault.name), "max_retries": 0}
     plain = alone(server, client_kind, **options)
     before = len(server.requests)
@@ -77,7 +77,7 @@ def test_hooks_hear_what_is_observed(server: Server, client_kind: str) -> None:
     """The same notices as of a guarded stream that may not be asked for again, and a whole report."""
     heard: list[Notice] = []
     with guarding(on_event=heard.append):
-        server.script(performance("rst"))
+        server.script(scripted("rst"))
         broken, healthy = consume(server, client_kind, max_retries=0), consume(server, client_kind)
     fault, ended, last = heard
     assert isinstance(fault, FaultSeen)
@@ -119,6 +119,6 @@ def test_a_stream_that_is_left_is_abandoned(server: Server, client_kind: str, wa
 @pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
 def test_a_responses_stream_is_observed(server: Server) -> None:
     """Whatever the API, the items are the SDK's own."""
-    play = performance("clean", "responses")
-    server.script(play, play)
+    scripted_answer = scripted("clean", "responses")
+    server.script(scripted_answer, scripted_answer)
     assert consume(server, "sync", responses).items == alone(server, "sync", responses).items

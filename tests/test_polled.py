@@ -8,11 +8,11 @@ import pytest
 
 from openai_stream_guard.apis.polled_response import Unfinished, events_from, finished_response
 from openai_stream_guard.decoding.reader import Reader
-from openai_stream_guard.testing import AnswerVariant, take_answer
+from openai_stream_guard.testing import AnswerVariant, build_answer
 
 from .test_dialects_responses import told
 
-WHOLE = take_answer("responses", "several", AnswerVariant(1)).plain
+WHOLE = build_answer("responses", "several", AnswerVariant(1)).plain
 
 
 @pytest.mark.parametrize("response", [{"status": "queued"}, {"status": "in_progress"}, {"status": None}, {}, "x", None])

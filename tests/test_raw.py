@@ -14,14 +14,14 @@ import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
 from openai_stream_guard.engine import session
-from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, Wait, take_answer
+from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, Wait, build_answer
 from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM
 
-from .streams import CLIENT_KINDS, VERSION, client_for, performance, run, silence_for
+from .streams import CLIENT_KINDS, VERSION, client_for, run, scripted, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
-FRAMES = take_answer("chat", "text", AnswerVariant(1)).encode()
+FRAMES = build_answer("chat", "text", AnswerVariant(1)).encode()
 WHOLE = b"".join(FRAMES)
 
 
@@ -263,7 +263,7 @@ def test_speech_is_whole_or_the_error(server: Server, client_kind: str) -> None:
     """Its last event is its end; a stream of sound that lacks it is truncated."""
     got = read(server, "iter_bytes", client_kind, speak)
     assert got.error is None
-    assert joined(got.parts) == b"".join(take_answer("speech", "speech", AnswerVariant(1)).encode())
+    assert joined(got.parts) == b"".join(build_answer("speech", "speech", AnswerVariant(1)).encode())
     assert got.report.outcome == "complete"
     for fault, verdict in (("truncate_clean", "truncated"), ("rst", "disconnected")):
         server.reset(fault=fault, after=2)
@@ -296,8 +296,8 @@ def test_observation_changes_nothing(
     """Parts and exception are those of the SDK alone; the report says what there was."""
     monkeypatch.setenv("OPENAI_STREAM_GUARD", "observe")
     switch.start()
-    play = performance(fault, after=6)
-    server.script(play, play)
+    scripted_answer = scripted(fault, after=6)
+    server.script(scripted_answer, scripted_answer)
     alone, got = without_guard(server, reader, client_kind), read(server, reader, client_kind)
     assert type(got.error) is type(alone.error)
     assert str(got.error) == str(alone.error)

@@ -6,7 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
-from openai_stream_guard.testing.faults.kinds import KINDS
+from openai_stream_guard.testing.faults.injections import INJECTIONS
 
 README = Path(__file__).parent.parent / "README.md"
 FOR_ALL = {"times", "every"}
@@ -17,5 +17,5 @@ def test_every_fault_has_its_row() -> None:
     section = README.read_text(encoding="utf-8").partition("## Test your own code")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", section, re.MULTILINE))
     takes = {name: ", ".join(one for one in inspect.signature(make).parameters if one not in FOR_ALL)
-             for name, make in KINDS.items()}  # fmt: skip
+             for name, make in INJECTIONS.items()}  # fmt: skip
     assert rows == takes

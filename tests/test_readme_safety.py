@@ -16,10 +16,10 @@ from openai_stream_guard.engine import recovery
 from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
 from openai_stream_guard.engine.recovery import RecoveryPlan
 from openai_stream_guard.notices import StoppedBy
-from openai_stream_guard.testing import AnswerVariant, find_fault, take_answer
+from openai_stream_guard.testing import AnswerVariant, build_answer, find_fault
 from openai_stream_guard.testing.server.scripted_response import Send
 
-from .simulated import Outcome, Response, body, play, take
+from .simulated import Outcome, Response, answer_variant, body, play
 
 README = Path(__file__).parent.parent / "README.md"
 FREE = Policy(retry_budget=None)
@@ -34,7 +34,7 @@ STATEFUL = [
 ]
 RUN = StreamRequest("post", "/threads/runs", "host:1", {"model": "m"})
 UPLOAD = StreamRequest("post", "/chat/completions", "host:1", {"model": "m"}, resendable=False)
-INVALID = find_fault("error_invalid_request").perform(take_answer("chat", "text", AnswerVariant(0)), 5)
+INVALID = find_fault("error_invalid_request").apply(build_answer("chat", "text", AnswerVariant(0)), 5)
 
 
 class Row(NamedTuple):
@@ -64,17 +64,17 @@ def rows() -> list[Row]:
 
 def broken(answer: str = "text", offset: int = IN_TEXT, *, sampled: bool = False) -> Response:
     """An answer that ends too early."""
-    return Response([body(take(answer, 0, sampled=sampled))[:offset]])
+    return Response([body(answer_variant(answer, 0, sampled=sampled))[:offset]])
 
 
 def whole(answer: str = "text", *, sampled: bool = False) -> Response:
     """A second answer, of the model that repeats itself or of one that does not."""
-    return Response([body(take(answer, 1, sampled=sampled))])
+    return Response([body(answer_variant(answer, 1, sampled=sampled))])
 
 
 def response(name: str, serial: int, start: int = 0, stop: int | None = None) -> Response:
     """Events `start` to `stop` of an answer of the Responses API."""
-    return Response([b"".join(take_answer("responses", name, AnswerVariant(serial)).encode()[start:stop])])
+    return Response([b"".join(build_answer("responses", name, AnswerVariant(serial)).encode()[start:stop])])
 
 
 def warned_hosts(seconds_ago: float) -> HostMemory:
@@ -86,7 +86,7 @@ def warned_hosts(seconds_ago: float) -> HostMemory:
 
 def unfinished_usage() -> Response:
     """An answer that breaks off before its usage and `[DONE]`, and lacks nothing else."""
-    raw = body(take("usage", 0))
+    raw = body(answer_variant("usage", 0))
     return Response([raw[: raw.index(b'data: {"id"', raw.index(b'"finish_reason":"stop"'))]], "reset")
 
 

@@ -18,10 +18,10 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.decisions import Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.server_habits import Server
-from openai_stream_guard.testing import FAULTS, AnswerVariant, Raw, Repeat, Send, take_answer
+from openai_stream_guard.testing import FAULTS, AnswerVariant, Raw, Repeat, Send, build_answer
 
 from .recorded import NO_BUDGET, record
-from .simulated import ANSWERS, CHAT, End, Response, body, take
+from .simulated import ANSWERS, CHAT, End, Response, answer_variant, body
 
 RESPONSES = StreamRequest("post", "/responses", "host:1", {"model": "m"})
 LAST = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
@@ -50,7 +50,7 @@ def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, deli
     """Any cuts, attempts, regrouped deltas, another answer, a slow program: each attempt is judged as it was."""
     responses = []
     for serial in range(data.draw(st.integers(1, 4))):
-        raw = body(take(name, serial, regroup=True, sampled=data.draw(st.booleans())))
+        raw = body(answer_variant(name, serial, regroup=True, sampled=data.draw(st.booleans())))
         offset = data.draw(st.integers(0, len(raw)))
         end: End = data.draw(st.sampled_from(["clean", "reset"]))
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
@@ -68,7 +68,7 @@ def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, deli
 )
 def test_every_fault_byte_by_byte(fault: Any) -> None:
     """Also where each byte is a read of its own, and where nothing is wrong at all."""
-    steps = fault.perform(take_answer("chat", fault.answer or "text", AnswerVariant(1))).steps
+    steps = fault.apply(build_answer("chat", fault.answer or "text", AnswerVariant(1))).steps
     sent = b"".join(step.data for step in steps if isinstance(step, Send | Raw) for _ in (1,))
     if any(isinstance(step, Repeat) for step in steps):
         sent += b": keep-alive\n\n" * 20

@@ -23,8 +23,8 @@ from openai_stream_guard.testing import (
     Server,
     ServerBehaviour,
     Wait,
+    build_answer,
     streaming,
-    take_answer,
 )
 
 from .responses import (
@@ -80,7 +80,7 @@ def test_faults_of_this_api(server: Server, fault: Any, client_kind: str) -> Non
 @pytest.mark.parametrize("answer", ["text", "failed", "incomplete", "litellm", "litellm_failed", "llamacpp"])
 def test_a_terminal_event_is_acted_on_at_once(server: Server, answer: str, client_kind: str) -> None:
     """The stream ends though the server keeps the connection open: whatever the word was, it is passed on."""
-    frames = take_answer("responses", answer, AnswerVariant(1)).encode()
+    frames = build_answer("responses", answer, AnswerVariant(1)).encode()
     server.script(ScriptedResponse((*map(Send, frames), Wait())))
     seen = consume(server, client_kind, timeout=3.0)
     assert seen.error is None
@@ -142,7 +142,7 @@ def test_structured_outputs_are_parsed(server: Server) -> None:
 
     parts = []
     for serial in (1, 2):
-        response = copy.deepcopy(take_answer("responses", "text", AnswerVariant(serial, model="m")).plain)
+        response = copy.deepcopy(build_answer("responses", "text", AnswerVariant(serial, model="m")).plain)
         response["output"][0]["content"][0]["text"] = Place(city="Zürich 🚋").model_dump_json()
         parts.append(told(response))
     server.script(streaming(parts[0][:-2]), streaming(parts[1]))
@@ -181,7 +181,7 @@ def test_a_second_request_is_the_first_one_again(server: Server, fault: str) -> 
 @pytest.mark.parametrize("streamable", [True, False])
 def test_a_resumption_keeps_the_extra_query_and_headers(server: Server, streamable: bool) -> None:
     """It has no body, and asks the same tenant with the same headers; so does a poll."""
-    server.habits = ServerBehaviour(streamable=streamable)
+    server.behaviour = ServerBehaviour(streamable=streamable)
     server.script("truncate_clean", after=9)
     assert consume(server, "sync", asking(background=True, **EXTRAS)).error is None
     for request in server.requests[1:]:
@@ -240,7 +240,7 @@ def test_beta_responses_are_resumed_as_such(server: Server, client_kind: str, st
     def ask(client: Any) -> Any:
         return client.beta.responses.create(model="m", input="", stream=True, background=True)
 
-    server.habits = ServerBehaviour(streamable=streamable)
+    server.behaviour = ServerBehaviour(streamable=streamable)
     server.script("truncate_clean", after=9)
     seen = consume(server, client_kind, ask)
     assert seen.error is None

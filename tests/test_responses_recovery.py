@@ -258,7 +258,7 @@ def test_a_resumption_may_fail_like_any_request(server: Server, client_kind: str
 def test_what_can_no_longer_be_streamed_is_polled(server: Server, name: str, client_kind: str) -> None:
     """Until it is complete; then the rest comes as the events the consumer would have had, under the same ids."""
     whole, ids = unbroken(name, background=True)
-    server.habits = ServerBehaviour(streamable=False, pending_polls=2)
+    server.behaviour = ServerBehaviour(streamable=False, pending_polls=2)
     for offset in offsets(name, background=True)[0][:: 7 if client_kind == "sync" else 20]:
         server.reset(answer=name)
         server.script(cut_at(offset))
@@ -278,7 +278,7 @@ def test_what_can_no_longer_be_streamed_is_polled(server: Server, name: str, cli
 @pytest.mark.parametrize("name", NAMES)
 def test_the_helper_reads_what_was_polled(server: Server, name: str) -> None:
     """It comes to the same final response."""
-    server.habits = ServerBehaviour(streamable=False)
+    server.behaviour = ServerBehaviour(streamable=False)
     server.reset(answer=name)
     server.script(cut_at(offsets(name, background=True)[0][9]))
     seen = help_along(server, background=True)
@@ -294,7 +294,7 @@ def test_polling_has_growing_pauses_and_an_end(server: Server, monkeypatch: pyte
     slept: list[float] = []
     monkeypatch.setattr(SyncExchange, "sleep", lambda self, seconds: slept.append(seconds))
     configure(backoff_initial=1.0, backoff_max=100.0, max_elapsed=60.0)
-    server.habits = ServerBehaviour(streamable=False, pending_polls=5)
+    server.behaviour = ServerBehaviour(streamable=False, pending_polls=5)
     server.script("truncate_clean", after=6)
     seen = consume(server, "sync", asking(background=True))
     assert seen.error is None
@@ -302,7 +302,7 @@ def test_polling_has_growing_pauses_and_an_end(server: Server, monkeypatch: pyte
     assert len(slept) == 7
     assert all(1.4 < ratio < 2.8 for ratio in doubled)
 
-    server.habits = ServerBehaviour(streamable=False, pending_polls=99)
+    server.behaviour = ServerBehaviour(streamable=False, pending_polls=99)
     server.script("truncate_clean", after=6)
     seen = consume(server, "sync", asking(background=True))
     assert isinstance(seen.error, OpenAIStreamParseError)

@@ -13,7 +13,7 @@ import pytest
 
 import openai_stream_guard
 from openai_stream_guard import guarding, sdk
-from openai_stream_guard.testing import Server, healthy, take_answer
+from openai_stream_guard.testing import Server, build_answer, healthy
 from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
 from tests.streams import (
     CLIENT_KINDS,
@@ -22,9 +22,9 @@ from tests.streams import (
     chat,
     client_for,
     consume,
-    performance,
     responses,
     run,
+    scripted,
 )
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -154,8 +154,8 @@ def test_a_responses_stream_has_its_report(server: Server) -> None:
 
 def test_the_unguarded_sdk_is_what_it_was(server: Server) -> None:
     """The faults that these tests survive do hurt without the guard."""
-    play = performance("truncate_clean")
-    server.script(play)
+    scripted_answer = scripted("truncate_clean")
+    server.script(scripted_answer)
     assert alone(server).text != TEXT
-    server.script(healthy(take_answer("chat", "text", AnswerVariant(1))))
+    server.script(healthy(build_answer("chat", "text", AnswerVariant(1))))
     assert alone(server).text == TEXT

@@ -13,7 +13,15 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
-from openai_stream_guard.testing import AnswerVariant, Request, ScriptedResponse, Server, healthy, replying, take_answer
+from openai_stream_guard.testing import (
+    AnswerVariant,
+    Request,
+    ScriptedResponse,
+    Server,
+    build_answer,
+    healthy,
+    replying,
+)
 from tests.streams import CLIENT_KINDS, chat, client_for, idle, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -111,7 +119,7 @@ class Slow:
     def __call__(self, request: Request) -> ScriptedResponse:
         self.asked.set()
         self.may.wait(5)
-        return healthy(take_answer("chat", "text", AnswerVariant(1)))
+        return healthy(build_answer("chat", "text", AnswerVariant(1)))
 
 
 def test_a_stream_that_is_closed_while_its_request_is_sent_again_is_over(server: Server) -> None:

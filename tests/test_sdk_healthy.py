@@ -20,9 +20,9 @@ from openai_stream_guard.testing import (
     ScriptedResponse,
     Send,
     Server,
+    build_answer,
     healthy,
     streaming,
-    take_answer,
 )
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 from tests.streams import (
@@ -34,9 +34,9 @@ from tests.streams import (
     client_for,
     completions,
     consume,
-    performance,
     responses,
     run,
+    scripted,
 )
 
 ASKS: dict[str, Callable[[Any], Any]] = {"chat": chat, "completions": completions, "responses": responses}
@@ -90,7 +90,7 @@ ODD: dict[str, ScriptedResponse] = {
 }
 for name in ANSWERS["chat"]:
     if name != "huge":
-        ODD[f"answer {name}"] = healthy(take_answer("chat", name, AnswerVariant(1)))
+        ODD[f"answer {name}"] = healthy(build_answer("chat", name, AnswerVariant(1)))
 # Streams of the Responses API on which the SDK alone fails, or loses an event.
 LOST_ALONE = {("no_final_newline", "responses"), ("trailing_after_done", "responses")}
 CATALOGUE = [
@@ -132,7 +132,7 @@ def test_a_fault_that_is_none_passes_untouched(server: Server, fault: str, api: 
     if api == "responses" and VERSION < (1, 66):
         pytest.skip(f"openai {openai.__version__} has no Responses API")
     client_kind = CLIENT_KINDS[(len(fault) + len(api)) % 2]
-    same(server, performance(fault, api), client_kind, ASKS[api])
+    same(server, scripted(fault, api), client_kind, ASKS[api])
     assert not warned()
 
 
@@ -206,7 +206,7 @@ async def _release_each(server: Server, turns: threading.Semaphore) -> None:
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_responses_stream_passes_untouched(server: Server, client_kind: str, warned: Any) -> None:
     """The typed events of the Responses API arrive as the SDK alone gives them."""
-    same(server, performance("clean", "responses"), client_kind, responses)
+    same(server, scripted("clean", "responses"), client_kind, responses)
     assert not warned()
 
 

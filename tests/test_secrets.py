@@ -22,7 +22,7 @@ from openai_stream_guard.notices import Notice
 from openai_stream_guard.testing import FAULTS, Raw, ScriptedResponse, Send, Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_responses
-from tests.streams import CLIENT_KINDS, VERSION, chat, consume, performance, responses
+from tests.streams import CLIENT_KINDS, VERSION, chat, consume, responses, scripted
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -131,7 +131,7 @@ def test_no_fault_gives_anything_away(server: Server, name: str, client_kind: st
         raise ZeroDivisionError("the hook's own")  # so that a traceback is logged during whatever is being handled
 
     configure(on_event=listen, idle_timeout=0.3, log_raw=False)
-    server.script(*[planted(performance(name, api))] * 4)
+    server.script(*[planted(scripted(name, api))] * 4)
     seen = consume(server, client_kind, ask, **OPTIONS)
 
     told = [*heard.told, repr(notices), repr(seen.report), *(str(warning.message) for warning in recwarn)]
@@ -153,7 +153,7 @@ def test_no_fault_gives_anything_away(server: Server, name: str, client_kind: st
 def test_the_raw_tail_that_is_logged_holds_no_key(server: Server, name: str, client_kind: str, heard: Heard) -> None:
     """`log_raw` asks for text; keys are masked there too."""
     configure(log_raw=True, max_retries=0)
-    server.script(planted(performance(name, after=6)))
+    server.script(planted(scripted(name, after=6)))
     consume(server, client_kind, **OPTIONS)
     assert any("raw tail" in words for words in heard.told)
     assert_free(heard.told, SECRETS)
@@ -169,7 +169,7 @@ def test_what_the_api_says_is_kept_but_for_the_keys_in_it(server: Server) -> Non
         "inner": [{"api_key": "short", "n": 1}],
     }
     server.script(
-        performance("clean"), ScriptedResponse((Send(b"data: " + json.dumps({"error": body}).encode() + b"\n\n"),))
+        scripted("clean"), ScriptedResponse((Send(b"data: " + json.dumps({"error": body}).encode() + b"\n\n"),))
     )
     consume(server, **OPTIONS)
     error = consume(server, **OPTIONS).error
@@ -181,7 +181,7 @@ def test_what_the_api_says_is_kept_but_for_the_keys_in_it(server: Server) -> Non
 def test_a_refused_request_for_more_gives_nothing_away(server: Server, heard: Heard) -> None:
     """The refusal of a re-issue may repeat the key in its body and its headers."""
     refusal = replying({"error": {"message": f"no {KEYS['azure']} {WORD}"}}, 401, (("x-request-id", KEYS["api_key"]),))
-    server.script(planted(performance("truncate_clean", after=6)), refusal)
+    server.script(planted(scripted("truncate_clean", after=6)), refusal)
     error = consume(server, **OPTIONS).error
     assert_free([*heard.told, *told_of(error), repr(vars(error))], SECRETS)
     assert_free([*heard.told, *told_of(error)], WORDS)
@@ -214,7 +214,7 @@ def test_an_id_that_is_none_is_neither_told_nor_asked_for(server: Server, given:
 
 def test_a_request_id_is_one_short_line(server: Server, heard: Heard) -> None:
     """A header can hold what a terminal obeys, and no end: in the log it does neither."""
-    strange = performance("truncate_clean", after=6)
+    strange = scripted("truncate_clean", after=6)
     server.script(dataclasses.replace(strange, headers=(*strange.headers, ("x-request-id", "a\x7fb\t" + "c" * 5000))))
     seen = consume(server, max_retries=0)
     assert len(seen.error.request_id) <= 200
@@ -230,7 +230,7 @@ def test_what_a_transport_quotes_is_in_no_traceback(server: Server, client_kind:
         raise ZeroDivisionError("the hook's own")
 
     configure(on_event=listen, max_retries=0)
-    first = performance("clean").steps[0]
+    first = scripted("clean").steps[0]
     server.script(ScriptedResponse((first, Raw(f"{WORD} {KEYS['api_key']}\r\n".encode()))))
     error = consume(server, client_kind, **OPTIONS).error
     assert "illegal chunk header" in str(error)

@@ -17,11 +17,12 @@ from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
 
 from .chunks import chunk
-from .simulated import ANSWERS, End, Response, body, ids, play, said, take
+from .simulated import ANSWERS, End, Response, answer_variant, body, ids, play, said
 
 NO_BUDGET = Policy(retry_budget=None)
 WHOLE = {
-    name: said(json.loads(frame.data) for frame in take(name, 0).frames if frame.data != "[DONE]") for name in ANSWERS
+    name: said(json.loads(frame.data) for frame in answer_variant(name, 0).frames if frame.data != "[DONE]")
+    for name in ANSWERS
 }
 
 
@@ -29,12 +30,12 @@ def cut(
     name: str, serial: int, offset: int, end: End = "clean", *, sampled: bool = False, regroup: bool = False
 ) -> Response:
     """An answer up to a byte offset, in one read."""
-    return Response([body(take(name, serial, sampled=sampled, regroup=regroup))[:offset]], end)
+    return Response([body(answer_variant(name, serial, sampled=sampled, regroup=regroup))[:offset]], end)
 
 
 def whole(name: str, serial: int, *, regroup: bool = False) -> Response:
     """An unbroken answer."""
-    return Response([body(take(name, serial, regroup=regroup))])
+    return Response([body(answer_variant(name, serial, regroup=regroup))])
 
 
 def is_prefix(texts: dict[tuple[object, ...], str], of: dict[tuple[object, ...], str]) -> bool:
@@ -47,7 +48,7 @@ def is_prefix(texts: dict[tuple[object, ...], str], of: dict[tuple[object, ...],
 def test_an_answer_cut_at_any_byte_comes_out_whole_and_once(name: str, end: End) -> None:
     """One cut, wherever it falls and however the body ends, costs at most one request and not a character."""
     stride = 29  # every byte, through the SDK: `python -m tests.cuts`
-    for offset in range(0, len(body(take(name, 0))), stride):
+    for offset in range(0, len(body(answer_variant(name, 0))), stride):
         outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET)
         assert outcome.gave_up is None, offset
         texts = said(outcome.values)
@@ -69,7 +70,7 @@ def test_any_faults_and_any_cuts_of_the_reads_give_the_answer_once_or_a_true_pre
     """Whatever breaks, regrouped deltas included: whole, or given up with a prefix of every channel."""
     responses = []
     for serial in range(retries + 1):
-        raw = body(take(name, serial, regroup=True))
+        raw = body(answer_variant(name, serial, regroup=True))
         offset = data.draw(st.integers(0, len(raw)))
         end: End = data.draw(st.sampled_from(["clean", "reset", "refused"] if serial else ["clean", "reset"]))
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
@@ -88,7 +89,7 @@ def test_any_faults_and_any_cuts_of_the_reads_give_the_answer_once_or_a_true_pre
 def test_atomic_delivery_is_all_or_nothing(name: str, offset: int, end: End) -> None:
     """Nothing is handed over before the answer is whole, so that any break is a restart, of a sampling model too."""
     policy = NO_BUDGET.replace(delivery="atomic")
-    raw = body(take(name, 0))
+    raw = body(answer_variant(name, 0))
     responses = [cut(name, 0, min(offset, len(raw) - 1), end, sampled=True), whole(name, 1)]
     outcome = play(responses, policy)
     assert outcome.gave_up is None
@@ -103,7 +104,7 @@ def test_atomic_delivery_is_all_or_nothing(name: str, offset: int, end: End) -> 
 def test_tool_calls_delivery_hands_a_call_over_only_when_it_is_whole() -> None:
     """However a stream breaks, no part of a tool call is seen whose end has not come."""
     policy = NO_BUDGET.replace(delivery="tool_calls", max_retries=0)
-    for offset in range(0, len(body(take("tool_calls", 0))), 3):
+    for offset in range(0, len(body(answer_variant("tool_calls", 0))), 3):
         outcome = play([cut("tool_calls", 0, offset)], policy)
         if outcome.gave_up is not None:
             assert not any(path[1:2] == ("tool_calls",) for path in said(outcome.values)), offset
@@ -122,7 +123,7 @@ def test_a_model_that_does_not_repeat_itself_is_asked_once_more_and_then_not_aga
     assert outcome.gave_up.stopped_by == "diverged"
     assert outcome.gave_up.first_failure.fault.kind == "truncated"
     assert outcome.network.requests == 2
-    sampled = said(json.loads(frame.data) for frame in take("text", 0, sampled=True).frames[:-1])
+    sampled = said(json.loads(frame.data) for frame in answer_variant("text", 0, sampled=True).frames[:-1])
     assert is_prefix(said(outcome.values), sampled)
 
     again = play([cut("text", 2, 1500, sampled=True)], NO_BUDGET, hosts=hosts)
@@ -133,7 +134,7 @@ def test_a_model_that_does_not_repeat_itself_is_asked_once_more_and_then_not_aga
 
 def test_an_end_before_the_delivered_point_is_a_divergence() -> None:
     """A second answer that is whole but shorter cannot be the first one again."""
-    shorter = body(take("text", 1)).split(b"\n\n")
+    shorter = body(answer_variant("text", 1)).split(b"\n\n")
     del shorter[5:12]
     outcome = play([cut("text", 0, 3000), Response([b"\n\n".join(shorter)])], NO_BUDGET)
     assert outcome.gave_up is not None
@@ -183,7 +184,7 @@ def test_a_refused_reissue_costs_a_retry() -> None:
 
 def test_keep_alives_do_not_hold_the_idle_clock() -> None:
     """Comments are no events: a stream of nothing else is stalled once the idle time is over."""
-    begun = take("text", 0).encode()[0]
+    begun = answer_variant("text", 0).encode()[0]
     outcome = play(
         [Response([begun, *[b": ping\n\n"] * 100], pause=1.0)],
         NO_BUDGET.replace(max_retries=0),
@@ -196,7 +197,7 @@ def test_keep_alives_do_not_hold_the_idle_clock() -> None:
 
 def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
     """However long it is busy with an item, also after the last finish_reason: the clock runs while it waits."""
-    frames = take("usage", 0).encode()
+    frames = answer_variant("usage", 0).encode()
     reads = [part for frame in frames for part in (b": ping\n\n", frame[:9], frame[9:])]
     outcome = play([Response(reads, pause=1.0)], NO_BUDGET, clocks=Timeouts(idle=4.5), busy=60.0)
     report = outcome.session.report()
@@ -206,7 +207,7 @@ def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
 
 def test_the_first_event_has_a_clock_of_its_own() -> None:
     """A model may think longer before its first event than between two."""
-    late = Response([*[b": ping\n\n"] * 40, body(take("text", 0))], pause=1.0)
+    late = Response([*[b": ping\n\n"] * 40, body(answer_variant("text", 0))], pause=1.0)
     clocks = Timeouts(first_event=60.0, idle=5.0)
     assert play([late], NO_BUDGET, clocks=clocks).gave_up is None
     assert play([late, late, late], NO_BUDGET, clocks=Timeouts(first_event=20.0)).gave_up is not None
@@ -214,14 +215,14 @@ def test_the_first_event_has_a_clock_of_its_own() -> None:
 
 def test_no_clock_runs_where_none_was_set() -> None:
     """A stream that lives, however slowly, is healthy by default."""
-    slow = Response([part + b"\n\n" for part in body(take("text", 0)).split(b"\n\n")], pause=3600.0)
+    slow = Response([part + b"\n\n" for part in body(answer_variant("text", 0)).split(b"\n\n")], pause=3600.0)
     outcome = play([slow], NO_BUDGET)
     assert outcome.session.report().outcome == "complete"
 
 
 def test_after_the_last_finish_reason_five_idle_seconds_are_the_end() -> None:
     """What may still follow is waited for, but a complete answer is never lost to a hanging connection."""
-    raw = body(take("text", 0))
+    raw = body(answer_variant("text", 0))
     finished = raw[: raw.index(b"data: [DONE]")]
     outcome = play([Response([finished, *[b": ping\n\n"] * 20], pause=1.0)], NO_BUDGET)
     report = outcome.session.report()
@@ -232,7 +233,7 @@ def test_after_the_last_finish_reason_five_idle_seconds_are_the_end() -> None:
 
 def test_recovery_has_a_deadline_from_the_fault_to_the_next_new_item() -> None:
     """A second answer that only drips out what was delivered is given up when max_elapsed is over."""
-    dripping = Response([bytes([byte]) for byte in body(take("text", 1))], pause=0.1)
+    dripping = Response([bytes([byte]) for byte in body(answer_variant("text", 1))], pause=0.1)
     outcome = play([cut("text", 0, 3000), dripping], NO_BUDGET.replace(max_elapsed=20.0))
     assert outcome.gave_up is not None
     assert outcome.gave_up.stopped_by == "time"
@@ -243,7 +244,7 @@ def test_recovery_has_a_deadline_from_the_fault_to_the_next_new_item() -> None:
 def test_what_is_held_has_come_nearer_to_the_end(delivery: str) -> None:
     """A second answer that takes longer than max_elapsed is no late one, as long as it goes on."""
     name = "text" if delivery == "atomic" else "tool_calls"
-    slow = Response(take(name, 1).encode(), pause=3.0)
+    slow = Response(answer_variant(name, 1).encode(), pause=3.0)
     policy = NO_BUDGET.replace(delivery=delivery, max_elapsed=10.0, backoff_initial=0.0)
     outcome = play([cut(name, 0, 700), slow], policy)
     assert outcome.network.now > 20
@@ -252,7 +253,7 @@ def test_what_is_held_has_come_nearer_to_the_end(delivery: str) -> None:
 
 def test_a_recovery_that_brings_nothing_new_is_said_to() -> None:
     """And not to have brought nothing at all."""
-    dripping = Response([bytes([byte]) for byte in body(take("text", 1))], pause=0.1)
+    dripping = Response([bytes([byte]) for byte in body(answer_variant("text", 1))], pause=0.1)
     outcome = play([cut("text", 0, 3000), dripping], NO_BUDGET.replace(max_elapsed=20.0))
     reasons = [notice.reason for notice in outcome.notices if isinstance(notice, FaultSeen)]
     assert reasons[1] == "nothing new within max_elapsed after a fault, though bytes arrive"
@@ -299,7 +300,7 @@ def test_a_continuation_that_may_be_a_repetition_is_not_lost(last: dict[str, obj
 
 def test_an_end_inside_what_follows_the_finish_is_told() -> None:
     """The same in good order as by a reset: the answer is complete, and something after it is lost."""
-    raw = body(take("usage", 0))
+    raw = body(answer_variant("usage", 0))
     for end in ("clean", "reset"):
         report = play([Response([raw[: raw.index(b'"usage":{')]], end)], NO_BUDGET).session.report()
         assert report.outcome == "complete"
@@ -308,7 +309,7 @@ def test_an_end_inside_what_follows_the_finish_is_told() -> None:
 
 def test_where_a_finish_reason_was_seen_a_bare_done_is_no_end() -> None:
     """A gateway can append [DONE] to a cut stream; a server that has sent finish_reasons is held to them."""
-    forged = body(take("text", 0))[:1500].rpartition(b"\n\n")[0] + b"\n\ndata: [DONE]\n\n"
+    forged = body(answer_variant("text", 0))[:1500].rpartition(b"\n\n")[0] + b"\n\ndata: [DONE]\n\n"
     hosts = HostMemory()
     assert play([Response([forged])], NO_BUDGET, hosts=hosts).gave_up is None, (
         "nothing is known yet: either mark will do"
@@ -322,7 +323,7 @@ def test_where_a_finish_reason_was_seen_a_bare_done_is_no_end() -> None:
 
 def test_a_lenient_host_may_end_without_any_mark() -> None:
     """Such an end is accepted and reported, but never one inside an event."""
-    raw = body(take("text", 0))
+    raw = body(answer_variant("text", 0))
     unmarked = raw[:1500].rpartition(b"\n\n")[0] + b"\n\n"
     policy = NO_BUDGET.replace(lenient_hosts=("host",), max_retries=0)
     outcome = play([Response([unmarked])], policy)
@@ -357,7 +358,7 @@ def test_a_consumer_that_leaves_is_no_fault() -> None:
 
     from .simulated import CHAT, Network
 
-    network = Network([Response(take("text", 0).encode())])
+    network = Network([Response(answer_variant("text", 0).encode())])
     session = Session(CHAT, NO_BUDGET, HostMemory(), now=0.0, max_retries=2)
     network.session = session
     events = drive(lambda: network)

@@ -17,7 +17,7 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.attempt import AttemptReader
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
-from openai_stream_guard.testing import AnswerVariant, take_answer
+from openai_stream_guard.testing import AnswerVariant, build_answer
 
 from .chunks import called, chunk
 from .vectors import in_pieces
@@ -177,7 +177,7 @@ def test_any_mixture_is_read_the_same_by_both_ways(api: str, data: st.DataObject
 @pytest.mark.parametrize(("api", "answer"), [(api, answer) for api in PATHS for answer in RECORDED[api]])
 def test_recorded_answers_are_read_the_same_by_both_ways(api: str, answer: str, size: int) -> None:
     """Real streams of every kind, in reads of several sizes."""
-    body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
+    body = b"".join(build_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
     reads = in_pieces(body, size)
     assert seen(api, reads, short=True) == seen(api, reads, short=False)
 
@@ -185,7 +185,7 @@ def test_recorded_answers_are_read_the_same_by_both_ways(api: str, answer: str, 
 @pytest.mark.parametrize(("api", "answer"), [("chat", "text"), ("chat", "tool_calls"), ("responses", "text")])
 def test_the_short_way_is_taken(api: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a recorded answer most events never see the general way: else these tests would compare it with itself."""
-    body = b"".join(take_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
+    body = b"".join(build_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
     general: list[object] = []
     take_one = AttemptReader._take_one
 

@@ -18,7 +18,7 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import CLIENT_KINDS, KEY, chat, client_for, consume, performance, run
+from tests.streams import CLIENT_KINDS, KEY, chat, client_for, consume, run, scripted
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
 from opentelemetry import metrics, trace  # noqa: E402 - skipped before
@@ -200,7 +200,7 @@ def test_concurrent_tasks_keep_their_spans_apart(server: Server) -> None:
 
     def play(request: Any) -> Any:
         first = request.headers.get("x-stainless-retry-count", "0") == "0"
-        return performance("truncate_clean" if first else "clean", after=6 if first else None)
+        return scripted("truncate_clean" if first else "clean", after=6 if first else None)
 
     server.script(*[play] * 40)
     run("asyncio", main)

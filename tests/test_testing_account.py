@@ -13,8 +13,8 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Notice, Recovering
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.failure_report import account, difference
-from openai_stream_guard.testing.harness import Harness, staged
+from openai_stream_guard.testing.failure_report import difference, failure_report
+from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.stream_guard import StreamGuard
 from tests.streams import chat, client_for, consume
 
@@ -37,10 +37,10 @@ def test_a_difference_is_told_from_where_it_begins(received: str, expected: str,
 def test_the_account(server: Server) -> None:
     """A line for each request, stream and attempt, and what never happened."""
     clock = Clock()
-    rehearsal = Harness(clock)
-    guard = StreamGuard(rehearsal, clock)
+    harness = Harness(clock)
+    guard = StreamGuard(harness, clock)
     assert guard.explain() == "no stream was requested"
-    with staged(rehearsal):
+    with installed(harness):
         switch.enable(Policy(retry_budget=None, max_retries=1))
         guard.faults.cut(after_events=3)
         guard.faults.cut(after_events=90)
@@ -61,13 +61,13 @@ def test_the_account(server: Server) -> None:
 
 def test_a_refusal_without_a_response_has_one_text() -> None:
     """Nobody listens any more: the report, the notes of the error and the account tell it by the same words."""
-    rehearsal = Harness(Clock())
+    harness = Harness(Clock())
 
     def leave(notice: Notice) -> None:
         if isinstance(notice, Recovering):
             serving.close()
 
-    with ExitStack() as serving, staged(rehearsal):
+    with ExitStack() as serving, installed(harness):
         server = serving.enter_context(Server())
         switch.enable(Policy(retry_budget=None, max_retries=1, on_event=leave))
         server.script("truncate_clean", after=3)
@@ -77,17 +77,17 @@ def test_a_refusal_without_a_response_has_one_text() -> None:
     assert str(second) == "refused without a response"
     assert repr(seen.report).startswith(f"<StreamReport failed: {first}, {second}; ")
     assert seen.error.__notes__[0] == f"attempt 2 (replay): {second}"
-    assert f"  attempt 1: {first}\n  attempt 2 (replay): {second}" in account(rehearsal)
+    assert f"  attempt 1: {first}\n  attempt 2 (replay): {second}" in failure_report(harness)
 
 
 def test_assertions_explain_themselves(server: Server) -> None:
     """Each says what it found instead, and then everything that happened."""
     clock = Clock()
-    rehearsal = Harness(clock)
-    guard = StreamGuard(rehearsal, clock)
+    harness = Harness(clock)
+    guard = StreamGuard(harness, clock)
     with pytest.raises(AssertionError, match="the last stream should have recovered, but none was requested"):
         guard.assert_recovered()
-    with staged(rehearsal):
+    with installed(harness):
         switch.enable(Policy(retry_budget=None))
         guard.faults.cut(after_events=3)
         seen = consume(server)
@@ -111,11 +111,15 @@ def test_assertions_explain_themselves(server: Server) -> None:
             AssertionError, match=r"(?s)should have recovered, but it failed.*stream 2: failed, stopped by: retries;"
         ):
             guard.assert_recovered()
-    with pytest.raises(ValueError, match=r"assert_recovered\(\) was given by='reply'; allowed are 'resume', 'restart'"):
+    with pytest.raises(
+        ValueError, match=r"assert_recovered\(\) was given by='reply'; it must be one of 'resume', 'restart'"
+    ):
         guard.assert_recovered(by="reply")
-    with pytest.raises(ValueError, match=r"assert_failed\(\) was given fault='cut'; allowed are 'disconnected', "):
+    with pytest.raises(
+        ValueError, match=r"assert_failed\(\) was given fault='cut'; it must be one of 'disconnected', "
+    ):
         guard.assert_failed(fault="cut")
-    with pytest.raises(ValueError, match="was given 'maybe'; allowed are 'on', 'off', 'observe'"):
+    with pytest.raises(ValueError, match="was given 'maybe'; it must be 'on', 'off' or 'observe'"):
         guard.switch("maybe")
     assert repr(guard) == "<stream_guard: 3 requests, 2 ended streams>"
 
@@ -123,7 +127,7 @@ def test_assertions_explain_themselves(server: Server) -> None:
 @pytest.mark.parametrize(
     ("mode", "left", "says"),
     [
-        ("off", False, "but the guard was off, and has judged none\nrequest 1: POST *, not guarded: status 200"),
+        ("off", False, "but the guard was off, and reported none\nrequest 1: POST *, not guarded: status 200"),
         ("observe", False, "but it came out whole in one attempt\nrequest 1: POST *, only observed: status 200\n*"),
         ("on", True, "but none has ended: read it to its end, or close it\nrequest 1: POST *: status 200"),
         ("on", False, "but it was left before its end\n*\n  attempt 1: no fault in 1 event and * bytes"),
@@ -132,9 +136,9 @@ def test_assertions_explain_themselves(server: Server) -> None:
 def test_what_kept_an_assertion_from_holding_is_told(server: Server, mode: Any, left: bool, says: str) -> None:
     """The guard was off, only looked on, or the stream is still open or was left."""
     clock = Clock()
-    rehearsal = Harness(clock)
-    guard = StreamGuard(rehearsal, clock)
-    with staged(rehearsal), client_for(server) as client:
+    harness = Harness(clock)
+    guard = StreamGuard(harness, clock)
+    with installed(harness), client_for(server) as client:
         guard.switch(mode)
         with chat(client) as stream:
             next(stream)

@@ -119,7 +119,7 @@ def test_nothing_is_behind_the_last_event(server: Server, client: Any) -> None:
 
 def test_polls_say_in_progress_as_often_as_asked(server: Server, client: Any) -> None:
     """The first polls find a response without output, those behind them the whole one; each job counts its own."""
-    server.habits = ServerBehaviour(pending_polls=2)
+    server.behaviour = ServerBehaviour(pending_polls=2)
     for _ in range(2):
         whole = begin(client)
         polls = [client.responses.retrieve(whole[0].response.id) for _ in range(4)]
@@ -138,11 +138,11 @@ def test_a_failed_job_is_polled_as_failed() -> None:
 def test_a_response_may_be_too_old_to_be_streamed(server: Server, client: Any) -> None:
     """With `streamable` off the stream is refused with status 400, and the response can still be retrieved."""
     response_id = begin(client)[0].response.id
-    server.habits = ServerBehaviour(streamable=False)
+    server.behaviour = ServerBehaviour(streamable=False)
     with pytest.raises(openai.BadRequestError, match="can no longer be streamed because it is more than 5 minutes"):
         resume(client, response_id, 3)
     assert client.responses.retrieve(response_id).status == "completed"
-    server.habits = ServerBehaviour()
+    server.behaviour = ServerBehaviour()
     assert len(resume(client, response_id, 3)) == EVENTS - 4
 
 

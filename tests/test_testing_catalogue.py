@@ -28,9 +28,9 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Whole,
+    build_answer,
     find_fault,
     healthy,
-    take_answer,
 )
 
 MIDWAY = 6
@@ -64,12 +64,12 @@ def ids(faults: list[Fault]) -> list[str]:
 
 def answer_from(fault: Fault, api: str = "chat", serial: int = 1) -> Answer:
     """The take of the answer that the fault is about."""
-    return take_answer(api, fault.answer or "text", AnswerVariant(serial))
+    return build_answer(api, fault.answer or "text", AnswerVariant(serial))
 
 
-def sent(performance: ScriptedResponse) -> bytes:
+def sent(scripted: ScriptedResponse) -> bytes:
     """The body that the steps send, before any framing."""
-    return b"".join(step.data for step in performance.steps if isinstance(step, Send))
+    return b"".join(step.data for step in scripted.steps if isinstance(step, Send))
 
 
 def data_of(body: bytes) -> list[str]:
@@ -101,8 +101,8 @@ def test_a_fault_that_loses_something_has_a_verdict(fault: Fault) -> None:
 def test_odd_streams_carry_exactly_the_healthy_payloads(fault: Fault) -> None:
     """To a reader that keeps to the specification an odd stream is the healthy one."""
     answer = answer_from(fault, fault.api or "chat")
-    performance = fault.perform(answer)
-    body = sent(performance)
+    scripted = fault.apply(answer)
+    body = sent(scripted)
     if fault.name == "gzip":
         body = zlib.decompress(body, wbits=31)
     wanted = [frame.data for frame in answer.frames]
@@ -118,9 +118,9 @@ def test_odd_streams_carry_exactly_the_healthy_payloads(fault: Fault) -> None:
 def test_damaged_framing_loses_no_payload(fault: Fault, after: int | None) -> None:
     """Where the promise is a repair, every payload is on the wire, whole and in order."""
     answer = answer_from(fault)
-    performance = fault.perform(answer, after)
-    assert performance != healthy(answer)
-    place, body = 0, sent(performance).decode()
+    scripted = fault.apply(answer, after)
+    assert scripted != healthy(answer)
+    place, body = 0, sent(scripted).decode()
     for frame in answer.frames:
         if frame.data != "[DONE]":
             place = body.index(frame.data, place) + len(frame.data)
@@ -132,27 +132,27 @@ def test_what_comes_before_a_fault_is_healthy(fault: Fault, after: int | None) -
     """A fault that strikes at a frame leaves the frames before it as they were."""
     answer = answer_from(fault)
     before = b"".join(answer.encode()[: answer.visible if after is None else after])
-    assert sent(fault.perform(answer, after)).removeprefix(b"retry: 3000\n\n").startswith(before)
+    assert sent(fault.apply(answer, after)).removeprefix(b"retry: 3000\n\n").startswith(before)
 
 
 @pytest.mark.parametrize("fault", BROKEN, ids=ids(BROKEN))
 def test_a_broken_stream_is_not_whole(fault: Fault) -> None:
     """Where the promise is another try, a reader of the specification does not get every payload."""
     answer = answer_from(fault)
-    performance = fault.perform(answer)
-    assert data_of(sent(performance)) != [frame.data for frame in answer.frames]
+    scripted = fault.apply(answer)
+    assert data_of(sent(scripted)) != [frame.data for frame in answer.frames]
 
 
 def test_a_fault_beyond_the_end_strikes_at_the_last_frame() -> None:
     """A number of frames that the answer does not have is no error."""
     answer = answer_from(FAULTS["clean"])
-    assert len(data_of(sent(FAULTS["truncate_clean"].perform(answer, 99)))) == len(answer.frames) - 1
+    assert len(data_of(sent(FAULTS["truncate_clean"].apply(answer, 99)))) == len(answer.frames) - 1
 
 
 def test_the_halves_of_an_event_part_inside_its_text() -> None:
     """An event is cut inside the string that says something: joined again it is the event."""
     answer = answer_from(FAULTS["blank_inside"])
-    body = sent(FAULTS["blank_inside"].perform(answer, 3))
+    body = sent(FAULTS["blank_inside"].apply(answer, 3))
     cut = [data for data in data_of(body) if data not in {frame.data for frame in answer.frames}]
     assert "".join(cut) == answer.frames[3].data
     assert json.loads("".join(cut))["choices"][0]["delta"]["content"]
@@ -193,7 +193,7 @@ def test_a_gap_is_one_missing_number() -> None:
 
 
 def _responses(name: str, after: int | None = None) -> ScriptedResponse:
-    return FAULTS[name].perform(answer_from(FAULTS[name], "responses"), after)
+    return FAULTS[name].apply(answer_from(FAULTS[name], "responses"), after)
 
 
 def test_a_failed_response_is_the_apis_word() -> None:
@@ -204,7 +204,7 @@ def test_a_failed_response_is_the_apis_word() -> None:
 @pytest.mark.parametrize("name", ANSWERS["chat"])
 def test_an_answer_is_the_same_streamed_and_plain(name: str) -> None:
     """The deltas of every recorded answer add up to the message of its plain body."""
-    answer = take_answer("chat", name, AnswerVariant(1))
+    answer = build_answer("chat", name, AnswerVariant(1))
     said: dict[int, dict[str, str]] = {}
     for frame in answer.frames[:-1]:
         for one in json.loads(frame.data)["choices"]:
@@ -233,7 +233,7 @@ def _texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("name", ANSWERS["chat"])
 def test_the_first_visible_frame_is_the_first_that_shows_something(name: str) -> None:
     """What comes before `visible` shows a reader nothing, and the frame at it does."""
-    answer = take_answer("chat", name, AnswerVariant(1))
+    answer = build_answer("chat", name, AnswerVariant(1))
     shown = [
         any(text for one in json.loads(frame.data)["choices"] for _, text in _texts(one.get("delta", {})))
         for frame in answer.frames[:-1]

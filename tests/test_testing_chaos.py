@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
-from openai_stream_guard.testing import AnswerVariant, Server, faults, take_answer
+from openai_stream_guard.testing import AnswerVariant, Server, build_answer, faults
 from openai_stream_guard.testing.chaos import chaos
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.responses import has_background, has_responses
@@ -26,7 +26,7 @@ BODIES: dict[str, Any] = {"/chat/completions": "chat", "/completions": "completi
 def answering_once(request: Any) -> Any:
     """A mock that knows each question once, as pytest-httpx's responses do."""
     api = next(api for path, api in BODIES.items() if request.url.path.endswith(path))
-    return HTTP.Response(200, content=b"".join(take_answer(api, "text", AnswerVariant(1)).encode()))
+    return HTTP.Response(200, content=b"".join(build_answer(api, "text", AnswerVariant(1)).encode()))
 
 
 def through_a_mock(ask: Callable[[Any], Any]) -> tuple[list[Any], int]:
@@ -49,8 +49,8 @@ def struck(seed: object, test: str, ask: Callable[[Any], Any]) -> tuple[str, lis
     with chaos(str(seed), test, guarded=False) as striking:
         items, requests = through_a_mock(ask)
     assert requests == 1
-    assert striking.told is not None
-    return striking.told, items
+    assert striking.description is not None
+    return striking.description, items
 
 
 @pytest.mark.parametrize("ask", [chat, completions])
@@ -59,10 +59,10 @@ def test_what_is_healthy_passes(ask: Callable[[Any], Any]) -> None:
     whole, _ = through_a_mock(ask)
     kinds, places = set(), set()
     for seed in SEEDS:
-        told, items = struck(seed, "t", ask)
-        assert items == whole, told
-        kinds.add(told.partition("(")[0])
-        places |= set(re.findall(r"after_events=(\d)", told))
+        description, items = struck(seed, "t", ask)
+        assert items == whole, description
+        kinds.add(description.partition("(")[0])
+        places |= set(re.findall(r"after_events=(\d)", description))
     assert kinds == {"cut", "disconnect", "stall", "garble", "error", "html", "split", "slow", "glue"}
     assert len(places) > 3
 
@@ -76,8 +76,8 @@ def test_responses_too() -> None:
         )  # fmt: skip
         whole, _ = through_a_mock(ask)
         for seed in SEEDS:
-            told, items = struck(seed, "t", ask)
-            assert items == whole, told
+            description, items = struck(seed, "t", ask)
+            assert items == whole, description
 
 
 @has_agents
@@ -96,8 +96,8 @@ def test_where_errors_are_values() -> None:
     whole, kinds = read(), set()
     for seed in SEEDS:
         with chaos(str(seed), "t", guarded=False) as striking:
-            assert read() == whole, striking.told
-        kinds.add(str(striking.told).partition("(")[0])
+            assert read() == whole, striking.description
+        kinds.add(str(striking.description).partition("(")[0])
     assert kinds == {"split", "slow", "glue"}
 
 
@@ -116,7 +116,7 @@ def test_a_server_that_never_says_the_same_twice() -> None:
             server.reset()
             with chaos(str(seed), "t", guarded=False) as striking, client_for(server) as client:
                 items = list(chat(client))
-            assert items[-1].choices[0].finish_reason == "stop", striking.told
+            assert items[-1].choices[0].finish_reason == "stop", striking.description
             assert len(server.requests) <= 2
 
 
@@ -142,7 +142,7 @@ def test_the_policy_is_heeded(server: Server, policy: dict[str, Any], options: d
             switch.enable(Policy(**policy))
             with chaos(str(seed), "t", guarded=False) as striking, client_for(server, **options) as client:
                 said = "".join(one.choices[0].delta.content or "" for one in chat(client))
-        assert said == TEXT, striking.told
+        assert said == TEXT, striking.description
 
 
 @has_background
@@ -160,7 +160,7 @@ def test_what_the_guard_would_not_send_again_is_not_broken(server: Server, body:
     for seed in SEEDS[:25]:
         with chaos(str(seed), "t", guarded=False) as striking, client_for(server) as client:
             items = list(client.responses.create(model="m", input="", stream=True, **body))
-        assert items[-1].type == "response.completed", striking.told
+        assert items[-1].type == "response.completed", striking.description
 
 
 def test_readers_of_the_bytes_are_spared(server: Server) -> None:
@@ -170,22 +170,22 @@ def test_readers_of_the_bytes_are_spared(server: Server) -> None:
             asking = client.chat.completions.with_streaming_response.create(model="m", messages=[], stream=True)
             with asking as raw:
                 assert list(raw.iter_lines())[-2] == "data: [DONE]"
-        assert striking.told is not None
-        assert striking.told.startswith(("split", "slow"))
+        assert striking.description is not None
+        assert striking.description.startswith(("split", "slow"))
 
 
 def test_one_fault_for_one_test(server: Server) -> None:
     """The first stream; none where the test plans its own, or where the guard is off."""
     with chaos("1", "t", guarded=False) as striking, client_for(server) as client:
         list(chat(client))
-        told, count = striking.told, len(server.requests)
+        description, count = striking.description, len(server.requests)
         list(chat(client))
-        assert (striking.told, len(server.requests)) == (told, count + 1)
+        assert (striking.description, len(server.requests)) == (description, count + 1)
     with faults() as planned, chaos("1", "t", guarded=True) as striking, client_for(server) as client:
         planned.split()
         switch.disable()
         list(chat(client))
         switch.enable()
         list(chat(client))
-        assert striking.told is None
+        assert striking.description is None
     assert not switch.is_enabled()

@@ -11,9 +11,9 @@ import pytest
 
 from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
-from openai_stream_guard.testing import Faults, ScriptedResponse, Send, Server, Wait, cut, refuse, stall, take_answer
+from openai_stream_guard.testing import Faults, ScriptedResponse, Send, Server, Wait, build_answer, cut, refuse, stall
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.harness import Harness, staged
+from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
 from tests.streams import CLIENT_KINDS, chat, client_for, consume
 
@@ -22,11 +22,11 @@ from tests.streams import CLIENT_KINDS, chat, client_for, consume
 def on_a_test_clock(**policy: Any) -> Iterator[tuple[Clock, Faults]]:
     """A guarded stretch of time in which nothing really waits; it may take a second for a dozen streams."""
     clock = Clock()
-    rehearsal = Harness(clock)
+    harness = Harness(clock)
     started = time.monotonic()
-    with staged(rehearsal):
+    with installed(harness):
         switch.enable(Policy(retry_budget=None, **policy))
-        yield clock, rehearsal.faults
+        yield clock, harness.faults
     assert time.monotonic() - started < 2.0
 
 
@@ -76,7 +76,7 @@ def test_time_runs_out(server: Server, client_kind: str) -> None:
 def test_the_test_itself_lets_time_pass(server: Server) -> None:
     """`advance` in the middle of a stream: the next read finds that it has stalled."""
     with on_a_test_clock(idle_timeout=30.0, recovery="none") as (clock, _), client_for(server) as client:
-        frames = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
+        frames = [Send(frame) for frame in build_answer("chat", "text", AnswerVariant(1)).encode()]
         server.script(ScriptedResponse((*frames[:3], Wait())))
         stream = chat(client)
         for _ in range(3):
@@ -101,7 +101,7 @@ def test_time_goes_on_only(bad: float) -> None:
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_server_that_really_hangs_is_really_given_up(server: Server, client_kind: str) -> None:
     """Real time runs on beneath: no test hangs for ever, but it waits as long as its timeouts say."""
-    frames = [Send(frame) for frame in take_answer("chat", "text", AnswerVariant(1)).encode()]
+    frames = [Send(frame) for frame in build_answer("chat", "text", AnswerVariant(1)).encode()]
     server.script(ScriptedResponse((*frames[:3], Wait())))
     with on_a_test_clock(idle_timeout=0.1) as (clock, _):
         seen = consume(server, client_kind)

@@ -97,7 +97,7 @@ def test_a_sampled_server_goes_on_in_words_of_its_own() -> None:
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_server_may_echo_the_beginning(server: Server, client: Any, cut: int) -> None:
     """An echoing server says the beginning again, and what it says is the whole answer."""
-    server.habits = ServerBehaviour(prefill="echoed")
+    server.behaviour = ServerBehaviour(prefill="echoed")
     chunks = ask(client, messages(TEXT[:cut]))
     assert said(chunks) == TEXT
     assert finished(chunks) == ["stop"]
@@ -106,13 +106,13 @@ def test_a_server_may_echo_the_beginning(server: Server, client: Any, cut: int) 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_server_may_drop_leading_white_space(server: Server, client: Any, cut: int) -> None:
     """A stripping server loses the space at the seam, and no other."""
-    server.habits = ServerBehaviour(prefill="stripped")
+    server.behaviour = ServerBehaviour(prefill="stripped")
     assert said(ask(client, messages(TEXT[:cut]))) == TEXT[cut:].lstrip()
 
 
 def test_a_server_may_refuse_a_beginning(server: Server, client: Any) -> None:
     """A refusing server answers status 400 to a beginning, and the answer to everything else."""
-    server.habits = ServerBehaviour(prefill="refused")
+    server.behaviour = ServerBehaviour(prefill="refused")
     with pytest.raises(openai.BadRequestError, match="does not support assistant message prefill"):
         ask(client, messages(TEXT[:9]))
     assert said(ask(client, [])) == TEXT
@@ -128,7 +128,7 @@ def test_a_generation_prompt_and_a_continuation_exclude_each_other(client: Any, 
 @pytest.mark.parametrize("prefill", ["continued", "echoed"])
 def test_usage_counts_the_tokens_of_the_rest(prefill: Any) -> None:
     """A beginning is part of the prompt: only what the server adds counts as completion, an echo not."""
-    with Server(answer="usage", habits=ServerBehaviour(prefill=prefill)) as server, client_for(server) as client:
+    with Server(answer="usage", behaviour=ServerBehaviour(prefill=prefill)) as server, client_for(server) as client:
         prefix = " ".join(TEXT.split(" ")[:4])
         usage = ask(client, messages(prefix))[-1].usage
         plain = client.chat.completions.create(model="m", messages=messages(prefix)).usage
@@ -151,7 +151,7 @@ def test_a_limit_counts_only_what_is_added(server: Server, client: Any) -> None:
     whole = said(ask(client, [], max_tokens=7))
     prefix = " ".join(TEXT.split(" ")[:3])
     for prefill, expected in (("continued", whole[len(prefix) :]), ("echoed", whole)):
-        server.habits = ServerBehaviour(prefill=prefill)
+        server.behaviour = ServerBehaviour(prefill=prefill)
         chunks = ask(client, messages(prefix), max_tokens=4)
         assert said(chunks) == expected
         assert finished(chunks) == ["length"]

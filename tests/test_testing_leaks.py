@@ -11,40 +11,40 @@ import pytest
 
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.harness import Harness, staged
-from openai_stream_guard.testing.leaks import Made, close, still_open
+from openai_stream_guard.testing.harness import Harness, installed
+from openai_stream_guard.testing.leaks import TrackedResponse, close, still_open
 from tests.streams import chat, client_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
 
 @pytest.fixture
-def rehearsal() -> Any:
-    """A rehearsal that is on."""
-    rehearsal = Harness(Clock())
-    with staged(rehearsal):
-        yield rehearsal
+def harness() -> Any:
+    """A harness that is on."""
+    harness = Harness(Clock())
+    with installed(harness):
+        yield harness
 
 
-def line_from(words: str) -> str:
+def line_of(words: str) -> str:
     """Where in this file something is said first."""
     lines = Path(__file__).read_text().splitlines()
     return f"{__file__}:{next(number for number, line in enumerate(lines, 1) if words in line)}"
 
 
-def test_the_place_is_the_line_that_asked(rehearsal: Harness, server: Server) -> None:
+def test_the_place_is_the_line_that_asked(harness: Harness, server: Server) -> None:
     """Not one of the SDK, of the HTTP library, or of the guard."""
     with client_for(server) as client:
         stream = client.chat.completions.create(model="m", messages=[], stream=True)  # here
         next(stream)
-        (left,) = still_open(rehearsal.responses)
-        assert left.place == line_from("# here")
+        (left,) = still_open(harness.responses)
+        assert left.requested_at == line_of("# here")
         close(left)
         assert stream.response.is_closed
-        assert still_open(rehearsal.responses) == []
+        assert still_open(harness.responses) == []
 
 
-def test_the_place_in_a_task(rehearsal: Harness, server: Server) -> None:
+def test_the_place_in_a_task(harness: Harness, server: Server) -> None:
     """The coroutine that awaits it; it is closed in the loop it belongs to, as long as that can run."""
     loop = asyncio.new_event_loop()
 
@@ -55,15 +55,15 @@ def test_the_place_in_a_task(rehearsal: Harness, server: Server) -> None:
         return client, stream
 
     client, stream = loop.run_until_complete(ask())
-    (left,) = still_open(rehearsal.responses)
-    assert left.place == line_from("# awaited here")
+    (left,) = still_open(harness.responses)
+    assert left.requested_at == line_of("# awaited here")
     close(left)
     assert stream.response.is_closed
     loop.run_until_complete(client.close())
     loop.close()
 
 
-def test_what_was_dropped_is_finalised_first(rehearsal: Harness, server: Server) -> None:
+def test_what_was_dropped_is_finalised_first(harness: Harness, server: Server) -> None:
     """In a cycle, or by an event loop that has stopped before its turn came."""
     with client_for(server) as client:
         stream = chat(client)
@@ -72,11 +72,11 @@ def test_what_was_dropped_is_finalised_first(rehearsal: Harness, server: Server)
         gc.disable()
         try:
             del stream
-            assert [one.open for one in rehearsal.responses] == [True]
+            assert [one.open for one in harness.responses] == [True]
         finally:
             gc.enable()
-        assert still_open(rehearsal.responses) == []
-    rehearsal.responses.clear()
+        assert still_open(harness.responses) == []
+    harness.responses.clear()
 
     loop = asyncio.new_event_loop()
 
@@ -87,7 +87,7 @@ def test_what_was_dropped_is_finalised_first(rehearsal: Harness, server: Server)
         return client
 
     client = loop.run_until_complete(drop())
-    assert still_open(rehearsal.responses) == []
+    assert still_open(harness.responses) == []
     loop.run_until_complete(client.close())
     loop.close()
 
@@ -106,7 +106,7 @@ def test_what_nothing_can_close_any_more_does_no_harm() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     response = Response()
-    left = Made(weakref.ref(response), "here", loop)
+    left = TrackedResponse(weakref.ref(response), "here", loop)
     assert still_open([left]) == [left]
     close(left)
     del response

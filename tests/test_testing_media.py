@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard.sse import Decoder
-from openai_stream_guard.testing import AnswerVariant, Server, take_answer
+from openai_stream_guard.testing import AnswerVariant, Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.testing.server.answers.media import PICTURES, SOUND
 
@@ -90,7 +90,7 @@ def test_every_event_of_a_run_is_one_of_the_sdks_types() -> None:
     from openai.types.beta import AssistantStreamEvent
 
     known: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(AssistantStreamEvent)
-    *events, done = take_answer("assistants", "text", AnswerVariant(1)).frames
+    *events, done = build_answer("assistants", "text", AnswerVariant(1)).frames
     for frame in events:
         model = known.validate_python({"event": frame.event, "data": json.loads(frame.data)}, strict=True)
         assert model.event == frame.event

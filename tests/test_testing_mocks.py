@@ -16,7 +16,7 @@ import pytest
 
 from openai_stream_guard import activation as switch
 from openai_stream_guard import report
-from openai_stream_guard.testing import AnswerVariant, Server, cut, disconnect, faults, split, take_answer
+from openai_stream_guard.testing import AnswerVariant, Server, build_answer, cut, disconnect, faults, split
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import CLIENT_KINDS, VERSION, awaited, chat, run
 
@@ -24,7 +24,7 @@ URL = "https://api.mock.test/v1"
 READ_ERRORS = tuple(
     importlib.import_module(name).ReadError for name in ("httpx", "httpx2") if importlib.util.find_spec(name)
 )
-BODY = b"".join(take_answer("chat", "text", AnswerVariant(1)).encode())
+BODY = b"".join(build_answer("chat", "text", AnswerVariant(1)).encode())
 HEADERS = {"content-type": "text/event-stream"}
 
 

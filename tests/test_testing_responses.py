@@ -22,7 +22,7 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Whole,
-    take_answer,
+    build_answer,
 )
 
 from .streams import VERSION, client_for
@@ -44,7 +44,7 @@ has_responses = pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Re
 
 def answer_from(name: str, *, background: bool = False) -> Answer:
     """A take of the answer."""
-    return take_answer("responses", name, AnswerVariant(1, background=background))
+    return build_answer("responses", name, AnswerVariant(1, background=background))
 
 
 def events_from(answer: Answer) -> list[Any]:
@@ -52,15 +52,15 @@ def events_from(answer: Answer) -> list[Any]:
     return [json.loads(frame.data) for frame in answer.frames if frame.data != "[DONE]"]
 
 
-def sent_bytes(performance: ScriptedResponse) -> bytes:
+def sent_bytes(scripted: ScriptedResponse) -> bytes:
     """The body that the steps send, before any framing."""
-    return b"".join(step.data for step in performance.steps if isinstance(step, Send))
+    return b"".join(step.data for step in scripted.steps if isinstance(step, Send))
 
 
-def sent(performance: ScriptedResponse) -> list[Any]:
+def sent(scripted: ScriptedResponse) -> list[Any]:
     """The payloads that a reader who keeps to the specification gets."""
     decoder = Decoder()
-    events = decoder.feed(sent_bytes(performance)) + decoder.finish()
+    events = decoder.feed(sent_bytes(scripted)) + decoder.finish()
     return [json.loads(event.data) for event in events if event.data != "[DONE]"]
 
 
@@ -185,7 +185,7 @@ def nameless(value: Any) -> Any:
 def test_an_odd_stream_carries_the_healthy_events(fault: Fault, after: int | None) -> None:
     """What is odd about any stream changes none of these events."""
     answer = answer_from("several")
-    assert sent(fault.perform(answer, after)) == events_from(answer)
+    assert sent(fault.apply(answer, after)) == events_from(answer)
 
 
 @pytest.mark.parametrize("after", [None, 0, MIDWAY, 99])
@@ -193,7 +193,7 @@ def test_an_odd_stream_carries_the_healthy_events(fault: Fault, after: int | Non
 def test_damaged_framing_loses_no_event(fault: Fault, after: int | None) -> None:
     """Where the promise is a repair, every payload is on the wire, whole and in order, wherever it strikes."""
     answer, place = answer_from("several"), 0
-    body = sent_bytes(fault.perform(answer, after)).decode()
+    body = sent_bytes(fault.apply(answer, after)).decode()
     for frame in answer.frames:
         place = body.index(frame.data, place) + len(frame.data)
 
@@ -203,12 +203,12 @@ def test_damaged_framing_loses_no_event(fault: Fault, after: int | None) -> None
 def test_a_broken_stream_is_not_whole(fault: Fault, after: int | None) -> None:
     """Where something is lost, the bytes are not those of the healthy stream, wherever it strikes."""
     answer = answer_from("several")
-    assert sent_bytes(fault.perform(answer, after)) != b"".join(answer.encode())
+    assert sent_bytes(fault.apply(answer, after)) != b"".join(answer.encode())
 
 
 def numbers(name: str, after: int | None) -> list[int]:
     """The sequence numbers that a fault leaves."""
-    return [event["sequence_number"] for event in sent(FAULTS[name].perform(answer_from("text"), after))]
+    return [event["sequence_number"] for event in sent(FAULTS[name].apply(answer_from("text"), after))]
 
 
 @pytest.mark.parametrize("after", [None, 0, MIDWAY, 99])
@@ -226,17 +226,17 @@ def test_numbers_come_twice_or_out_of_order(after: int | None) -> None:
 def test_a_stream_without_its_terminal_event_ends_cleanly(name: str) -> None:
     """All but the terminal event comes, or what there was with `[DONE]` behind it."""
     answer = answer_from(name)
-    assert sent(FAULTS["no_terminal"].perform(answer)) == events_from(answer)[:-1]
+    assert sent(FAULTS["no_terminal"].apply(answer)) == events_from(answer)[:-1]
     for after, count in ((MIDWAY, MIDWAY), (99, len(events_from(answer)) - 1)):
-        performance = FAULTS["done_without_terminal"].perform(answer, after)
-        assert sent(performance) == events_from(answer)[:count]
-        assert performance.steps[-2] == Send(b"data: [DONE]\n\n")
+        scripted = FAULTS["done_without_terminal"].apply(answer, after)
+        assert sent(scripted) == events_from(answer)[:count]
+        assert scripted.steps[-2] == Send(b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize(("name", "code"), [("error_flat", "server_error"), ("error_flat_invalid", "invalid_prompt")])
 def test_the_apis_own_error_event_is_flat_and_numbered(name: str, code: str) -> None:
     """The error comes as an `error` event with the number that was due, and nothing after it."""
-    *before, error = sent(FAULTS[name].perform(answer_from("text"), MIDWAY))
+    *before, error = sent(FAULTS[name].apply(answer_from("text"), MIDWAY))
     assert before == events_from(answer_from("text"))[:MIDWAY]
     assert error["type"] == "error"
     assert error["code"] == code
@@ -245,9 +245,9 @@ def test_the_apis_own_error_event_is_flat_and_numbered(name: str, code: str) -> 
 
 def test_names_can_be_lost() -> None:
     """Without `event:` lines every payload still says its type."""
-    performance = FAULTS["named_lost"].perform(answer_from("several"))
-    assert sent(performance) == events_from(answer_from("several"))
-    assert b"event:" not in sent_bytes(performance)
+    scripted = FAULTS["named_lost"].apply(answer_from("several"))
+    assert sent(scripted) == events_from(answer_from("several"))
+    assert b"event:" not in sent_bytes(scripted)
 
 
 @has_responses
@@ -258,4 +258,4 @@ def test_the_sdk_alone_notices_nothing(fault: Fault) -> None:
         types = [event.type for event in client.responses.create(model="m", input="", stream=True)]
         assert len(server.requests) == 1
     answer = answer_from(fault.answer or "text")
-    assert types == [event["type"] for event in sent(fault.perform(answer, MIDWAY))]
+    assert types == [event["type"] for event in sent(fault.apply(answer, MIDWAY))]

@@ -10,7 +10,7 @@ import pytest
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server, cut, refuse
 from openai_stream_guard.testing.clock import Clock
-from openai_stream_guard.testing.harness import Harness, staged
+from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.sent_requests import HEADERS, sent_request
 from tests.responses import has_background
 from tests.streams import CLIENT_KINDS, KEY, VERSION, alone, consume
@@ -18,13 +18,13 @@ from tests.test_injection_bodies import HTTP
 
 
 def recorded(server: Server, client_kind: str, *injections: Any, consuming: Any = consume, **options: Any) -> Harness:
-    """What a rehearsal of one stream has recorded."""
-    rehearsal = Harness(Clock())
+    """What a harness of one stream has recorded."""
+    harness = Harness(Clock())
     for injection in injections:
-        rehearsal.faults.add(injection)
-    with staged(rehearsal):
+        harness.faults.add(injection)
+    with installed(harness):
         consuming(server, client_kind, **options)
-    return rehearsal
+    return harness
 
 
 @pytest.mark.usefixtures("guarded")
@@ -53,11 +53,11 @@ def test_the_sdks_own_retries_are_recorded(server: Server, client_kind: str) -> 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_what_the_sdk_would_have_slept_can_be_foretold(server: Server, client_kind: str) -> None:
     """Its backoffs are not shortened by chance on a test clock; what the server asks for is heeded."""
-    rehearsal = recorded(
+    harness = recorded(
         server, client_kind, refuse(), refuse(retry_after=9), refuse(), refuse(), consuming=alone, max_retries=4
     )
-    assert rehearsal.clock is not None
-    assert rehearsal.clock.sleeps in ([0.5, 9.0, 2.0, 4.0], [1.0, 9.0, 4.0, 8.0]), "as this SDK counts its retries"
+    assert harness.clock is not None
+    assert harness.clock.sleeps in ([0.5, 9.0, 2.0, 4.0], [1.0, 9.0, 4.0, 8.0]), "as this SDK counts its retries"
 
 
 @pytest.mark.usefixtures("guarded")
@@ -66,12 +66,12 @@ def test_no_credential_is_kept(server: Server) -> None:
     headers = {"api-key": KEY, "cookie": KEY, "x-own-secret": KEY, "idempotency-key": "7"}
     query = {"token": "geheim", "api-version": "2024"}
     extra = {"user": KEY}
-    rehearsal = Harness(Clock())
-    with staged(rehearsal), openai.OpenAI(base_url=server.base_url, api_key=KEY) as client:
+    harness = Harness(Clock())
+    with installed(harness), openai.OpenAI(base_url=server.base_url, api_key=KEY) as client:
         client.chat.completions.create(
             model="m", messages=[], stream=True, extra_headers=headers, extra_query=query, extra_body=extra
         ).close()
-    (sent,) = rehearsal.requests
+    (sent,) = harness.requests
     assert KEY not in repr(sent)
     assert "geheim" not in repr(sent)
     assert set(sent.headers) <= HEADERS
@@ -133,9 +133,9 @@ def test_a_resumed_response(server: Server) -> None:
 
 def test_only_streams_are_recorded(server: Server) -> None:
     """Other requests are nobody's business here."""
-    rehearsal = Harness(Clock())
+    harness = Harness(Clock())
     switch.enable()
-    with staged(rehearsal), openai.OpenAI(base_url=server.base_url, api_key=KEY) as client:
+    with installed(harness), openai.OpenAI(base_url=server.base_url, api_key=KEY) as client:
         client.chat.completions.create(model="m", messages=[])
         HTTP.get(server.base_url + "/chat/completions", trust_env=False)
-    assert rehearsal.requests == []
+    assert harness.requests == []

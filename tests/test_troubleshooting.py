@@ -23,10 +23,10 @@ from openai_stream_guard import OpenAIStreamParseError, Policy, report
 from openai_stream_guard import activation as switch
 from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.diagnosis.causes import CLOSED
-from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Server, take_answer
+from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Server, build_answer
 from openai_stream_guard.testing.server.scripted_response import End, Repeat, Send, Wait
 
-from .streams import VERSION, chat, client_for, performance, run, said_by
+from .streams import VERSION, chat, client_for, run, said_by, scripted
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -92,7 +92,7 @@ def read(server: Server, *, loads: bool = False, **options: Any) -> Played:
 def respond(server: Server, *parts: bytes | str) -> Played:
     """A program that uses the helper for Responses."""
     if parts and isinstance(parts[0], str):
-        server.script(performance(parts[0], "responses"))
+        server.script(scripted(parts[0], "responses"))
     elif parts:
         server.script(streamed(parts))
     with client_for(server) as client:
@@ -105,14 +105,14 @@ def respond(server: Server, *parts: bytes | str) -> Played:
 
 def streamed(parts: Any) -> ScriptedResponse:
     """These bytes, as a stream of events that ends in good order."""
-    return ScriptedResponse((*map(Send, parts), End()), headers=performance("clean").headers)
+    return ScriptedResponse((*map(Send, parts), End()), headers=scripted("clean").headers)
 
 
 def faulty(name: str, **options: Any) -> Scene:
     """A chat that one fault of the catalogue strikes, once."""
 
     def scene(server: Server) -> Played:
-        server.script(performance(name))
+        server.script(scripted(name))
         return read(server, **options)
 
     return scene
@@ -144,7 +144,7 @@ shows("no exception: not one chunk, of an empty body")(faulty("empty_body"))
 @shows("Response payload is not completed")
 def incomplete_over_aiohttp(server: Server) -> Played:
     """The client's transport is aiohttp's."""
-    server.script(performance("fin_no_terminator"))
+    server.script(scripted("fin_no_terminator"))
 
     async def main() -> Played:
         try:
@@ -181,7 +181,7 @@ def no_answer(server: Server) -> Played:
 @shows("An error occurred during streaming")
 def error_without_message(server: Server) -> Played:
     """The API says that something of its own went wrong, and not what."""
-    first = take_answer("chat", "text", AnswerVariant(0)).encode()[0]
+    first = build_answer("chat", "text", AnswerVariant(0)).encode()[0]
     server.script(streamed([first, b'data: {"error":{"type":"server_error"}}\n\n']))
     return read(server)
 
@@ -193,7 +193,7 @@ def responses_cut(server: Server) -> Played:
 
 
 def _responses(serial: int) -> list[bytes]:
-    return take_answer("responses", "text", AnswerVariant(serial)).encode()
+    return build_answer("responses", "text", AnswerVariant(serial)).encode()
 
 
 @shows("Expected to have received `response.created` before")
@@ -247,7 +247,7 @@ def chunk_without_choices(server: Server) -> Played:
 def half_a_tool_call(server: Server) -> Played:
     """The body ends in the middle of a tool call."""
     server.reset(answer="tool_calls")
-    server.script(performance("tool_cut"))
+    server.script(scripted("tool_cut"))
     return read(server, loads=True)
 
 
@@ -262,8 +262,8 @@ def a_page(server: Server) -> Played:
 def only_comments(server: Server) -> Played:
     """Comments come for three times the read timeout; a server that really hangs sends them for ever."""
     beat = (Send(b": keep-alive\n\n"), Wait(0.05))
-    first = take_answer("chat", "text", AnswerVariant(0)).encode()[0]
-    server.script(ScriptedResponse((Send(first), Repeat(beat, 20), End()), headers=performance("clean").headers))
+    first = build_answer("chat", "text", AnswerVariant(0)).encode()[0]
+    server.script(ScriptedResponse((Send(first), Repeat(beat, 20), End()), headers=scripted("clean").headers))
     return read(server, timeout=0.3)
 
 

@@ -1,125 +1,127 @@
-"""A fault for every test, by chance: the same for the same seed and test, in whatever order and process it runs.
+"""A random fault for every test: the same for the same seed and test, in whatever order and process it runs.
 
-Only faults are chosen from which the guard recovers under the policy at hand, so that what is healthy passes:
+Only faults are chosen from which the guard recovers under the current policy, so that a correct test passes:
 
-- reads in pieces, pauses, lost blank lines, which need no second request;
-- before anything shows: all faults that a second request heals, where the guard would send one;
-- in the middle of an answer: the same, where the second answer is sure to be the first one again, or is not shown
-  before it is whole. It is the same where the first came from memory, as those of mock transports and cassettes do:
-  that then answers the second request too, so that a mock that answers once is enough.
+- reads in pieces, pauses, and lost blank lines, which need no second request;
+- before any text is visible: all faults that a second request heals, if the guard would send one;
+- in the middle of an answer: the same, if the second answer is certain to be the first one again, or nothing is
+  delivered before it is complete. It is certain if the first answer came from memory, as those of mock transports and
+  cassettes do: that answer then serves the second request too, so that a mock that answers once is enough.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import Clock
-from .faults import Injection, kinds
+from .faults import INJECTIONS, Injection, injections
 from .faults.response_patch import library_from
-from .harness import Harness, staged
+from .harness import Harness, installed
 
 if TYPE_CHECKING:
     from ..config.policy import Policy
     from ..sdk.test_hooks import Sending
+    from ..transport.http import HttpResponse
 
 MAX_EVENTS: Final = 6
-"""A fault strikes before one of so many events."""
+"""A fault takes effect before one of so many events."""
 
-_ON_THE_SERVER: Final = ("previous_response_id", "conversation", "background")
-_OF_THE_CLIENT: Final = ("function", "custom")
+_STORED_ON_THE_SERVER: Final = ("previous_response_id", "conversation", "background")
+_TOOLS_OF_THE_CLIENT: Final = ("function", "custom")
 
 
 class Chaos(Harness):
-    """Strikes the first stream of a test that plans no faults of its own."""
+    """Breaks the first stream of a test that plans no faults of its own."""
 
     def __init__(self, seed: str, test: str, clock: Clock | None) -> None:
         super().__init__(clock)
-        self._chance = random.Random(f"{seed} {test}")  # of a string, which every process reads alike
+        self._random = random.Random(f"{seed} {test}")  # seeded by a string: alike in every process, unlike its hash
         self._recorded: tuple[bytes, bytes] | None = None
-        self.told: str | None = None
-        """What was done to the test; None while nothing was."""
+        self.description: str | None = None
+        """Which fault was injected where, in words; None if there was none yet."""
 
-    def answer(self, sending: Sending) -> Any:
-        """What answered the first request, where it came from memory."""
+    def answer(self, sending: Sending) -> HttpResponse | None:
+        """Answer a re-issue as the first request was answered, if that answer came from memory."""
         if self._recorded is None or sending.way is None or sending.request.content != self._recorded[0]:
             return None
         headers = {"content-type": "text/event-stream"}
-        response = library_from(sending.request).Response
-        return response(200, headers=headers, content=self._recorded[1], request=sending.request)
+        create: Callable[..., HttpResponse] = library_from(sending.request).Response
+        return create(200, headers=headers, content=self._recorded[1], request=sending.request)
 
-    def strikes(self, sending: Sending, response: Any) -> list[Injection]:
-        """One fault, once, while the guard is on."""
-        from .. import activation as switch
+    def faults_for(self, sending: Sending, response: HttpResponse) -> list[Injection]:
+        """Choose one fault, once, while the guard is on."""
+        from .. import activation
 
         if (
-            self.told is not None
+            self.description is not None
             or sending.way is not None
-            or switch.current_mode() != "on"
+            or activation.current_mode() != "on"
             or _planned_elsewhere(self)
         ):
             return []
-        content, policy = _in_memory(response), switch.current_policy()
-        chosen = _choose(self._chance, sending, policy, anywhere=content is not None or policy.delivery == "atomic")
+        content, policy = _body_in_memory(response), activation.current_policy()
+        chosen = _choose(self._random, sending, policy, anywhere=content is not None or policy.delivery == "atomic")
         if content is not None:
             self._recorded = sending.request.content, content
-        self.told = f"{chosen} on {sending.request.method} {sending.request.url.path}"
+        self.description = f"{chosen} on {sending.request.method} {sending.request.url.path}"
         return [chosen]
 
 
 def _planned_elsewhere(chaos: Chaos) -> bool:
-    """Whether the test has faults of its own, which it expects to be the only ones."""
+    """Whether the test plans faults of its own, and so expects no others."""
     from ..sdk import RUNTIME
 
     return any(isinstance(hook, Harness) and hook.faults.planned for hook in RUNTIME.test_hooks if hook is not chaos)
 
 
-def _in_memory(response: Any) -> bytes | None:
-    """The body, if it is there without any reading; None where a socket may stand behind it."""
+def _body_in_memory(response: Any) -> bytes | None:
+    """Return the body if it is there without any reading; None if a socket may be behind it."""
     if response.is_closed:
         return bytes(response.content)
     body, stored = response.stream, library_from(response).ByteStream
-    while not isinstance(body, stored) and hasattr(body, "_stream"):  # httpx wraps what a transport has returned
+    while not isinstance(body, stored) and hasattr(body, "_stream"):  # httpx wraps what a transport returns
         body = body._stream
     return b"".join(body) if isinstance(body, stored) and "content-encoding" not in response.headers else None
 
 
 def _choose(chance: random.Random, sending: Sending, policy: Policy, *, anywhere: bool) -> Injection:
-    """The first of the faults, in an order by chance, from which the guard recovers here.
+    """
+    Return the first fault, in a random order, from which the guard recovers here.
 
     Args:
-        anywhere: whether a second request brings the same answer, or the first is not shown before it is whole.
+        anywhere: whether a second request brings the same answer, or nothing is delivered before it is complete.
     """
     events, size, seed = chance.randrange(MAX_EVENTS), chance.choice((1, 2, 7, 64)), chance.randrange(1000)
-    order = sorted(kinds.KINDS)
+    order = sorted(INJECTIONS)
     chance.shuffle(order)
     after = events if anywhere else 0
-    may = {"split": kinds.split(size=size), "slow": kinds.slow(seconds=0.01)}
+    possible = {"split": injections.split(size=size), "slow": injections.slow(seconds=0.01)}
     if not sending.raw and policy.repair != "off":
-        may["glue"] = kinds.glue(after_events=events)
-    if _asks_again(sending, policy, after):
-        may |= {
-            "cut": kinds.cut(after_events=after),
-            "disconnect": kinds.disconnect(after_events=after),
-            "garble": kinds.garble(after_events=after, seed=seed),
-            "error": kinds.error(after_events=after),
-            "html": kinds.html(),
+        possible["glue"] = injections.glue(after_events=events)
+    if _would_reissue(sending, policy, after):
+        possible |= {
+            "cut": injections.cut(after_events=after),
+            "disconnect": injections.disconnect(after_events=after),
+            "garble": injections.garble(after_events=after, seed=seed),
+            "error": injections.error(after_events=after),
+            "html": injections.html(),
         }
-        if _has_clock(sending, policy):
-            may["stall"] = kinds.stall(after_events=after)
-    return next(may[name] for name in order if name in may)
+        if _has_timeout(sending, policy):
+            possible["stall"] = injections.stall(after_events=after)
+    return next(possible[name] for name in order if name in possible)
 
 
-def _asks_again(sending: Sending, policy: Policy, after: int) -> bool:
+def _would_reissue(sending: Sending, policy: Policy, after: int) -> bool:
     """Whether the guard would send this request again after so many events."""
     retries = sending.max_retries if policy.max_retries is None else policy.max_retries
     held = policy.delivery == "atomic"
-    ways = ("restart",) if not after or held else ("restart", "replay")
+    methods = ("restart",) if not after or held else ("restart", "replay")
     in_time = policy.max_elapsed > max(policy.backoff_initial, 1.0)
-    if sending.raw or retries < 1 or not in_time or not set(ways) <= set(policy.recovery):
+    if sending.raw or retries < 1 or not in_time or not set(methods) <= set(policy.recovery):
         return False
     path = sending.request.url.path
     try:
@@ -128,13 +130,13 @@ def _asks_again(sending: Sending, policy: Policy, after: int) -> bool:
         return False
     if path.endswith("/completions"):
         return not after or held or not body.get("store")
-    if not path.endswith("/responses") or any(body.get(name) for name in _ON_THE_SERVER):
+    if not path.endswith("/responses") or any(body.get(name) for name in _STORED_ON_THE_SERVER):
         return False
-    hosted = any(tool.get("type") not in _OF_THE_CLIENT for tool in body.get("tools") or ())
+    hosted = any(tool.get("type") not in _TOOLS_OF_THE_CLIENT for tool in body.get("tools") or ())
     return body.get("store") is False or (not hosted and (not after or held))
 
 
-def _has_clock(sending: Sending, policy: Policy) -> bool:
+def _has_timeout(sending: Sending, policy: Policy) -> bool:
     """Whether a silence would ever end."""
     from ..transport.timeouts import request_timeouts
 
@@ -143,15 +145,16 @@ def _has_clock(sending: Sending, policy: Policy) -> bool:
 
 @contextmanager
 def chaos(seed: str, test: str, *, guarded: bool) -> Iterator[Chaos]:
-    """Let chance strike inside the `with` block.
+    """
+    Inject a random fault inside the `with` block.
 
     Args:
-        guarded: whether guard and clock are seen to already.
+        guarded: whether the guard and the test clock are set up already.
     """
-    from .. import activation as switch
+    from .. import activation
 
-    striking = Chaos(seed, test, None if guarded else Clock())
-    with switch.restored(), staged(striking):
-        if switch.current_mode() == "off" and not guarded:
-            switch.enable()
-        yield striking
+    harness = Chaos(seed, test, None if guarded else Clock())
+    with activation.restored(), installed(harness):
+        if activation.current_mode() == "off" and not guarded:
+            activation.enable()
+        yield harness

@@ -1,7 +1,7 @@
 """The test clock: what would be waited for is over at once, and is counted.
 
-It is the real clock and a lead over it, which grows by all that would have been slept. So nothing has to wait, while
-a server that really hangs is still given up when real time says so.
+It is the real clock plus an offset, which grows by every wait that is skipped. So nothing has to wait, while a server
+that really hangs is still given up in real time.
 """
 
 from __future__ import annotations
@@ -11,48 +11,50 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .faults.response_patch import line_from
+from .faults.response_patch import injected_faults
 
 if TYPE_CHECKING:
     import anyio
 
+    from ..transport.http import HttpResponse
     from ..transport.timeouts import SocketDeadline
 
 
 class Clock:
-    """A clock that jumps over every wait of the guard's, of the SDK's retries, and of injected faults.
+    """
+    A clock that skips every wait of the guard, of the SDK's own retries, and of injected faults.
 
-    Real waiting, such as that of a socket on a server that hangs, takes as long as it takes. Safe to use from many
+    Real waiting, such as that on a socket of a server that hangs, takes as long as it takes. Safe to use from many
     threads.
     """
 
     def __init__(self) -> None:
         self.sleeps: list[float] = []
-        """What would have been slept before requests were sent again, in seconds."""
-        self._lead = 0.0
+        """The waits before requests were sent again, in seconds, that were skipped."""
+        self._offset = 0.0
         self._lock = threading.Lock()
 
     def now(self) -> float:
-        """Seconds, on a clock that never goes back."""
-        return time.monotonic() + self._lead
+        """Return the time in seconds; it never goes back."""
+        return time.monotonic() + self._offset
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass. Raises `ValueError` for less than none."""
+        """Let so many seconds pass. Raises `ValueError` for a negative or infinite number."""
         if not 0 <= seconds < math.inf:
-            raise ValueError(f"advance() was given {seconds!r}; allowed is a finite number of seconds, 0 or more")
+            raise ValueError(f"advance() was given {seconds!r}; it must be a finite number of seconds, 0 or more")
         with self._lock:
-            self._lead += seconds
+            self._offset += seconds
 
     def slept(self, seconds: float) -> None:
-        """Let pass, and count, what would have been slept."""
+        """Skip a wait before a request is sent again, and count it."""
         self.advance(seconds)
         self.sleeps.append(seconds)
 
 
 class SkippedTime:
-    """The timing of streams that run on a test clock. Backoffs have no jitter there, so that they can be foretold."""
+    """The `Timing` of streams that run by a test clock. Backoffs have no jitter, so that tests can predict them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -60,17 +62,17 @@ class SkippedTime:
 
     @staticmethod
     def consumer_clock() -> float:
-        """None: what a test lets pass between two items is the stream's."""
+        """Return 0: time that a test lets pass between two items counts as silence of the stream."""
         return 0.0
 
     @staticmethod
     def jitter() -> float:
-        """None."""
+        """Return 0."""
         return 0.0
 
     @property
     def for_faults(self) -> FaultTime:
-        """What faults wait by: on the same clock, and not counted as slept."""
+        """The timing of injected faults: the same clock, but their waits are not counted as sleeps."""
         return FaultTime(self._clock)
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
@@ -78,20 +80,20 @@ class SkippedTime:
         self._clock.slept(seconds)
 
     async def asleep(self, wake: anyio.Event, seconds: float) -> None:
-        """Count a backoff as slept; the task can be cancelled here, and others have their turn."""
+        """Count a backoff as slept; the task can be cancelled here, and other tasks run."""
         import anyio.lowlevel
 
         await anyio.lowlevel.checkpoint()
         self._clock.slept(seconds)
 
-    def socket_deadline(self, response: Any, deadline: Callable[[float], float]) -> SocketDeadline:
-        """Bound real reads by the deadline, and tell it to the faults, whose silence is not real."""
+    def socket_deadline(self, response: HttpResponse, deadline: Callable[[float], float]) -> SocketDeadline:
+        """Apply the deadline to real reads, and pass it to injected faults, whose silence is not real."""
         from ..transport.timeouts import SocketDeadline
 
-        line = line_from(response)
-        if line is not None:
-            held = weakref.WeakMethod(deadline)  # or the response would hold what holds it
-            line.deadline = lambda now: (held() or _never)(now)
+        injected = injected_faults(response)
+        if injected is not None:
+            method = weakref.WeakMethod(deadline)  # the exchange, whose method it is, holds the response
+            injected.deadline = lambda now: (method() or _never)(now)
         return SocketDeadline(response, deadline, self.clock)
 
 
@@ -100,7 +102,7 @@ def _never(now: float) -> float:
 
 
 class FaultTime(SkippedTime):
-    """The time that faults wait by."""
+    """The time that injected faults wait by."""
 
     def sleep(self, wake: threading.Event, seconds: float) -> None:
         """Let the seconds pass."""

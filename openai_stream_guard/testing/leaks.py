@@ -1,4 +1,4 @@
-"""Responses that a test has left open: who asked for them, and how they are closed after all."""
+"""Responses that a test has left open: where they were requested, and how to close them after all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import sysconfig
 import weakref
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-_CARRIERS: Final = frozenset(
+if TYPE_CHECKING:
+    from ..transport.http import HttpResponse
+
+_LIBRARIES: Final = frozenset(
     {
         "_pytest",
         "aiohttp",
@@ -29,51 +32,52 @@ _CARRIERS: Final = frozenset(
         "wrapt",
     }
 )
+"""What may be on the stack between the line that asks for a stream and the response."""
 TURNS_OF_A_GENERATOR: Final = 20
 MAX_TURNS: Final = 5 * TURNS_OF_A_GENERATOR
 _INSTALLED: Final = tuple(sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "purelib", "platlib"))
 
 
 @dataclass(frozen=True)
-class Made:
-    """A response, where its stream was asked for, and the event loop it belongs to, if asyncio's."""
+class TrackedResponse:
+    """A response, the line `file:number` that requested it, and the asyncio event loop that it belongs to, if any."""
 
     response: weakref.ref[Any]
-    place: str
+    requested_at: str
     loop: Any
 
     @property
     def open(self) -> bool:
-        """Whether it is there and open. One that was collected is not there."""
+        """Whether it still exists and is open."""
         response = self.response()
         return response is not None and not response.is_closed
 
 
-def made(response: Any) -> Made:
-    """Remember a response that has just come, by whoever asked for it on the stack."""
-    return Made(weakref.ref(response), _place(sys._getframe(1)), _running_loop())
+def track(response: HttpResponse) -> TrackedResponse:
+    """Remember a response that has just arrived."""
+    return TrackedResponse(weakref.ref(response), _requesting_line(sys._getframe(1)), _running_loop())
 
 
-def still_open(responses: list[Made]) -> list[Made]:
-    """Those that are open for good: not those that only wait to be collected, or for their event loop to go on."""
-    if not any(one.open for one in responses):
+def still_open(responses: list[TrackedResponse]) -> list[TrackedResponse]:
+    """Return those left open: not those that only wait to be collected, or for their event loop to run again."""
+    if not any(tracked.open for tracked in responses):
         return []
     gc.collect()
-    for loop in {one.loop for one in responses if one.open and _can_run(one.loop)}:
+    for loop in {tracked.loop for tracked in responses if tracked.open and _can_run(tracked.loop)}:
         loop.run_until_complete(_finalised(responses))
-    return [one for one in responses if one.open]
+    return [tracked for tracked in responses if tracked.open]
 
 
-def close(left: Made) -> None:
-    """Close the response, if there is still something that can: an event loop that is over cannot."""
-    response = left.response()
+def close(tracked: TrackedResponse) -> None:
+    """Close the response, unless its event loop is closed or runs: then nothing here can."""
+    response = tracked.response()
     if response is None:
         return
-    with contextlib.suppress(Exception):  # it was left open: that is what the test is told of
-        if left.loop is None:
+    with contextlib.suppress(Exception):  # the test fails anyway, for leaving it open
+        if tracked.loop is None:
             response.close()
-        elif _can_run(left.loop):
-            left.loop.run_until_complete(response.aclose())
+        elif _can_run(tracked.loop):
+            tracked.loop.run_until_complete(response.aclose())
 
 
 def _running_loop() -> Any:
@@ -85,26 +89,26 @@ def _can_run(loop: Any) -> bool:
     return loop is not None and not loop.is_running() and not loop.is_closed()
 
 
-async def _finalised(responses: list[Made]) -> None:
-    """Let what was dropped be finalised: generators within generators, each in some turns of the loop."""
+async def _finalised(responses: list[TrackedResponse]) -> None:
+    """Wait until dropped streams are finalised: they are nested generators, and each takes some turns of the loop."""
     import asyncio
 
     for turn in range(MAX_TURNS):
-        if not any(one.open for one in responses):
+        if not any(tracked.open for tracked in responses):
             break
         if turn % TURNS_OF_A_GENERATOR == 0:
             gc.collect()
         await asyncio.sleep(0)
 
 
-def _place(frame: FrameType | None) -> str:
-    """The innermost line that is not of a library; where all are, the innermost that is not of one of the carriers."""
+def _requesting_line(frame: FrameType | None) -> str:
+    """The innermost line that is not of an installed package; if there is none, the innermost not of `_LIBRARIES`."""
     fallback = None
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _CARRIERS:
-            place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES:
+            line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             if not frame.f_code.co_filename.startswith((*_INSTALLED, "<")):
-                return place
-            fallback = fallback or place
+                return line
+            fallback = fallback or line
         frame = frame.f_back
     return fallback or "an unknown place"

@@ -1,4 +1,4 @@
-"""What was sent, as tests may look at it: requests without credentials, and what became of each."""
+"""The requests that were sent, without credentials, and what became of each, for tests to look at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from ..notices import RecoveryMethod
-    from .faults.transforms import Chain
+    from ..transport.http import HttpRequest
+    from .faults.transforms import TransformChain
 
 HEADERS: Final = frozenset(
     {
@@ -24,15 +25,15 @@ HEADERS: Final = frozenset(
         "x-stainless-retry-count",
     }
 )
-"""What is kept of a request's headers; the others may hold credentials."""
+"""The request headers that are kept; the others may hold credentials."""
 
 QUERY: Final = frozenset({"api-version", "beta", "include", "starting_after", "stream"})
-"""What is kept of a request's query."""
+"""The query parameters whose values are kept."""
 
 REDACTED: Final = "[redacted]"
 
 _SECRET: Final = re.compile(r"(?i)authorization|api[-_]?key|secret|password|token$|cookie")
-"""The names of what is secret wherever it stands in a body, such as the credentials of a tool's server."""
+"""The names of secrets anywhere in a body, such as the credentials for a tool's server."""
 
 
 @dataclass
@@ -41,32 +42,36 @@ class SentRequest:
 
     method: str
     url: str
-    """Values of unknown parameters are redacted, and user and password left out."""
+    """Without user and password; values of query parameters other than those of `QUERY` are redacted."""
     headers: Mapping[str, str]
-    """Lower-case names; only those of `HEADERS`."""
+    """By lower-case name; only those of `HEADERS`."""
     body: Any
-    """The JSON that was sent, without what is named or looks like a key; None where it was none."""
+    """The JSON that was sent, with everything that is named or looks like a key redacted; None if it was not JSON."""
     way: RecoveryMethod | None
-    """The way of recovery for which the guard sent it; None for the first, and for the SDK's own retries."""
+    """The recovery method for which the guard sent it; None for first requests and for the SDK's own retries."""
     attempt: int
-    """From 1; counted by the SDK's retries and the guard's."""
+    """From 1; counts the SDK's own retries and the guard's."""
     mode: Literal["on", "off", "observe"]
-    """Whether the guard was on when it was sent."""
+    """Whether the guard was on when it was sent, off, or only observed."""
     status: int | None = None
-    """None while there is no answer, or where there was none."""
+    """The HTTP status; None if there is no response, or none yet."""
     faults: tuple[str, ...] = ()
-    """The faults that its response was to suffer."""
-    chain: Chain | None = field(default=None, repr=False, compare=False)
-    """These faults at work."""
+    """The faults that were injected into its response."""
+    chain: TransformChain | None = field(default=None, repr=False, compare=False)
+    """These faults at work on the body."""
 
     @property
     def struck(self) -> bool:
-        """Whether all these faults have shown themselves: a stream may be over before a cut is reached."""
-        return bool(self.faults) and (self.chain is None or all(stage.struck for stage in self.chain.stages))
+        """Whether all these faults have taken effect: a stream may be over before a cut is reached."""
+        return bool(self.faults) and (
+            self.chain is None or all(transform.struck for transform in self.chain.transforms)
+        )
 
 
-def sent_request(request: Any, way: RecoveryMethod | None, mode: Literal["on", "off", "observe"] = "on") -> SentRequest:
-    """What may be known about a request of httpx or httpx2."""
+def sent_request(
+    request: HttpRequest, way: RecoveryMethod | None, mode: Literal["on", "off", "observe"] = "on"
+) -> SentRequest:
+    """Return the record of a request of httpx or httpx2."""
     headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in HEADERS}
     retries = headers.get("x-stainless-retry-count", "0")
     return SentRequest(
@@ -82,26 +87,26 @@ def sent_request(request: Any, way: RecoveryMethod | None, mode: Literal["on", "
 
 def _url(url: str) -> str:
     parts = urlsplit(url)
-    said = parse_qsl(parts.query, keep_blank_values=True)
-    query = [(name, value if name in QUERY else REDACTED) for name, value in said]
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    query = [(name, value if name in QUERY else REDACTED) for name, value in pairs]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, urlencode(query, safe="[]"), ""))
 
 
-def _body(request: Any) -> Any:
+def _body(request: HttpRequest) -> Any:
     try:
         return _redacted(json.loads(request.content))
-    except (ValueError, RuntimeError):  # a form, or a body that is streamed
+    except (ValueError, RuntimeError):  # a form, or a body that is not in memory
         return None
 
 
 def _redacted(value: Any, name: str = "") -> Any:
-    """A JSON value, and under which name it stands."""
+    """Return a JSON value, which has this name in its object, without secrets."""
     from ..redaction import redact
 
     match value:
         case dict():
-            # What a tool's server is to be sent as headers may be called anything.
+            # Headers for a tool's server may have any name.
             return {key: _redacted(one, "secret" if name == "headers" else key) for key, one in value.items()}
         case list():
             return [_redacted(one, name) for one in value]

@@ -1,4 +1,4 @@
-"""What the pytest fixture `stream_guard` gives: faults, clock, records, and assertions that explain themselves."""
+"""The object behind the pytest fixture `stream_guard`: faults, test clock, records, and assertions that explain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from ..notices import FaultKind, Outcome, RecoveryMethod, counted
 from .clock import Clock
-from .failure_report import account, difference
+from .failure_report import difference, failure_report
 from .faults import Faults
 from .harness import Harness
 from .leaks import close, still_open
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..config.policy import Policy
     from ..notices import StreamReport
 
-_DID: Final[dict[Outcome, str]] = {
+_DESCRIPTIONS: Final[dict[Outcome, str]] = {
     "open": "has not ended",
     "complete": "came out whole in one attempt",
     "recovered": "recovered",
@@ -27,57 +27,57 @@ _DID: Final[dict[Outcome, str]] = {
 
 class StreamGuard:
     """
-    The guard, switched on for one test: real policy, no real waiting, no budget.
+    The guard, switched on for one test: with a real policy, a test clock, and no retry budget.
 
-    Everything that the test switches, sets or plans is undone after it, also when it fails.
+    Everything that the test switches, configures or plans is undone after it, also when it fails.
     """
 
-    def __init__(self, rehearsal: Harness, clock: Clock) -> None:
-        self._rehearsal = rehearsal
+    def __init__(self, harness: Harness, clock: Clock) -> None:
+        self._harness = harness
         self.clock: Clock = clock
         """The test clock; `clock.advance(seconds)` lets time pass."""
 
     @property
     def faults(self) -> Faults:
-        """Faults for the streams to come, such as `faults.cut(after_events=3)`."""
-        return self._rehearsal.faults
+        """Plans faults for the streams to come: `faults.cut(after_events=3)`."""
+        return self._harness.faults
 
     @property
     def reports(self) -> list[StreamReport]:
         """A `StreamReport` for each stream that has ended, in order. Streams are reported while guarded or observed."""
-        return self._rehearsal.reports
+        return self._harness.reports
 
     @property
     def requests(self) -> list[SentRequest]:
-        """Every request for a stream that was sent, and sent again, without credentials."""
-        return self._rehearsal.requests
+        """Every request for a stream, re-issues included, in order and without credentials."""
+        return self._harness.requests
 
     @property
     def sleeps(self) -> list[float]:
-        """The seconds that would have been slept before requests were sent again, in order."""
+        """The waits before requests were sent again, in seconds and in order; the test clock skips them."""
         return self.clock.sleeps
 
     def configure(self, **fields: Any) -> Policy:
-        """Change fields of the policy for the rest of the test; return it. Raises `StreamGuardConfigError`."""
+        """Change fields of the policy for the rest of the test, and return it. Raises `StreamGuardConfigError`."""
         from .. import configure
 
         return configure(**fields)
 
     def switch(self, mode: Literal["on", "off", "observe"]) -> None:
-        """Switch the guard for the rest of the test. Faults strike all the same: so one sees what it does."""
-        from .. import activation as switch
+        """Switch the guard for the rest of the test. Faults take effect in every mode, to show what the guard does."""
+        from .. import activation
 
-        switches = {"on": switch.enable, "off": switch.disable, "observe": switch.observe}
+        switches = {"on": activation.enable, "off": activation.disable, "observe": activation.observe}
         if mode not in switches:
-            raise ValueError(f"switch() was given {mode!r}; allowed are 'on', 'off', 'observe'")
+            raise ValueError(f"switch() was given {mode!r}; it must be 'on', 'off' or 'observe'")
         switches[mode]()
 
     def assert_recovered(self, *, by: RecoveryMethod | None = None) -> None:
         """
-        Fail unless the last stream broke, and came out whole.
+        Fail unless the last stream broke, and was recovered.
 
         Args:
-            by: the way that has to have led on, such as `"replay"`. Raises `ValueError` for what is none.
+            by: a recovery method that was used, such as `"replay"`. Raises `ValueError` if there is none of that name.
         """
         __tracebackhide__ = True
         _check("assert_recovered", "by", by, RecoveryMethod)
@@ -87,10 +87,10 @@ class StreamGuard:
 
     def assert_failed(self, *, fault: FaultKind | None = None) -> None:
         """
-        Fail unless the last stream broke for good.
+        Fail unless the last stream broke and was not recovered.
 
         Args:
-            fault: what its first failure has to be, such as `"truncated"`. Raises `ValueError` for what is none.
+            fault: its first fault, such as `"truncated"`. Raises `ValueError` if there is none of that name.
         """
         __tracebackhide__ = True
         _check("assert_failed", "fault", fault, FaultKind)
@@ -100,14 +100,14 @@ class StreamGuard:
             self._fail(f"the first failure of the last stream is {first}, not {fault}")
 
     def assert_whole(self, received: str, expected: str) -> None:
-        """Fail unless what the application made of a stream is what was expected: nothing missing, nothing twice."""
+        """Fail unless the text that the application received is the expected one: nothing missing, nothing twice."""
         __tracebackhide__ = True
         if received != expected:
             self._fail(f"the text is not whole: {difference(received, expected)}")
 
     def explain(self) -> str:
-        """What happened so far: every request, stream, attempt and fault in words."""
-        return account(self._rehearsal)
+        """Describe what has happened so far: every request, stream, attempt and fault."""
+        return failure_report(self._harness)
 
     def _last(self, expected: Literal["recovered", "failed"]) -> StreamReport:
         __tracebackhide__ = True
@@ -115,14 +115,14 @@ class StreamGuard:
             self._fail(f"the last stream should have {expected}, but {self._why_none()}")
         found = self.reports[-1].outcome
         if found != expected:
-            self._fail(f"the last stream should have {expected}, but it {_DID[found]}")
+            self._fail(f"the last stream should have {expected}, but it {_DESCRIPTIONS[found]}")
         return self.reports[-1]
 
     def _why_none(self) -> str:
         if not self.requests:
             return "none was requested"
         if all(sent.mode == "off" for sent in self.requests):
-            return "the guard was off, and has judged none"
+            return "the guard was off, and reported none"
         return "none has ended: read it to its end, or close it"
 
     def _fail(self, what: str) -> NoReturn:
@@ -130,18 +130,18 @@ class StreamGuard:
         raise AssertionError(f"{what}\n{self.explain()}")
 
     def close_left_open(self) -> list[str]:
-        """Close the responses that are still open; say where their streams were requested."""
-        left = still_open(self._rehearsal.responses)
-        for one in left:
-            close(one)
-        return [one.place for one in left]
+        """Close the responses that are still open, and return where each was requested, as `file:line`."""
+        left = still_open(self._harness.responses)
+        for tracked in left:
+            close(tracked)
+        return [tracked.requested_at for tracked in left]
 
     def __repr__(self) -> str:
         requests, streams = counted(len(self.requests), "request"), counted(len(self.reports), "ended stream")
         return f"<stream_guard: {requests}, {streams}>"
 
 
-def _check(method: str, argument: str, value: object, kinds: Any) -> None:
-    if value is not None and value not in get_args(kinds):
-        allowed = ", ".join(map(repr, get_args(kinds)))
-        raise ValueError(f"{method}() was given {argument}={value!r}; allowed are {allowed}")
+def _check(method: str, argument: str, value: object, literal: Any) -> None:
+    if value is not None and value not in get_args(literal):
+        allowed = ", ".join(map(repr, get_args(literal)))
+        raise ValueError(f"{method}() was given {argument}={value!r}; it must be one of {allowed}")

@@ -25,6 +25,7 @@ from openai_stream_guard.testing import (
     Injection,
     Server,
     StreamGuard,
+    build_answer,
     cut,
     disconnect,
     error,
@@ -34,13 +35,12 @@ from openai_stream_guard.testing import (
     html,
     refuse,
     stall,
-    take_answer,
 )
 from tests.examples.chat_service import create_app
 
 OPENAI = tuple(int(part) for part in openai.__version__.split(".")[:2])
 
-CALL = healthy(take_answer("chat", "one_call", AnswerVariant(1)))
+CALL = healthy(build_answer("chat", "one_call", AnswerVariant(1)))
 """A response of the API that asks for the weather."""
 
 

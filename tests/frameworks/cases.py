@@ -19,9 +19,9 @@ from openai_stream_guard.testing import (
     Request,
     ScriptedResponse,
     Server,
+    build_answer,
     healthy,
     replying,
-    take_answer,
 )
 
 from .roster import Kind
@@ -62,7 +62,7 @@ def cases_of(kind: Kind) -> tuple[Case, ...]:
 
 def text() -> str:
     """What the answer says in words."""
-    message = take_answer("chat", "text", AnswerVariant(0)).plain["choices"][0]["message"]
+    message = build_answer("chat", "text", AnswerVariant(0)).plain["choices"][0]["message"]
     return str(message["content"])
 
 
@@ -84,14 +84,14 @@ def serving(case: Case, kind: Kind, *, every_time: bool) -> Iterator[Server]:
         called = _has_result(request.body)
         calling = kind == "object" or (case.tool and not called)
         api = "responses" if request.path.endswith("/responses") else "chat"
-        take = (Fields if kind == "fields" else AnswerVariant)(next(serials))
-        answer = take_answer(api, "one_call" if calling else "text", take)
+        variant = (Fields if kind == "fields" else AnswerVariant)(next(serials))
+        answer = build_answer(api, "one_call" if calling else "text", variant)
         if not request.body.get("stream"):
             return replying(answer.plain)
         if case.fault is None or (struck and not every_time) or (case.tool and called):
             return healthy(answer)
         struck = True
-        return FAULTS[case.fault].perform(answer, _half_way(answer, calling=calling))
+        return FAULTS[case.fault].apply(answer, _half_way(answer, calling=calling))
 
     with Server() as server:
         server.script(*[play] * REQUESTS)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from openai_stream_guard import Policy
 from openai_stream_guard.apis.request import StreamRequest
-from openai_stream_guard.testing import Answer, AnswerVariant, take_answer
+from openai_stream_guard.testing import Answer, AnswerVariant, build_answer
 
 RecoveryMethod = Literal["restart", "replay", "resume", "continue", "atomic"]
 WAYS: tuple[RecoveryMethod, ...] = ("restart", "replay", "resume", "continue", "atomic")
@@ -81,9 +81,9 @@ class Stream:
     @cached_property
     def items(self) -> list[Any]:
         """What a consumer gets of the first answer."""
-        return items_of(self.take(1))
+        return items_of(self.answer_variant(1))
 
-    def take(self, serial: int, *, sampled: bool = False, regroup: bool = False, prefix: str = "") -> Answer:
+    def answer_variant(self, serial: int, *, sampled: bool = False, regroup: bool = False, prefix: str = "") -> Answer:
         """What the server says to this request, under ids of its own."""
         return _take(self, serial, sampled, regroup, prefix)
 
@@ -110,8 +110,8 @@ def items_of(answer: Answer) -> list[Any]:
 
 @lru_cache(maxsize=4096)
 def _take(stream: Stream, serial: int, sampled: bool, regroup: bool, prefix: str) -> Answer:
-    take = AnswerVariant(serial, sampled=sampled, regroup=regroup, background=stream.background, prefix=prefix)
-    return take_answer(stream.api, stream.answer, take)
+    variant = AnswerVariant(serial, sampled=sampled, regroup=regroup, background=stream.background, prefix=prefix)
+    return build_answer(stream.api, stream.answer, variant)
 
 
 @lru_cache(maxsize=4096)
@@ -122,4 +122,4 @@ def _encoded(stream: Stream, serial: int, sampled: bool, regroup: bool, prefix: 
 @cache
 def sampled_items(stream: Stream) -> list[Any]:
     """What a model that does not repeat itself says the second time."""
-    return items_of(stream.take(2, sampled=True))
+    return items_of(stream.answer_variant(2, sampled=True))

@@ -12,12 +12,12 @@ from openai_stream_guard.testing import (
     Send,
     Server,
     Wait,
+    build_answer,
     healthy,
-    take_answer,
 )
 from openai_stream_guard.testing.server.scripted_response import End
 
-ANSWER: Answer = take_answer("chat", "text", AnswerVariant(1))
+ANSWER: Answer = build_answer("chat", "text", AnswerVariant(1))
 TEXT = str(ANSWER.plain["choices"][0]["message"]["content"])
 HALF = len(ANSWER.frames) // 2
 
@@ -34,18 +34,18 @@ class Case:
     """One thing that the server does, and how the README calls it."""
 
     name: str
-    performance: ScriptedResponse
+    scripted: ScriptedResponse
     timeout: float = 10.0
     """Seconds that the client waits for a byte."""
 
     def prepare(self, server: Server, times: int = 1) -> None:
         """Let it happen to the next requests, so many of them; those behind are answered well."""
         server.reset()
-        server.script(*[self.performance] * times, *[healthy(ANSWER)] * 4)
+        server.script(*[self.scripted] * times, *[healthy(ANSWER)] * 4)
 
 
 def _broken(name: str, fault: str, **options: float) -> Case:
-    return Case(name, FAULTS[fault].perform(ANSWER, HALF), **options)
+    return Case(name, FAULTS[fault].apply(ANSWER, HALF), **options)
 
 
 def _paced() -> ScriptedResponse:

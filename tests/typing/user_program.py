@@ -1,7 +1,10 @@
 """What a user writes, as their type checker sees it: checked by mypy --strict and pyright, never run.
 
-`assert_type` states what an editor should complete and show; a name that has become `Any` fails here.
+`assert_type` states what an editor should complete and show; a name that has become `Any` fails here. A mistake that a
+type checker has to report is marked by `type: ignore`, and a mark that is not needed fails too.
 """
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ from openai_stream_guard import (
     report,
 )
 from openai_stream_guard.sse import Decoder, Event
+from openai_stream_guard.testing import Injection, StreamGuard, cut, faults, slow
 
 client = OpenAI()
 
@@ -76,6 +80,17 @@ def streaming() -> str:
         assert_type(told.repairs, Mapping[str, int])
         print(told.outcome, ways, told.first_event_seconds)
     return text
+
+
+def test_summary(stream_guard: StreamGuard) -> None:
+    assert_type(stream_guard.faults.cut(after_events=3, times=None), Injection)
+    assert_type(cut(after_events=3) & slow(seconds=2), Injection)
+    with faults(cut(on="tool_call")) as planned:
+        planned.add(slow())
+        planned.cutt()  # type: ignore[attr-defined]
+        planned.cut(after_event=3)  # type: ignore[call-arg]
+    stream_guard.faults.gap(after_bytes=3)  # type: ignore[call-arg]
+    stream_guard.assert_recovered(by="reply")  # type: ignore[arg-type]
 
 
 def decoding(data: bytes) -> None:

@@ -1,12 +1,12 @@
-"""Faults put between the transport and the decoder of the streams that follow: no server has to misbehave for them.
+"""Faults injected between the transport and the decoder of the streams to come: no server has to misbehave for them.
 
-A fault is a value (`kinds`), `Faults` says which response suffers it (`plan`), stages work it on the bytes
-(`stages`, `points`, `signals`), and `bodies` puts them in the way of a response's readers.
+`injections` defines the faults, `plan` decides which response gets which, `transforms` and `points` change the bytes of
+a body, and `response_patch` puts that between a response and its readers.
 """
 
 from __future__ import annotations
 
-from .kinds import KINDS, Injection
+from .injections import INJECTIONS, Injection
 from .plan import Faults
 
-__all__ = ["KINDS", "Faults", "Injection"]
+__all__ = ["INJECTIONS", "Faults", "Injection"]

@@ -1,74 +1,82 @@
-"""Which response suffers which faults: the queue of those that were planned, and those that stand beside it."""
+"""Which response gets which of the planned faults."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, ParamSpec
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 from ...config.fields import suggestion
-from . import kinds
-from .kinds import KINDS, Injection
+from . import injections
+from .injections import INJECTIONS, Injection
 
 P = ParamSpec("P")
 
 
-class _Planning(Generic[P]):
-    """A method that makes a fault and plans it: `faults.cut(…)` is `faults.add(cut(…))`."""
+class _PlanMethod(Generic[P]):
+    """A method that creates a fault and plans it: `faults.cut(…)` is `faults.add(cut(…))`."""
 
-    def __init__(self, make: Callable[P, Injection]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
+    def __init__(self, create: Callable[P, Injection]) -> None:
+        self._create = create
+        self.__doc__ = create.__doc__
 
     def __get__(self, faults: Faults | None, owner: type[Faults]) -> Callable[P, Injection]:
         if faults is None:
-            return self._make
+            return self._create
 
         def plan(*args: P.args, **kwargs: P.kwargs) -> Injection:
-            return faults.add(self._make(*args, **kwargs))
+            return faults.add(self._create(*args, **kwargs))
 
         return plan
 
 
 @dataclass(slots=True)
 class _Planned:
+    """A fault, for how many more responses it is planned (None: all), and how many responses have come since."""
+
     injection: Injection
-    times: int | None
-    passed: int = 0
+    remaining: int | None
+    responses: int = 0
 
     @property
     def standing(self) -> bool:
-        """Whether it is due beside the others, and not after them."""
+        """Whether it takes effect beside the queue, and not in its turn."""
         return self.injection.times is None or self.injection.every > 1
 
-    def due(self) -> bool:
-        """Whether one more response is one that it strikes."""
-        self.passed += 1
-        return self.passed % self.injection.every == 0
+    @property
+    def unused(self) -> bool:
+        """Whether it has not taken effect on any response yet."""
+        return self.responses < self.injection.every
+
+    def is_due(self) -> bool:
+        """Count one more response; return whether the fault is for this one."""
+        self.responses += 1
+        return self.responses % self.injection.every == 0
 
 
 class Faults:
-    """The faults planned for the responses to come.
+    """
+    The faults planned for the responses to come.
 
-    They strike in the order in which they were planned, each `times` responses. One with `times=None` or `every=n`
-    stands beside that queue and strikes whatever it is due for, together with what the queue has for the same
-    response. Only streams are struck, and only responses that the server itself has not refused. Safe to use from
-    many threads.
+    They take effect in the order in which they were planned, each on `times` responses. One with `times=None` or
+    `every=n` stands beside that queue: it takes effect on every response that it is due for, together with the next
+    fault of the queue. Only streams are affected, and only responses that the server itself has not refused. Safe to
+    use from many threads.
     """
 
-    cut = _Planning(kinds.cut)
-    disconnect = _Planning(kinds.disconnect)
-    stall = _Planning(kinds.stall)
-    garble = _Planning(kinds.garble)
-    split = _Planning(kinds.split)
-    glue = _Planning(kinds.glue)
-    refuse = _Planning(kinds.refuse)
-    error = _Planning(kinds.error)
-    html = _Planning(kinds.html)
-    gap = _Planning(kinds.gap)
-    duplicate = _Planning(kinds.duplicate)
-    slow = _Planning(kinds.slow)
+    cut = _PlanMethod(injections.cut)
+    disconnect = _PlanMethod(injections.disconnect)
+    stall = _PlanMethod(injections.stall)
+    garble = _PlanMethod(injections.garble)
+    split = _PlanMethod(injections.split)
+    glue = _PlanMethod(injections.glue)
+    refuse = _PlanMethod(injections.refuse)
+    error = _PlanMethod(injections.error)
+    html = _PlanMethod(injections.html)
+    gap = _PlanMethod(injections.gap)
+    duplicate = _PlanMethod(injections.duplicate)
+    slow = _PlanMethod(injections.slow)
 
     def __init__(self) -> None:
         self.planned = 0
@@ -78,9 +86,9 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, injection: Injection) -> Injection:
-        """Plan a fault, such as `slow(seconds=2) & cut(after_events=3)`, for the responses to come; return it."""
+        """Plan a fault, such as `slow(seconds=2) & cut(after_events=3)`, and return it. Raises `ValueError`."""
         if not isinstance(injection, Injection):
-            raise ValueError(f"{injection!r} is no fault; make one with {', '.join(KINDS)}")
+            raise ValueError(f"{injection!r} is not a fault; make one with {', '.join(INJECTIONS)}")
         planned = _Planned(injection, injection.times)
         with self._lock:
             self.planned += 1
@@ -94,39 +102,37 @@ class Faults:
 
     @property
     def pending(self) -> tuple[Injection, ...]:
-        """What was planned and has found no response yet; standing ones that found one are none of them."""
+        """The faults still in the queue, and the standing ones that no response has met yet."""
         with self._lock:
-            left = [one.injection for one in self._queue]
-            return (*left, *(one.injection for one in self._standing if one.passed < one.injection.every))
+            return tuple(one.injection for one in (*self._queue, *(one for one in self._standing if one.unused)))
 
-    def refusal(self) -> Injection | None:
-        """The refusal for a request that is about to be sent, if that is what comes next."""
+    def for_request(self) -> Injection | None:
+        """Take the refusal for a request that is about to be sent, if a refusal is next."""
         with self._lock:
-            for planned in self._standing:
-                if planned.injection.refusal is not None and planned.due():
-                    return self._taken(planned, self._standing)
-            if self._queue and self._queue[0].injection.refusal is not None:
-                return self._taken(self._queue[0], self._queue)
-        return None
+            return next(map(self._used, self._due(refusals=True)), None)
 
-    def strikes(self) -> list[Injection]:
-        """The faults for a response that has arrived."""
+    def for_response(self) -> list[Injection]:
+        """Take the faults for a response that has arrived."""
         with self._lock:
-            due = [one for one in self._standing if one.injection.refusal is None and one.due()]
-            struck = [self._taken(one, self._standing) for one in due]
-            if self._queue and self._queue[0].injection.refusal is None:
-                struck.append(self._taken(self._queue[0], self._queue))
-        return struck
+            return list(map(self._used, self._due(refusals=False)))
 
-    def _taken(self, planned: _Planned, of: list[_Planned]) -> Injection:
-        if planned.times is not None:
-            planned.times -= 1
-            if planned.times == 0:
-                of.remove(planned)
+    def _due(self, *, refusals: bool) -> Iterator[_Planned]:
+        for planned in (*self._standing, *self._queue[:1]):
+            is_refusal = isinstance(planned.injection, injections.refuse)
+            if is_refusal is refusals and (not planned.standing or planned.is_due()):
+                yield planned
+
+    def _used(self, planned: _Planned) -> Injection:
+        if planned.remaining is not None:
+            planned.remaining -= 1
+            if planned.remaining == 0:
+                (self._standing if planned.standing else self._queue).remove(planned)
         return planned.injection
 
-    def __getattr__(self, name: str) -> Callable[..., Injection]:
-        raise AttributeError(f"there is no fault {name!r}{suggestion(name, KINDS)}")
+    if not TYPE_CHECKING:  # a type checker shall report a misspelt fault
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"there is no fault {name!r}{suggestion(name, INJECTIONS)}")
 
     def __repr__(self) -> str:
         return f"<faults pending: {', '.join(map(str, self.pending)) or 'none'}>"

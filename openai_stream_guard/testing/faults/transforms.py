@@ -1,247 +1,249 @@
-"""What each fault does to a body, as a stage: bytes in, signals out.
+"""How faults change the body of a response: bytes in, bytes and interruptions out.
 
-What a reader of a struck body meets: bytes, and in between them what no bytes can say.
-
-A stage turns the signals of the one before it into its own. Stages know neither sockets nor clocks: waiting is a
-signal too, and the reader carries it out (`bodies`).
+A `Transform` is one fault at work on one body; a `TransformChain` passes a body through several. Neither knows sockets
+or clocks: a wait is a value too, and the reader of the body carries it out (`response_patch`).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from .points import Blocks, Gauge, Point, is_event
+from .points import BlockFinder, Point, PointFinder, is_event
+
+_PAYLOAD = re.compile(rb"(?:^|[\r\n])data: ?([^\r\n]+)")
+NEVER_IN_UTF8: Final = b"\xff"
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """So many seconds in which nothing comes; infinite where the connection stays open and silent."""
+    """Nothing comes for so many seconds; infinite if the connection stays open and silent."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class BodyEnd:
     """The body ends here, in good order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class ConnectionLost:
     """The connection breaks here."""
 
 
-Signal: TypeAlias = bytes | Pause | Over | Broken
+BodyPart: TypeAlias = bytes | Pause | BodyEnd | ConnectionLost
+"""What the reader of a body gets: the bytes of a read, or an interruption."""
 
 
-class Stage:
-    """One fault on its way over one body. As it stands it changes nothing."""
+def is_last(part: BodyPart) -> bool:
+    """Whether no further part of the body can come."""
+    return isinstance(part, BodyEnd | ConnectionLost) or part == Pause(math.inf)
+
+
+class Transform:
+    """One fault at work on one body. This base class changes nothing."""
 
     struck = False
-    """Whether the fault has shown itself."""
+    """Whether the fault has taken effect."""
+    content_type: str | None = None
+    """The media type that the response is to claim instead of its own."""
 
-    def start(self) -> Iterable[Signal]:
+    def start(self) -> Iterable[BodyPart]:
         """What comes before the first read."""
         return ()
 
-    def feed(self, data: bytes) -> Iterable[Signal]:
-        """What comes in the place of a read."""
+    def feed(self, data: bytes) -> Iterable[BodyPart]:
+        """What comes in place of a read."""
         yield data
 
-    def finish(self) -> Iterable[Signal]:
-        """What still comes where the body ends."""
+    def finish(self) -> Iterable[BodyPart]:
+        """What still comes when the body ends."""
         return ()
 
 
-class Chain:
-    """All stages of one body, in order: each strikes what the one before it has left."""
+class TransformChain:
+    """The transforms of one body, in order: each changes what the one before it has left."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        self.stages = tuple(stages)
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self.transforms = tuple(transforms)
 
-    def start(self) -> Iterator[Signal]:
+    def start(self) -> Iterator[BodyPart]:
         """What comes before the first read."""
-        signals: Iterable[Signal] = ()
-        for stage in self.stages:
-            signals = _began(stage, signals)
-        yield from signals
+        parts: Iterable[BodyPart] = ()
+        for transform in self.transforms:
+            parts = itertools.chain(transform.start(), _through(transform, parts))
+        yield from parts
 
-    def feed(self, data: bytes) -> Iterator[Signal]:
-        """What comes in the place of a read."""
-        yield from self._pass((data,))
+    def feed(self, data: bytes) -> Iterable[BodyPart]:
+        """What comes in place of a read."""
+        return self._through_all((data,))
 
-    def finish(self) -> Iterator[Signal]:
-        """What comes where the body ends; the last signal is `Over`, `Broken` or an endless `Pause`."""
-        yield from self._pass((Over(),))
+    def finish(self) -> Iterable[BodyPart]:
+        """What comes when the body ends; the last part is a `BodyEnd`, a `ConnectionLost` or an endless `Pause`."""
+        return self._through_all((BodyEnd(),))
 
-    def _pass(self, signals: Iterable[Signal]) -> Iterable[Signal]:
-        for stage in self.stages:
-            signals = _passed(stage, signals)
-        return signals
+    def whole(self, reads: Iterable[bytes]) -> Iterator[BodyPart]:
+        """A complete body, up to the part that ends it."""
+        for part in itertools.chain(self.start(), *map(self.feed, reads), self.finish()):
+            yield part
+            if is_last(part):
+                return
+
+    def _through_all(self, parts: Iterable[BodyPart]) -> Iterable[BodyPart]:
+        for transform in self.transforms:
+            parts = _through(transform, parts)
+        return parts
 
 
-def _began(stage: Stage, signals: Iterable[Signal]) -> Iterator[Signal]:
-    yield from stage.start()
-    yield from _passed(stage, signals)
-
-
-def _passed(stage: Stage, signals: Iterable[Signal]) -> Iterator[Signal]:
-    for signal in signals:
-        match signal:
+def _through(transform: Transform, parts: Iterable[BodyPart]) -> Iterator[BodyPart]:
+    for part in parts:
+        match part:
             case bytes():
-                yield from stage.feed(signal)
+                yield from transform.feed(part)
             case Pause(seconds) if seconds < math.inf:
-                yield signal
+                yield part
             case _:
-                yield from stage.finish()
-                yield signal
+                yield from transform.finish()
+                yield part
 
 
-_PAYLOAD = re.compile(rb"(?:^|[\r\n])data: ?([^\r\n]+)")
-NEVER_IN_UTF8 = b"\xff"
+class EndBody(Transform):
+    """Ends the body at a point, after some last bytes."""
 
-
-class Ending(Stage):
-    """The body ends at a point, in one way or another, after some last words."""
-
-    def __init__(self, point: Point, end: Signal, words: bytes = b"") -> None:
-        self._gauge = Gauge(point)
+    def __init__(self, point: Point, end: BodyPart, last: bytes = b"") -> None:
+        self._point = PointFinder(point)
         self._end = end
-        self._words = words
+        self._last = last
 
-    def start(self) -> Iterable[Signal]:
-        """Where the point is the very beginning, nothing is read at all."""
-        return self._strike() if self._gauge.reached else ()
+    def start(self) -> Iterable[BodyPart]:
+        """The end, if the point is the start of the body: then nothing is read at all."""
+        return self._ending() if self._point.reached else ()
 
-    def feed(self, data: bytes) -> Iterable[Signal]:
-        """All that comes before the point."""
-        before, _ = self._gauge.divide(data)
+    def feed(self, data: bytes) -> Iterable[BodyPart]:
+        """What comes before the point, and the end."""
+        before, _ = self._point.divide(data)
         if before:
             yield before
-        if self._gauge.reached:
-            yield from self._strike()
+        if self._point.reached:
+            yield from self._ending()
 
-    def _strike(self) -> Iterable[Signal]:
+    def _ending(self) -> Iterable[BodyPart]:
         self.struck = True
-        if self._words:
-            yield self._words
+        if self._last:
+            yield self._last
         yield self._end
 
 
-class Replaced(Stage):
-    """Another body altogether."""
+class ReplaceBody(Transform):
+    """Puts another body in place of the response's own."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, content_type: str) -> None:
         self._body = body
+        self.content_type = content_type
 
-    def start(self) -> Iterable[Signal]:
+    def start(self) -> Iterable[BodyPart]:
         """The other body."""
         self.struck = True
         yield self._body
-        yield Over()
+        yield BodyEnd()
 
 
-class Altered(Stage):
-    """The first event behind a point, or every one, is altered. From there on an event comes when it is whole."""
+class AlterEvents(Transform):
+    """Alters the first event behind a point, or every one. Behind the point, events are passed on when complete."""
 
     def __init__(self, point: Point, alter: Callable[[bytes], bytes], *, every_event: bool = False) -> None:
-        self._gauge = Gauge(point)
+        self._point = PointFinder(point)
         self._alter = alter
         self._every_event = every_event
-        self._blocks = Blocks()
+        self._blocks = BlockFinder()
         self._held = b""
 
-    def feed(self, data: bytes) -> Iterable[Signal]:
+    @property
+    def _done(self) -> bool:
+        return self.struck and not self._every_event
+
+    def feed(self, data: bytes) -> Iterable[BodyPart]:
         """The event altered, everything else as it is."""
-        if self.struck and not self._every_event:
+        if self._done:
             yield data
             return
-        before, behind = self._gauge.divide(data)
-        out = [before]
-        if self._gauge.reached:
-            out.append(self._altered(behind))
-        if joined := b"".join(out):
-            yield joined
+        before, behind = self._point.divide(data)
+        if self._point.reached:
+            before += self._altered(behind)
+        if before:
+            yield before
 
     def _altered(self, data: bytes) -> bytes:
         out, taken = [], 0
         for end, block in self._blocks.ends(data):
-            if not is_event(block) or (self.struck and not self._every_event):
-                out.append(block)
-            else:
+            if is_event(block) and not self._done:
                 self.struck = True
-                out.append(self._alter(block))
+                block = self._alter(block)
+            out.append(block)
             taken, self._held = end, b""
         self._held += data[taken:]
-        if self.struck and not self._every_event:
+        if self._done:
             out.append(self._held)
             self._held = b""
         return b"".join(out)
 
-    def finish(self) -> Iterable[Signal]:
-        """An event that was never finished."""
+    def finish(self) -> Iterable[BodyPart]:
+        """An event that was never completed."""
         if self._held:
             yield self._held
 
 
-class Split(Stage):
-    """Reads come in pieces."""
+class SplitReads(Transform):
+    """Divides reads into pieces of at most `size` bytes."""
 
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def feed(self, data: bytes) -> Iterable[Signal]:
-        """The same bytes, so many at a time."""
+    def feed(self, data: bytes) -> Iterable[BodyPart]:
+        """The same bytes, `size` at a time."""
         self.struck = True
         for start in range(0, len(data), self._size):
             yield data[start : start + self._size]
 
 
-class Slow(Stage):
-    """Every read has to be waited for."""
+class Delay(Transform):
+    """Makes every read take so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def feed(self, data: bytes) -> Iterable[Signal]:
+    def feed(self, data: bytes) -> Iterable[BodyPart]:
         """A pause, then the read."""
         self.struck = True
         yield Pause(self._seconds)
         yield data
 
 
-def dropped(block: bytes) -> bytes:
-    """The event is missing."""
-    return b""
-
-
-def doubled(block: bytes) -> bytes:
-    """The event comes twice."""
-    return block + block
-
-
-def glued(block: bytes) -> bytes:
-    """The event has lost its blank line."""
-    end = b"\r\n" if block.endswith(b"\r\n") else block[-1:]
-    return block.removesuffix(end)
+def without_blank_line(event: bytes) -> bytes:
+    """The event without the blank line that ends it."""
+    end = b"\r\n" if event.endswith(b"\r\n") else event[-1:]
+    return event.removesuffix(end)
 
 
 def garbler(seed: int) -> Callable[[bytes], bytes]:
-    """A function that makes one byte of an event's payload wrong, the same one for the same seed.
+    """
+    Return a function that makes one byte of an event's payload wrong, the same one for the same seed.
 
-    It becomes a byte that no UTF-8 text has. Any other might make another word of it, which nobody could notice.
+    It becomes a byte that occurs in no UTF-8 text. Any other byte might make another word, which nobody could notice.
     """
     chance = random.Random(seed)
 
-    def garbled(block: bytes) -> bytes:
-        payload = _PAYLOAD.search(block)
+    def garbled(event: bytes) -> bytes:
+        payload = _PAYLOAD.search(event)
         if payload is None:
-            return block
+            return event
         place = chance.randrange(*payload.span(1))
-        return block[:place] + NEVER_IN_UTF8 + block[place + 1 :]
+        return event[:place] + NEVER_IN_UTF8 + event[place + 1 :]
 
     return garbled

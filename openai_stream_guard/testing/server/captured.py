@@ -1,4 +1,4 @@
-"""Captured streams as performances: what once broke in production, served again to a test."""
+"""Captured streams as scripted responses: what broke in production, served again to a test."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ...capture.ssecap import load
 from .scripted_response import EVENT_STREAM, Close, End, Reset, ScriptedResponse, Send, Step, Wait
 
 _FRAMING = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "x-request-id"}
-"""Of the response that was captured: the server writes its own, and does not compress."""
+"""Headers of the captured response that are dropped: the server writes its own, and does not compress."""
 
 
 def captured(path: str | os.PathLike[str], *, timed: bool = False) -> tuple[ScriptedResponse, ...]:
     """
-    The attempts of a `.ssecap` file, each as a performance that breaks as it broke.
+    Return the attempts of a `.ssecap` file, each as a response that breaks as the captured one did.
 
         server.script(*captured("20260301T101112.ssecap"))
 
-    Each read is one write. With `timed` they come at their times, else at once. Raises `ValueError` for a file that
-    is no capture, and `OSError` for one that cannot be read.
+    Each read is one write: at its recorded time if `timed`, otherwise at once. Raises `ValueError` for a file that is
+    not a capture file, and `OSError` for one that cannot be read.
     """
-    return tuple(_performance(recording, timed=timed) for recording in load(Path(path).read_bytes()).attempts)
+    return tuple(_scripted(recording, timed=timed) for recording in load(Path(path).read_bytes()).attempts)
 
 
-def _performance(recording: Recording, *, timed: bool) -> ScriptedResponse:
+def _scripted(recording: Recording, *, timed: bool) -> ScriptedResponse:
     headers = tuple((name, value) for name, value in recording.head.headers.items() if name not in _FRAMING)
     steps = chain(_reads(recording, timed=timed), [_ending(recording)])
     return ScriptedResponse(tuple(steps), recording.head.status or 200, headers or EVENT_STREAM)

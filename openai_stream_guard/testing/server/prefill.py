@@ -1,8 +1,8 @@
-"""How a chat answer goes on after a beginning that the request brings along, and ends at a token limit.
+"""How a chat answer continues a beginning that the request contains (a prefill), and ends at a token limit.
 
-Decides what of an answer's chunks is said; what they would say in full is `chat_answers`'. A token is a delta.
+Selects from the chunks of the complete answer, see `answers.chat`. A token is a delta here.
 
-The law: a beginning and what continues it are the whole answer, cut where it may.
+Invariant: the beginning and its continuation are the complete answer, up to the limit.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Chunks = list[Json]
 
 def prefix_from(body: Mapping[str, object]) -> str:
     """
-    The beginning of the answer that a request brings along, empty where it has none.
+    Return the beginning of the answer that a request contains, or "".
 
-    That is a last message of the assistant's, whether marked by `prefix` (DeepSeek, Mistral), asked to be
-    continued by `continue_final_message` (vLLM), or neither (llama.cpp).
+    It is a last message with the role of the assistant, whether that is marked by `prefix` (DeepSeek, Mistral), by
+    `continue_final_message` (vLLM), or not at all (llama.cpp).
     """
     match body:
         case {"continue_final_message": False}:
@@ -33,13 +33,13 @@ def prefix_from(body: Mapping[str, object]) -> str:
 
 
 def limit_from(body: Mapping[str, object]) -> int | None:
-    """The most tokens that the request allows, None for no limit."""
+    """Return the maximum number of tokens that the request sets, or None."""
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     return limit if isinstance(limit, int) else None
 
 
-def objection(body: Mapping[str, object], prefill: Prefill) -> str | None:
-    """Why a server refuses the request with status 400, None if it does not."""
+def refusal_reason(body: Mapping[str, object], prefill: Prefill) -> str | None:
+    """Return why a server refuses the request with status 400, or None if it does not."""
     if body.get("continue_final_message") and body.get("add_generation_prompt", True):
         return "Cannot set both `continue_final_message` and `add_generation_prompt` to True."
     if prefill == "refused" and prefix_from(body):
@@ -47,79 +47,79 @@ def objection(body: Mapping[str, object], prefill: Prefill) -> str | None:
     return None
 
 
-def shows(one: Json) -> bool:
+def is_visible(choice: Json) -> bool:
     """Whether an entry of `choices` shows the reader anything."""
-    return any(value for key, value in one.get("delta", {}).items() if key != "role")
+    return any(value for key, value in choice.get("delta", {}).items() if key != "role")
 
 
-def adjusted(chunks: Chunks, take: AnswerVariant) -> tuple[Chunks, Json]:
-    """What of the answer is said to this request, and its usage."""
-    if take.prefix:
-        chunks = _behind(chunks, len(take.prefix), stripped=take.prefill == "stripped")
-    if take.limit is not None:
-        chunks = _limited(chunks, take.limit)
-    said = sum(shows(one) for chunk in chunks for one in chunk["choices"])
-    asked = 19 + len(take.split(take.prefix))
-    usage = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+def adjusted(chunks: Chunks, variant: AnswerVariant) -> tuple[Chunks, Json]:
+    """Return the chunks that answer this request, and their usage."""
+    if variant.prefix:
+        chunks = _after_prefix(chunks, len(variant.prefix), stripped=variant.prefill == "stripped")
+    if variant.limit is not None:
+        chunks = _up_to_limit(chunks, variant.limit)
+    completion = sum(is_visible(choice) for chunk in chunks for choice in chunk["choices"])
+    prompt = 19 + len(variant.split(variant.prefix))
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     for chunk in chunks:
         if chunk.get("usage"):
             chunk["usage"] = usage
-    if take.prefill == "echoed":
-        chunks = _echoed(chunks, take.split(take.prefix))
+    if variant.prefill == "echoed":
+        chunks = _with_echo(chunks, variant.split(variant.prefix))
     return chunks, usage
 
 
-def _behind(chunks: Chunks, characters: int, *, stripped: bool) -> Chunks:
-    """The chunks without so many characters of each choice's content, and without what was thought before it."""
-    ahead: defaultdict[int, int] = defaultdict(lambda: characters)
-    begun = set()
+def _after_prefix(chunks: Chunks, characters: int, *, stripped: bool) -> Chunks:
+    """Return the chunks without so many characters of each choice's content, and without the reasoning before it."""
+    to_skip: defaultdict[int, int] = defaultdict(lambda: characters)
+    started = set()
 
-    def kept(index: int, content: str) -> str:
-        rest = content[ahead[index] :]
-        ahead[index] -= len(content) - len(rest)
-        if stripped and index not in begun:
+    def rest_from(index: int, content: str) -> str:
+        rest = content[to_skip[index] :]
+        to_skip[index] -= len(content) - len(rest)
+        if stripped and index not in started:
             rest = rest.lstrip()
         if rest:
-            begun.add(index)
+            started.add(index)
         return rest
 
-    left = []
+    kept = []
     for chunk in chunks:
-        shown = any(map(shows, chunk["choices"]))
-        for one in chunk["choices"]:
-            delta = one.get("delta", {})
+        visible = any(map(is_visible, chunk["choices"]))
+        for choice in chunk["choices"]:
+            delta = choice.get("delta", {})
             delta.pop("reasoning_content", None)
             if delta.get("content"):
-                delta["content"] = kept(one["index"], delta["content"])
-        if not shown or _says(chunk["choices"]):
-            left.append(chunk)
-    return left
+                delta["content"] = rest_from(choice["index"], delta["content"])
+        if not visible or _is_relevant(chunk["choices"]):
+            kept.append(chunk)
+    return kept
 
 
-def _limited(chunks: Chunks, limit: int) -> Chunks:
-    """The chunks with at most so many deltas in each choice; what is cut short finishes with `length`."""
-    spent: Counter[int] = Counter()
-    left = []
+def _up_to_limit(chunks: Chunks, limit: int) -> Chunks:
+    """Return the chunks with at most so many deltas in each choice; choices that are cut short finish with `length`."""
+    tokens: Counter[int] = Counter()
+    kept = []
     for chunk in chunks:
-        shown = any(map(shows, chunk["choices"]))
-        for one in chunk["choices"]:
-            spent[one["index"]] += shows(one)
-            if spent[one["index"]] > limit:
-                one["delta"], one["logprobs"] = {}, None
-                one["finish_reason"] = one["finish_reason"] and "length"
-        if not shown or _says(chunk["choices"]):
-            left.append(chunk)
-    return left
+        visible = any(map(is_visible, chunk["choices"]))
+        for choice in chunk["choices"]:
+            tokens[choice["index"]] += is_visible(choice)
+            if tokens[choice["index"]] > limit:
+                choice["delta"], choice["logprobs"] = {}, None
+                choice["finish_reason"] = choice["finish_reason"] and "length"
+        if not visible or _is_relevant(chunk["choices"]):
+            kept.append(chunk)
+    return kept
 
 
-def _says(choices: Iterable[Json]) -> bool:
-    return any(shows(one) or one["finish_reason"] for one in choices)
+def _is_relevant(choices: Iterable[Json]) -> bool:
+    return any(is_visible(choice) or choice["finish_reason"] for choice in choices)
 
 
-def _echoed(chunks: Chunks, pieces: list[str]) -> Chunks:
-    """The chunks, with the beginning itself said before anything else is."""
-    first = next(place for place, chunk in enumerate(chunks) if _says(chunk["choices"]))
-    indices = sorted({one["index"] for chunk in chunks for one in chunk["choices"]})
+def _with_echo(chunks: Chunks, pieces: list[str]) -> Chunks:
+    """Return the chunks with the beginning itself in front."""
+    first = next(place for place, chunk in enumerate(chunks) if _is_relevant(chunk["choices"]))
+    indices = sorted({choice["index"] for chunk in chunks for choice in chunk["choices"]})
     plain = {"logprobs": None, "finish_reason": None}
     echo = [
         {**chunks[first], "choices": [{"index": index, "delta": {"content": piece}, **plain}]}

@@ -1,7 +1,7 @@
-"""What a server does with one response, byte by byte, as data.
+"""One response of the server, byte by byte, as data.
 
-A `ScriptedResponse` is a status, headers, the framing of the body and a list of steps. It decides nothing about
-sockets: `connection` carries it out. Anyone may write one by hand and have the server perform it.
+A `ScriptedResponse` is a status, headers, the framing of the body and a list of steps, which `connection` carries out.
+Tests may write one by hand and have the server send it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ SOUND_BODY: Final = (("content-type", "audio/mpeg"),)
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write a part of the body: one HTTP chunk where the framing is chunked, and always one write.
+    """
+    Write a part of the body, in one write; with chunked framing it is one HTTP chunk.
 
-    With `promised` that chunk is to have so many bytes, more than the data: it is left unfinished.
+    With `promised` the header of the chunk announces so many bytes, more than the data: the chunk stays unfinished.
     """
 
     data: bytes
@@ -32,21 +33,21 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Write bytes to the connection as they are, without the framing of a chunk."""
+    """Write bytes to the connection as they are, not framed as a chunk."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing for so many seconds, by default until the client goes away or the server is closed."""
+    """Do nothing for so many seconds, by default until the client disconnects or the server is closed."""
 
     seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Perform the steps again and again, by default until the client goes away or the server is closed."""
+    """Repeat the steps, by default until the client disconnects or the server is closed."""
 
     steps: tuple[Step, ...]
     times: float = math.inf
@@ -54,7 +55,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """End the body as HTTP wants it: by the 0-chunk, by its length, or by closing."""
+    """End the body as its framing requires: by the 0-chunk, by its length, or by closing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,11 @@ Step: TypeAlias = Send | Raw | Wait | Repeat | End | Close | Reset
 @dataclass(frozen=True, slots=True)
 class ScriptedResponse:
     """
-    One response.
+    One response of the server.
 
     `framing` says how the body is delimited: in chunks, by a `content-length`, or by the end of the connection, which
-    also ends what was to come in chunks where the request is one of HTTP/1.0. `length` is the content-length promised;
-    None promises as many bytes as the steps send. Without `End`, `Close` or `Reset` it is closed after the last step.
+    also replaces chunks for a request of HTTP/1.0. `length` is the content-length to announce; None announces as many
+    bytes as the steps send. Without `End`, `Close` or `Reset` the connection is closed after the last step.
     """
 
     steps: tuple[Step, ...]
@@ -87,24 +88,24 @@ class ScriptedResponse:
     length: int | None = None
 
     def promised_length(self) -> int:
-        """The value of the content-length header."""
+        """Return the value of the content-length header."""
         if self.length is not None:
             return self.length
         return sum(len(step.data) for step in self.steps if isinstance(step, Send))
 
 
 def streaming(parts: Iterable[bytes]) -> ScriptedResponse:
-    """A healthy stream of these parts, a chunk each."""
+    """Return a healthy stream of these parts, a chunk each."""
     return ScriptedResponse((*map(Send, parts), End()))
 
 
 def healthy(answer: Answer) -> ScriptedResponse:
-    """The answer as a healthy server streams it, an event a chunk."""
+    """Return the answer as a healthy server streams it, an event in each chunk."""
     return streaming(answer.encode())
 
 
 def replying(body: object, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> ScriptedResponse:
-    """A response that is no stream: a body with its length, JSON or, where it is bytes, sound."""
+    """Return a response that is not a stream: a body with its length, which is sound if given as bytes, else JSON."""
     if isinstance(body, bytes):
         return ScriptedResponse((Send(body), End()), status, (*SOUND_BODY, *headers), "length")
     data = json.dumps(body, ensure_ascii=False).encode()

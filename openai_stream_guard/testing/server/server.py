@@ -1,9 +1,9 @@
-"""A loopback server that speaks the streaming endpoints of OpenAI's API, and breaks its streams on demand.
+"""A loopback server with the streaming endpoints of OpenAI's API, which breaks its streams on demand.
 
-Decides when connections are accepted and ended. Which request gets what is `script`'s, how bytes reach the
-wire `connection`'s, what an answer says `answers`', what a fault does `catalogue`'s. Standard library only.
+Decides when connections are accepted and ended. `routing` chooses the response for a request, `connection` writes it,
+`answers` has what is said, `wire_faults` what can go wrong. Needs the standard library only.
 
-The law: leaving the server ends every thread and socket it opened, however it was stalled.
+Invariant: leaving the `with` block ends every thread and socket that the server opened, even if they are stalled.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ import os
 import socket
 import threading
 import time
+import warnings
 import weakref
 from types import TracebackType
 from typing import Final
 
 from .answers.answer import ServerBehaviour
-from .connection import Connection, Gone
-from .routing import Part, Request, Script
+from .connection import Connection, ConnectionEnded
+from .routing import Part, Request, Router
 from .wire_faults import Fault
 
-GRACE: Final = 2.0  # seconds that closing waits for the connections' threads
+GRACE: Final = 2.0  # seconds that closing waits for the threads of connections
 
 
 class Server:
     """
     A server on 127.0.0.1, open inside its `with` block.
 
-    Healthy requests get a take of `answer` (see `ANSWERS`). With `fault` (a name of `FAULTS`, or a `Fault`)
-    the first `times` requests, or with `times=None` all of them, get the answer so damaged, struck at frame
-    number `after` (default: the first that shows the reader anything). `sampled` makes every answer say
-    something else, `regroup` cuts the same text into other deltas each time. `port=0` takes a free port.
+    Requests get the answer named `answer` (see `ANSWERS`). With `fault`, a name of `FAULTS` or a `Fault`, the first
+    `times` requests, or with `times=None` all of them, get it broken at frame number `after`, by default the first
+    frame that shows the reader anything. `sampled` gives every answer other words, `regroup` divides the same text into
+    other deltas each time. `port=0` takes a free port.
 
-    A response asked for with `background: true` is kept until the next `reset`; streaming it again is a request
-    like any other, with a part of the script. `habits` says what the server does its own way; set it any time.
+    A response requested with `background: true` is stored until the next `reset`; streaming it again is a request like
+    any other, with a part of the script. `behaviour` says in what the server differs from others; set it at any time.
 
-    `connections` counts what was accepted since the last `reset`. Raises `ValueError` for an unknown answer
-    or fault, and on entering `OSError` for a port in use.
+    `connections` counts the connections accepted since the last `reset`. Raises `ValueError` for an unknown answer or
+    fault and, on entering, `OSError` for a port in use.
     """
 
     _connection: type[Connection] = Connection  # what speaks HTTP
@@ -53,13 +54,17 @@ class Server:
         times: int | None = 1,
         sampled: bool = False,
         regroup: bool = False,
-        habits: ServerBehaviour | None = None,
+        behaviour: ServerBehaviour | None = None,
         port: int = 0,
+        habits: ServerBehaviour | None = None,
     ) -> None:
+        if habits is not None:
+            _warn_of_habits()
+            behaviour = habits
         self.connections = 0
         self._port = port
-        self._script = Script(sampled=sampled, regroup=regroup, habits=habits or ServerBehaviour())
-        self._script.play(answer, fault, after, times)
+        self._router = Router(sampled=sampled, regroup=regroup, behaviour=behaviour or ServerBehaviour())
+        self._router.reset(answer, fault, after, times)
         self._open: set[Connection] = set()
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that still run
         self._failures: list[Exception] = []
@@ -85,30 +90,41 @@ class Server:
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._failures and error is None:
-            raise RuntimeError("the server could not perform a request") from self._failures[0]
+            raise RuntimeError("the server could not respond to a request") from self._failures[0]
 
     @property
     def base_url(self) -> str:
-        """What an `OpenAI` client takes as its `base_url`."""
+        """The `base_url` for an `OpenAI` client."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
+    def behaviour(self) -> ServerBehaviour:
+        """In what the server differs from others of the same protocol."""
+        return self._router.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: ServerBehaviour) -> None:
+        self._router.behaviour = behaviour
+
+    @property
     def habits(self) -> ServerBehaviour:
-        """What the server does its own way."""
-        return self._script.habits
+        """The old name of `behaviour`, deprecated."""
+        _warn_of_habits()
+        return self.behaviour
 
     @habits.setter
     def habits(self, habits: ServerBehaviour) -> None:
-        self._script.habits = habits
+        _warn_of_habits()
+        self.behaviour = habits
 
     @property
     def requests(self) -> list[Request]:
-        """What was asked since the last `reset`, in the order in which it arrived."""
-        return self._script.requests
+        """The requests since the last `reset`, in the order in which they arrived."""
+        return self._router.requests
 
     @property
     def open_connections(self) -> int:
-        """How many connections are open now."""
+        """The number of connections that are open now."""
         return len(self._open)
 
     def reset(
@@ -119,21 +135,22 @@ class Server:
         after: int | None = None,
         times: int | None = 1,
     ) -> None:
-        """Begin anew: forget what was asked and counted, and set what comes next, as `Server` does."""
-        self._script.play(answer, fault, after, times)
+        """Start again: forget requests and counts, and set what the next requests get, as `Server` does."""
+        self._router.reset(answer, fault, after, times)
         self.connections = 0
 
     def script(self, *parts: Part, after: int | None = None) -> None:
         """
-        Say what each of the next requests gets, the first part for the first; the rest is healthy.
+        Set what each of the next requests gets, the first part for the first; requests after these are healthy.
 
-        A part is None (healthy), a fault or its name, a `ScriptedResponse`, or a function that is given the
-        `Request` and returns one. `after` is the number of the frame at which the faults strike.
+        A part is None (healthy), a fault or its name, a `ScriptedResponse`, or a function that is given the `Request`
+        and returns a `ScriptedResponse`. `after` is the number of the frame at which the faults take effect. Raises
+        `ValueError` for an unknown fault.
         """
-        self._script.play_parts(parts, after)
+        self._router.script(parts, after)
 
     def disconnect(self) -> None:
-        """Hang up on every client, whatever it is waiting for; new connections are served."""
+        """Disconnect every client, whatever it is waiting for; new connections are accepted."""
         for connection in list(self._open):
             connection.shut_down()
 
@@ -144,7 +161,7 @@ class Server:
             except OSError:
                 if self._closing:
                     return
-                time.sleep(0.01)  # out of file descriptors: some may come back
+                time.sleep(0.01)  # out of file descriptors: some may be released
                 continue
             if self._closing:
                 peer.close()
@@ -160,11 +177,12 @@ class Server:
     def _serve(self, connection: Connection, number: int) -> None:
         try:
             while True:
-                incoming = connection.read_request()
-                request, performance = self._script.perform(incoming, number)
-                connection.perform(performance, [("x-request-id", request.request_id)], chunks=incoming.chunks)
-        except (Gone, OSError):
-            pass  # the connection is over; a client that expects more sees it on its own side
+                received = connection.read_request()
+                request, response = self._router.respond(received, number)
+                headers = [("x-request-id", request.request_id)]
+                connection.send_response(response, headers, accepts_chunks=received.accepts_chunks)
+        except (ConnectionEnded, OSError):
+            pass  # a client that expects more sees the end on its own side
         except Exception as error:
             self._failures.append(error)
         finally:
@@ -172,10 +190,15 @@ class Server:
             self._open.discard(connection)
 
 
+def _warn_of_habits() -> None:
+    words = "`habits` of a Server is now called `behaviour`; the old name will be removed in the next release"
+    warnings.warn(words, DeprecationWarning, stacklevel=3)
+
+
 def _listen(port: int) -> socket.socket:
-    """A socket that listens on the loopback interface. Raises `OSError` with a sentence for a port in use."""
+    """Return a socket that listens on the loopback interface. Raises `OSError` that explains a port in use."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    if os.name == "posix":  # elsewhere it would let two servers share a port
+    if os.name == "posix":  # elsewhere it lets two servers share a port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))

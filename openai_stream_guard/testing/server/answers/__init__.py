@@ -1,7 +1,4 @@
-"""Which recorded answer a request gets: by the API its path names, and by the answer's name.
-
-It knows the paths and the names, nothing of what the answers say.
-"""
+"""Selects the recorded answer for a request, by the API that its path names and by the answer's name."""
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ ANSWERS: Final[Mapping[Api, tuple[str, ...]]] = {
 
 
 def api_from(path: str) -> Api | None:
-    """The API that a request path names, whatever its prefix (Azure's deployments have one), else None."""
-    match _steps(path):
+    """Return the API that a request path names, whatever its prefix (Azure's deployments have one), or None."""
+    match _segments(path):
         case [*_, "chat", "completions"]:
             return "chat"
         case [*_, "completions"]:
@@ -54,47 +51,47 @@ def api_from(path: str) -> Api | None:
 
 
 def stored_id(path: str) -> str | None:
-    """The id of the stored response that a request path names, else None."""
-    match _steps(path):
+    """Return the id of the stored response that a request path names, or None."""
+    match _segments(path):
         case [*_, "responses", response_id]:
             return response_id
     return None
 
 
-def _steps(path: str) -> list[str]:
+def _segments(path: str) -> list[str]:
     return path.partition("?")[0].rstrip("/").split("/")
 
 
-def take_answer(api: Api, name: str, take: AnswerVariant) -> Answer:
+def build_answer(api: Api, name: str, variant: AnswerVariant) -> Answer:
     """
-    A take of the answer with this name.
+    Return a variant of the answer with this name.
 
-    An API that has no answer of this name gives its first, so that one server can serve several APIs.
-    Raises `ValueError` when no API has one.
+    If this API has no answer of the name, its first one is returned, so that one server can serve several APIs.
+    Raises `ValueError` if no API has one.
     """
     check_answer(name)
     name = name if name in ANSWERS[api] else ANSWERS[api][0]
     match api:
         case "chat":
-            return chat_answer(name, take)
+            return chat_answer(name, variant)
         case "completions":
-            return completions_answer(take)
+            return completions_answer(variant)
         case "responses":
-            return responses_answer(name, take)
+            return responses_answer(name, variant)
         case "assistants":
-            return assistants_answer(take)
+            return assistants_answer(variant)
         case "images":
-            return images_answer(take, "image_generation")
+            return images_answer(variant, "image_generation")
         case "image_edits":
-            return images_answer(take, "image_edit")
+            return images_answer(variant, "image_edit")
         case "transcription":
-            return transcription_answer(take)
+            return transcription_answer(variant)
         case "speech":
-            return speech_answer(take)
+            return speech_answer(variant)
 
 
 def check_answer(name: str) -> None:
-    """Raise `ValueError`, naming the nearest names, unless some API has an answer of this name."""
+    """Raise `ValueError`, which suggests the nearest name, unless some API has an answer of this name."""
     known = sorted({name for names in ANSWERS.values() for name in names})
     if name not in known:
         raise ValueError(f"unknown answer {name!r}{suggestion(name, known)}")

@@ -1,6 +1,6 @@
 """The recorded answer of `/threads/runs` and `/threads/{id}/runs`: one run that writes one message.
 
-The law: every event is named, `done` is the last, and the deltas add up to the message as it is completed.
+Invariant: every event is named, `done` is the last, and the deltas add up to the completed message.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from .chat import CREATED, USAGE
 DONE: Final = Frame("[DONE]", "done")
 
 
-def assistants_answer(take: AnswerVariant) -> Answer:
-    """A run of an assistant, from `thread.run.created` to `done`."""
-    ids = {"run_id": take.id("run_"), "thread_id": take.id("thread_"), "assistant_id": take.id("asst_")}
-    run = _run(take, ids)
-    step, message = _step(take, ids), _message(take, ids)
+def assistants_answer(variant: AnswerVariant) -> Answer:
+    """Return a run of an assistant, from `thread.run.created` to `done`."""
+    ids = {"run_id": variant.id("run_"), "thread_id": variant.id("thread_"), "assistant_id": variant.id("asst_")}
+    run = _run(variant, ids)
+    step, message = _step(variant, ids), _message(variant, ids)
     step["step_details"]["message_creation"]["message_id"] = message["id"]
-    said = take.say(TEXT)
-    content = [{"type": "text", "text": {"value": said, "annotations": []}}]
+    words = variant.say(TEXT)
+    content = [{"type": "text", "text": {"value": words, "annotations": []}}]
     ended: Json = {"status": "completed", "completed_at": CREATED}
     completed = {**run, **ended, "usage": USAGE}
     events = [
@@ -28,7 +28,7 @@ def assistants_answer(take: AnswerVariant) -> Answer:
         ("thread.run.in_progress", run),
         *((f"thread.run.step.{kind}", step) for kind in ("created", "in_progress")),
         *((f"thread.message.{kind}", message) for kind in ("created", "in_progress")),
-        *(("thread.message.delta", _delta(message, piece)) for piece in take.split(said)),
+        *(("thread.message.delta", _delta(message, piece)) for piece in variant.split(words)),
         ("thread.message.completed", {**message, **ended, "content": content}),
         ("thread.run.step.completed", {**step, **ended, "usage": USAGE}),
         ("thread.run.completed", completed),
@@ -38,7 +38,7 @@ def assistants_answer(take: AnswerVariant) -> Answer:
     return Answer((*frames, DONE), visible, completed)
 
 
-def _run(take: AnswerVariant, ids: Json) -> Json:
+def _run(variant: AnswerVariant, ids: Json) -> Json:
     return {
         "id": ids["run_id"],
         "object": "thread.run",
@@ -47,7 +47,7 @@ def _run(take: AnswerVariant, ids: Json) -> Json:
         "thread_id": ids["thread_id"],
         "status": "in_progress",
         "instructions": "",
-        "model": take.model,
+        "model": variant.model,
         "tools": [],
         "metadata": {},
         "parallel_tool_calls": True,
@@ -57,9 +57,9 @@ def _run(take: AnswerVariant, ids: Json) -> Json:
     }
 
 
-def _step(take: AnswerVariant, ids: Json) -> Json:
+def _step(variant: AnswerVariant, ids: Json) -> Json:
     return {
-        "id": take.id("step_"),
+        "id": variant.id("step_"),
         "object": "thread.run.step",
         "created_at": CREATED,
         **ids,
@@ -70,9 +70,9 @@ def _step(take: AnswerVariant, ids: Json) -> Json:
     }
 
 
-def _message(take: AnswerVariant, ids: Json) -> Json:
+def _message(variant: AnswerVariant, ids: Json) -> Json:
     return {
-        "id": take.id("msg_"),
+        "id": variant.id("msg_"),
         "object": "thread.message",
         "created_at": CREATED,
         **ids,

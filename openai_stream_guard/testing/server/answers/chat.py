@@ -1,11 +1,9 @@
-"""Recorded answers of `/chat/completions`: healthy ones, and odd but healthy ones.
+"""Recorded answers of `/chat/completions`, usual and unusual ones, and that of the legacy `/completions`.
 
-Decides what each answer says and in which chunks; the envelopes are those of OpenAI and of servers that speak
-its protocol. It knows nothing of faults.
+Decides what each answer says and in which chunks. The envelopes are those of OpenAI and of servers that speak its
+protocol. All answers are healthy.
 
-The law: the deltas of a stream add up to the message of the same answer asked for with `stream: false`.
-
-The recorded answer of the legacy `/completions`.
+Invariant: the deltas of a stream add up to the message of the same answer without streaming.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, zip_longest
 from typing import Final
 
-from ..prefill import Chunks, adjusted, shows
+from ..prefill import Chunks, adjusted, is_visible
 from .answer import TEXT, Answer, AnswerVariant, Frame, Json, compact, first_visible
 
 CREATED: Final = 1_767_225_600
@@ -26,7 +24,7 @@ HUGE: Final = 2_000_000  # characters of the one long delta in the `huge` answer
 
 
 def choice(delta: Json, finish: str | None = None, *, index: int = 0, **more: object) -> Json:
-    """One entry of `choices`."""
+    """Return one entry of `choices`."""
     return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish, **more}
 
 
@@ -34,71 +32,75 @@ def _role(index: int = 0) -> Json:
     return choice({"role": "assistant", "content": "", "refusal": None}, index=index)
 
 
-def _said(deltas: Iterable[Json], finish: str = "stop", index: int = 0) -> list[Json]:
-    """A whole choice: the role, the deltas, the reason to finish."""
+def _whole_choice(deltas: Iterable[Json], finish: str = "stop", index: int = 0) -> list[Json]:
+    """Return the entries of a complete choice: the role, the deltas, the finish reason."""
     return [_role(index), *(choice(delta, index=index) for delta in deltas), choice({}, finish, index=index)]
 
 
-def _each(take: AnswerVariant, recorded: str, field: str = "content") -> list[Json]:
-    return [{field: piece} for piece in take.split(take.say(recorded))]
+def _chunks(choices: Iterable[Json]) -> Chunks:
+    return [{"choices": [entry]} for entry in choices]
 
 
-def text(take: AnswerVariant) -> Chunks:
+def _deltas(variant: AnswerVariant, recorded: str, field: str = "content") -> list[Json]:
+    return [{field: piece} for piece in variant.split(variant.say(recorded))]
+
+
+def text(variant: AnswerVariant) -> Chunks:
     """Plain text."""
-    return [{"choices": [one]} for one in _said(_each(take, TEXT))]
+    return _chunks(_whole_choice(_deltas(variant, TEXT)))
 
 
-def tool_calls(take: AnswerVariant) -> Chunks:
+def tool_calls(variant: AnswerVariant) -> Chunks:
     """Two parallel tool calls, their arguments in several deltas."""
-    return _calling(take, ("get_weather", "Zürich"), ("get_timetable", "東京 🚋"))
+    return _tool_calls(variant, ("get_weather", "Zürich"), ("get_timetable", "東京 🚋"))
 
 
-def one_call(take: AnswerVariant) -> Chunks:
+def one_call(variant: AnswerVariant) -> Chunks:
     """One tool call, its arguments in several deltas."""
-    return _calling(take, ("get_weather", "Zürich"))
+    return _tool_calls(variant, ("get_weather", "Zürich"))
 
 
-def _calling(take: AnswerVariant, *wanted: tuple[str, str]) -> Chunks:
+def _tool_calls(variant: AnswerVariant, *wanted: tuple[str, str]) -> Chunks:
     calls = []
     for index, (name, city) in enumerate(wanted):
         function = {"name": name, "arguments": ""}
-        calls.append({"index": index, "id": take.id("call_"), "type": "function", "function": function})
-        arguments = compact({"city": take.say(city), "unit": "celsius", "days": [1, 2, 3]})
+        calls.append({"index": index, "id": variant.id("call_"), "type": "function", "function": function})
+        arguments = compact({"city": variant.say(city), "unit": "celsius", "days": [1, 2, 3]})
         pieces = [arguments[start : start + 12] for start in range(0, len(arguments), 12)]
         calls += [{"index": index, "function": {"arguments": piece}} for piece in pieces]
-    return [{"choices": [one]} for one in _said([{"tool_calls": [call]} for call in calls], "tool_calls")]
+    return _chunks(_whole_choice([{"tool_calls": [call]} for call in calls], "tool_calls"))
 
 
-def function_call(take: AnswerVariant) -> Chunks:
-    """The legacy `function_call`."""
-    arguments = compact({"city": take.say("Zürich"), "unit": "celsius", "days": [1, 2, 3, 4, 5]})
+def function_call(variant: AnswerVariant) -> Chunks:
+    """A call in the legacy field `function_call`."""
+    arguments = compact({"city": variant.say("Zürich"), "unit": "celsius", "days": [1, 2, 3, 4, 5]})
     pieces = [arguments[start : start + 6] for start in range(0, len(arguments), 6)]
     deltas = [{"name": "get_weather", "arguments": ""}, *({"arguments": piece} for piece in pieces)]
-    return [{"choices": [one]} for one in _said([{"function_call": delta} for delta in deltas], "function_call")]
+    return _chunks(_whole_choice([{"function_call": delta} for delta in deltas], "function_call"))
 
 
-def n2(take: AnswerVariant) -> Chunks:
+def n2(variant: AnswerVariant) -> Chunks:
     """Two choices, their chunks interleaved."""
-    first = _said(_each(take, "Trams climb past cafés 🚋 and go."))
-    second = _said(_each(take, "東京 postcards — naïve, blue and cheap."), "length", index=1)
+    first = _whole_choice(_deltas(variant, "Trams climb past cafés 🚋 and go."))
+    second = _whole_choice(_deltas(variant, "東京 postcards — naïve, blue and cheap."), "length", index=1)
     both = chain.from_iterable(zip_longest(first, second))
-    return [{"choices": [one]} for one in both if one is not None]
+    return _chunks(entry for entry in both if entry is not None)
 
 
-def reasoning(take: AnswerVariant) -> Chunks:
-    """The `reasoning_content` deltas of OpenAI-compatible servers, then the answer."""
-    thoughts = _each(take, REASONING, "reasoning_content")
-    return [{"choices": [one]} for one in _said([*thoughts, *_each(take, "Blue trams 🚋 climb.")])]
+def reasoning(variant: AnswerVariant) -> Chunks:
+    """Deltas of `reasoning_content`, as OpenAI-compatible servers send them, then the answer."""
+    thoughts = _deltas(variant, REASONING, "reasoning_content")
+    return _chunks(_whole_choice([*thoughts, *_deltas(variant, "Blue trams 🚋 climb.")]))
 
 
-def refusal(take: AnswerVariant) -> Chunks:
+def refusal(variant: AnswerVariant) -> Chunks:
     """A refusal instead of content."""
-    return [{"choices": [one]} for one in _said(_each(take, REFUSAL, "refusal"))]
+    return _chunks(_whole_choice(_deltas(variant, REFUSAL, "refusal")))
 
 
-def logprobs(take: AnswerVariant) -> Chunks:
+def logprobs(variant: AnswerVariant) -> Chunks:
     """Text with the log probability of each token; a delta is a token."""
-    chunks = text(take)
+    chunks = text(variant)
     for rank, chunk in enumerate(chunks):
         if token := chunk["choices"][0]["delta"].get("content"):
             entry = {
@@ -111,22 +113,22 @@ def logprobs(take: AnswerVariant) -> Chunks:
     return chunks
 
 
-def usage(take: AnswerVariant) -> Chunks:
+def usage(variant: AnswerVariant) -> Chunks:
     """`stream_options.include_usage`: a last chunk without choices carries the counts."""
-    return [*({**chunk, "usage": None} for chunk in text(take)), {"choices": [], "usage": USAGE}]
+    return [*({**chunk, "usage": None} for chunk in text(variant)), {"choices": [], "usage": USAGE}]
 
 
-def length(take: AnswerVariant) -> Chunks:
+def length(variant: AnswerVariant) -> Chunks:
     """Cut short by the token limit: not broken."""
-    return [{"choices": [one]} for one in _said(_each(take, "Zürich’s blue trams 🚋 climb"), "length")]
+    return _chunks(_whole_choice(_deltas(variant, "Zürich’s blue trams 🚋 climb"), "length"))
 
 
-def content_filter(take: AnswerVariant) -> Chunks:
-    """Ended by the content filter: the API's word, not a fault."""
-    return [{"choices": [one]} for one in _said(_each(take, "Zürich’s blue trams"), "content_filter")]
+def content_filter(variant: AnswerVariant) -> Chunks:
+    """Ended by the content filter: a decision of the API, not a fault."""
+    return _chunks(_whole_choice(_deltas(variant, "Zürich’s blue trams"), "content_filter"))
 
 
-def azure(take: AnswerVariant) -> Chunks:
+def azure(variant: AnswerVariant) -> Chunks:
     """Azure: prompt filter results before the role, filter results after the finish, both without text."""
     results = {"hate": {"filtered": False, "severity": "safe"}}
     late = {
@@ -139,12 +141,12 @@ def azure(take: AnswerVariant) -> Chunks:
         "choices": [],
         "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": results}],
     }
-    return [before, *text(take), {"choices": [late]}]
+    return [before, *text(variant), {"choices": [late]}]
 
 
-def compatible(take: AnswerVariant) -> Chunks:
-    """A compatible server's habits: role and usage in every chunk, null and empty texts, extra fields."""
-    chunks = text(take)
+def compatible(variant: AnswerVariant) -> Chunks:
+    """What compatible servers add: role and usage in every chunk, null and empty texts, extra fields."""
+    chunks = text(variant)
     chunks.insert(3, {"choices": [choice({"content": None})]})
     chunks.insert(5, {"choices": [choice({"content": ""})]})
     for chunk in chunks:
@@ -153,60 +155,60 @@ def compatible(take: AnswerVariant) -> Chunks:
     return chunks
 
 
-def merged_finish(take: AnswerVariant) -> Chunks:
-    """The last text and the reason to finish come in one chunk."""
-    chunks = text(take)
+def merged_finish(variant: AnswerVariant) -> Chunks:
+    """The last text and the finish reason come in one chunk."""
+    chunks = text(variant)
     chunks[-2]["choices"][0]["finish_reason"] = "stop"
     return chunks[:-1]
 
 
-def separators(take: AnswerVariant) -> Chunks:
+def separators(variant: AnswerVariant) -> Chunks:
     """U+2028, U+2029 and U+0085 unescaped in the text: legal JSON, and no line ends in SSE."""
-    return [{"choices": [one]} for one in _said([{"content": piece} for piece in take.say(SEPARATORS).split(" ")])]
+    return _chunks(_whole_choice([{"content": piece} for piece in variant.say(SEPARATORS).split(" ")]))
 
 
-def huge(take: AnswerVariant) -> Chunks:
+def huge(variant: AnswerVariant) -> Chunks:
     """One delta of two million characters among small ones."""
-    chunks = text(take)
+    chunks = text(variant)
     chunks.insert(len(chunks) // 2, {"choices": [choice({"content": " 0123456789abcdef" * (HUGE // 17)})]})
     return chunks
 
 
-_USUAL = (text, tool_calls, one_call, function_call, n2, reasoning, refusal, logprobs, usage)
-_ODD = (length, content_filter, azure, compatible, merged_finish, separators, huge)
-CHAT: Final[Mapping[str, Callable[[AnswerVariant], Chunks]]] = {build.__name__: build for build in _USUAL + _ODD}
+_COMMON = (text, tool_calls, one_call, function_call, n2, reasoning, refusal, logprobs, usage)
+_UNUSUAL = (length, content_filter, azure, compatible, merged_finish, separators, huge)
+CHAT: Final[Mapping[str, Callable[[AnswerVariant], Chunks]]] = {build.__name__: build for build in _COMMON + _UNUSUAL}
 
 
-def chat_answer(name: str, take: AnswerVariant) -> Answer:
-    """The named answer of `/chat/completions`."""
+def chat_answer(name: str, variant: AnswerVariant) -> Answer:
+    """Return the named answer of `/chat/completions`. Raises `KeyError` for an unknown name."""
     envelope = {
-        "id": take.id("chatcmpl-"),
+        "id": variant.id("chatcmpl-"),
         "object": "chat.completion.chunk",
         "created": CREATED,
-        "model": take.model,
+        "model": variant.model,
         "service_tier": "default",
         "system_fingerprint": "fp_6a1c0e9b2d",
     }
-    chunks, usage = CHAT[name](take), USAGE
-    if take.prefix or take.limit is not None:
-        chunks, usage = adjusted(chunks, take)
+    chunks, usage = CHAT[name](variant), USAGE
+    if variant.prefix or variant.limit is not None:
+        chunks, usage = adjusted(chunks, variant)
     frames = [Frame(compact({**envelope, **chunk})) for chunk in chunks]
-    plain = {**envelope, "object": "chat.completion", "choices": _added_up(chunks), "usage": usage}
-    visible = first_visible([any(map(shows, chunk["choices"])) for chunk in chunks])
+    plain = {**envelope, "object": "chat.completion", "choices": _complete_choices(chunks), "usage": usage}
+    visible = first_visible([any(map(is_visible, chunk["choices"])) for chunk in chunks])
     return Answer((*frames, Frame("[DONE]")), visible, plain)
 
 
-def _added_up(chunks: Chunks) -> list[Json]:
-    """The choices of the same answer without streaming."""
+def _complete_choices(chunks: Chunks) -> list[Json]:
+    """Return the choices of the same answer without streaming."""
     choices: dict[int, Json] = {}
-    for one in chain.from_iterable(chunk["choices"] for chunk in chunks):
+    for entry in chain.from_iterable(chunk["choices"] for chunk in chunks):
         message: Json = {"role": "assistant", "content": None}
-        whole = choices.setdefault(one["index"], {"index": one["index"], "message": message, "logprobs": None})
-        _add(whole["message"], one.get("delta", {}))
-        whole["finish_reason"] = one["finish_reason"] or whole.get("finish_reason")
-        if one.get("logprobs"):
+        whole = choices.setdefault(entry["index"], {"index": entry["index"], "message": message, "logprobs": None})
+        _add(whole["message"], entry.get("delta", {}))
+        whole["finish_reason"] = entry["finish_reason"] or whole.get("finish_reason")
+        if entry.get("logprobs"):
             whole["logprobs"] = whole["logprobs"] or {"content": [], "refusal": None}
-            whole["logprobs"]["content"] += one["logprobs"]["content"]
+            whole["logprobs"]["content"] += entry["logprobs"]["content"]
     return [choices[index] for index in sorted(choices)]
 
 
@@ -226,18 +228,18 @@ def _add(message: Json, delta: Json) -> None:
                 message[key] = (message.get(key) or "") + value
 
 
-def completions_answer(take: AnswerVariant) -> Answer:
-    """The text answer of the legacy `/completions`."""
+def completions_answer(variant: AnswerVariant) -> Answer:
+    """Return the text answer of the legacy `/completions`."""
     envelope = {
-        "id": take.id("cmpl-"),
+        "id": variant.id("cmpl-"),
         "object": "text_completion",
         "created": CREATED,
-        "model": take.model,
+        "model": variant.model,
         "system_fingerprint": "fp_6a1c0e9b2d",
     }
-    said = take.say(TEXT)
-    pieces = [*((piece, None) for piece in take.split(said)), ("", "stop")]
+    words = variant.say(TEXT)
+    pieces = [*((piece, None) for piece in variant.split(words)), ("", "stop")]
     choices = [{"text": piece, "index": 0, "logprobs": None, "finish_reason": finish} for piece, finish in pieces]
-    frames = [Frame(compact({**envelope, "choices": [one]})) for one in choices]
-    whole = {"text": said, "index": 0, "logprobs": None, "finish_reason": "stop"}
+    frames = [Frame(compact({**envelope, "choices": [entry]})) for entry in choices]
+    whole = {"text": words, "index": 0, "logprobs": None, "finish_reason": "stop"}
     return Answer((*frames, Frame("[DONE]")), 0, {**envelope, "choices": [whole], "usage": USAGE})

@@ -1,10 +1,10 @@
-"""Recorded answers of `/responses`, with the whole life of a response in typed, numbered events.
+"""Recorded answers of `/responses`: all typed, numbered events of a response, from `response.created` to its end.
 
-Decides which items each answer has and how it ends; how an item is told is `responses_items`'. Two answers are
-those of servers that are not OpenAI's.
+Decides which items each answer has and how it ends; `responses_items` has the events of an item. The answers named
+`llamacpp` and `litellm…` are those of other servers.
 
-The law: `sequence_number` counts every event from 0, the terminal event carries the whole response, and no
-`[DONE]` follows, but where the answer is another server's.
+Invariant: `sequence_number` counts every event from 0, the terminal event carries the complete response, and only other
+servers than OpenAI's send `[DONE]` after it.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ USAGE: Final[Json] = {
 DONE: Final = Frame("[DONE]")
 
 
-def _response(take: AnswerVariant) -> Json:
-    """A response of which nothing has been said yet."""
+def _response(variant: AnswerVariant) -> Json:
+    """Return a response without output."""
     return {
-        "id": take.id("resp_"),
+        "id": variant.id("resp_"),
         "object": "response",
         "created_at": CREATED,
         "status": "in_progress",
-        "background": take.background,
+        "background": variant.background,
         "error": None,
         "incomplete_details": None,
         "instructions": None,
         "max_output_tokens": None,
         "metadata": {},
-        "model": take.model,
+        "model": variant.model,
         "output": [],
         "parallel_tool_calls": True,
         "previous_response_id": None,
@@ -52,81 +52,81 @@ def _response(take: AnswerVariant) -> Json:
     }
 
 
-def _beginning(take: AnswerVariant) -> list[Json]:
-    """How a response begins: in the background it is queued first."""
-    started = _response(take)
-    if not take.background:
+def _beginning(variant: AnswerVariant) -> list[Json]:
+    """Return the first events of a response; one in the background is queued first."""
+    started = _response(variant)
+    if not variant.background:
         return [{"type": f"response.{kind}", "response": started} for kind in ("created", "in_progress")]
     queued = {**started, "status": "queued"}
     waiting = [{"type": f"response.{kind}", "response": queued} for kind in ("created", "queued")]
     return [*waiting, {"type": "response.in_progress", "response": started}]
 
 
-def _life(take: AnswerVariant, items: list[Item], kind: str = "completed", **more: object) -> list[Json]:
-    """All events of a response that consists of these items."""
-    begun = _beginning(take)
-    output = [item.whole for item in items]
-    ended = {**begun[-1]["response"], "status": kind, "output": output, "usage": USAGE, **more}
-    told = [event for item in items for event in item.events]
-    return [*begun, *told, {"type": f"response.{kind}", "response": ended}]
+def _events(variant: AnswerVariant, items: list[Item], kind: str = "completed", **more: object) -> list[Json]:
+    """Return all events of a response with these output items, which ends as `kind` says."""
+    first = _beginning(variant)
+    output = [item.complete for item in items]
+    ended = {**first[-1]["response"], "status": kind, "output": output, "usage": USAGE, **more}
+    inner = [event for item in items for event in item.events]
+    return [*first, *inner, {"type": f"response.{kind}", "response": ended}]
 
 
-def _spoken(take: AnswerVariant, index: int = 0, recorded: str = TEXT) -> Item:
-    return message(take, index, output_text(take.say(recorded)))
+def _text_message(variant: AnswerVariant, index: int = 0, recorded: str = TEXT) -> Item:
+    return message(variant, index, output_text(variant.say(recorded)))
 
 
-def _weather(take: AnswerVariant, index: int, name: str, city: str) -> Item:
-    arguments = compact({"city": take.say(city), "unit": "celsius", "days": [1, 2, 3]})
-    return function_call(take, index, name, arguments)
+def _weather(variant: AnswerVariant, index: int, name: str, city: str) -> Item:
+    arguments = compact({"city": variant.say(city), "unit": "celsius", "days": [1, 2, 3]})
+    return function_call(variant, index, name, arguments)
 
 
-def text(take: AnswerVariant) -> list[Json]:
+def text(variant: AnswerVariant) -> list[Json]:
     """One message of plain text."""
-    return _life(take, [_spoken(take)])
+    return _events(variant, [_text_message(variant)])
 
 
-def function_calls(take: AnswerVariant) -> list[Json]:
+def function_calls(variant: AnswerVariant) -> list[Json]:
     """Two function calls, their arguments in several deltas."""
     calls = [("get_weather", "Zürich"), ("get_timetable", "東京 🚋")]
-    return _life(take, [_weather(take, index, name, city) for index, (name, city) in enumerate(calls)])
+    return _events(variant, [_weather(variant, index, name, city) for index, (name, city) in enumerate(calls)])
 
 
-def one_call(take: AnswerVariant) -> list[Json]:
+def one_call(variant: AnswerVariant) -> list[Json]:
     """One function call, its arguments in several deltas."""
-    return _life(take, [_weather(take, 0, "get_weather", "Zürich")])
+    return _events(variant, [_weather(variant, 0, "get_weather", "Zürich")])
 
 
-def reasoned(take: AnswerVariant) -> list[Json]:
+def reasoned(variant: AnswerVariant) -> list[Json]:
     """A reasoning item with a summary of two parts, then the message."""
-    thought = reasoning(take, 0, take.say(REASONING), take.say("Then 東京; enough."))
-    return _life(take, [thought, _spoken(take, 1)])
+    thought = reasoning(variant, 0, variant.say(REASONING), variant.say("Then 東京; enough."))
+    return _events(variant, [thought, _text_message(variant, 1)])
 
 
-def refused(take: AnswerVariant) -> list[Json]:
+def refused(variant: AnswerVariant) -> list[Json]:
     """A refusal instead of text."""
-    return _life(take, [message(take, 0, refusal_part(take.say(REFUSAL)))])
+    return _events(variant, [message(variant, 0, refusal_part(variant.say(REFUSAL)))])
 
 
-def several(take: AnswerVariant) -> list[Json]:
+def several(variant: AnswerVariant) -> list[Json]:
     """A message of two content parts, then a function call, then a message."""
-    parts = [output_text(take.say(said)) for said in (TEXT, "Trams — naïve, blue and cheap.")]
-    last = _spoken(take, 2, "東京 postcards: 3 of 5 🚋 arrived.")
-    return _life(take, [message(take, 0, *parts), _weather(take, 1, "get_weather", "Zürich"), last])
+    parts = [output_text(variant.say(words)) for words in (TEXT, "Trams — naïve, blue and cheap.")]
+    last = _text_message(variant, 2, "東京 postcards: 3 of 5 🚋 arrived.")
+    return _events(variant, [message(variant, 0, *parts), _weather(variant, 1, "get_weather", "Zürich"), last])
 
 
-def failed(take: AnswerVariant) -> list[Json]:
-    """The API gives the answer up half way and says so: its word, not a broken stream."""
-    events = text(take)[:8]
+def failed(variant: AnswerVariant) -> list[Json]:
+    """The API fails in the middle of the answer and says so: a complete stream, not a broken one."""
+    events = text(variant)[:8]
     error = {"code": "server_error", "message": "The model could not finish this answer."}
-    gone = {**events[0]["response"], "status": "failed", "error": error}
-    return [*events, {"type": "response.failed", "response": gone}]
+    response = {**events[0]["response"], "status": "failed", "error": error}
+    return [*events, {"type": "response.failed", "response": response}]
 
 
-def incomplete(take: AnswerVariant) -> list[Json]:
+def incomplete(variant: AnswerVariant) -> list[Json]:
     """Cut short by the token limit: not broken."""
-    said = output_text(take.say("Zürich’s blue trams 🚋 climb"))
-    short = message(take, 0, said, status="incomplete")
-    return _life(take, [short], "incomplete", incomplete_details={"reason": "max_output_tokens"})
+    part = output_text(variant.say("Zürich’s blue trams 🚋 climb"))
+    item = message(variant, 0, part, status="incomplete")
+    return _events(variant, [item], "incomplete", incomplete_details={"reason": "max_output_tokens"})
 
 
 RESPONSES: Final[Mapping[str, Callable[[AnswerVariant], list[Json]]]] = {
@@ -143,14 +143,14 @@ RESPONSES: Final[Mapping[str, Callable[[AnswerVariant], list[Json]]]] = {
     "litellm": text,
     "litellm_failed": failed,
 }
-_PLACES: Final = {"sequence_number", "output_index", "content_index"}  # what llama.cpp's server leaves out
+_POSITIONS: Final = {"sequence_number", "output_index", "content_index"}  # llama.cpp's server omits them
 
 
-def responses_answer(name: str, take: AnswerVariant) -> Answer:
-    """The named answer of `/responses`."""
-    events = [{**event, "sequence_number": number} for number, event in enumerate(RESPONSES[name](take))]
+def responses_answer(name: str, variant: AnswerVariant) -> Answer:
+    """Return the named answer of `/responses`. Raises `KeyError` for an unknown name."""
+    events = [{**event, "sequence_number": number} for number, event in enumerate(RESPONSES[name](variant))]
     if name == "llamacpp":
-        events = [{key: value for key, value in event.items() if key not in _PLACES} for event in events]
+        events = [{key: value for key, value in event.items() if key not in _POSITIONS} for event in events]
     frames = [Frame(compact(event), event["type"]) for event in events]
     if name.startswith("litellm"):
         frames.append(DONE)

@@ -1,4 +1,4 @@
-"""The catalogue: every fault by its name."""
+"""The catalogue of faults on the wire, by their names."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from types import MappingProxyType
 from typing import Final
 
 from ....config.fields import suggestion
-from . import broken, repairable
-from . import healthy as odd
-from . import responses_only as numbered
+from .broken import BROKEN
 from .fault import Fault
+from .healthy import HEALTHY
+from .repairable import REPAIRABLE
+from .responses_only import RESPONSES_ONLY
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
-    {
-        fault.name: fault
-        for shelf in (odd, repairable, broken, numbered)
-        for fault in vars(shelf).values()
-        if isinstance(fault, Fault)
-    }
+    {fault.name: fault for fault in (*HEALTHY, *REPAIRABLE, *BROKEN, *RESPONSES_ONLY)}
 )
 
 
 def find_fault(fault: str | Fault) -> Fault:
-    """The fault of this name; a `Fault` is its own. Raises `ValueError`, naming the nearest names."""
+    """Return the fault of this name, or the `Fault` given. Raises `ValueError`, which suggests the nearest name."""
     if isinstance(fault, Fault):
         return fault
     if fault not in FAULTS:

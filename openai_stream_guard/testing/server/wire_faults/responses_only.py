@@ -1,73 +1,68 @@
-"""What goes wrong only with the numbered, named events of the Responses API, whose end is an event too."""
+"""Faults of the numbered, named events of the Responses API, in which the end of the answer is an event too."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from ...faults import injections
 from ..answers.answer import Answer, Frame, Json, compact
 from ..scripted_response import End, ScriptedResponse, Send, streaming
-from .fault import Equal, Raises, Whole, fault, replacing, up_to
+from .fault import Build, Equal, Raises, Whole, defining, injected, up_to
 
-DONE = Send(Frame("[DONE]").encode())
-ERROR: Json = {"type": "error", "code": "server_error", "message": "The server had an error.", "param": None}
-INVALID: Json = {**ERROR, "code": "invalid_prompt", "message": "No such tool.", "param": "tools"}
+ERROR: Final[Json] = {"type": "error", "code": "server_error", "message": "The server had an error.", "param": None}
+INVALID: Final[Json] = {**ERROR, "code": "invalid_prompt", "message": "No such tool.", "param": "tools"}
+_healthy = defining(Equal(), placed=False, api="responses")
+_repaired = defining(Whole(requests=1), api="responses")
+_recovered = defining(Whole(requests=2), api="responses")
+_raised = defining(Raises("upstream_error", requests=1), retryable=False, api="responses")
 
 
 def _terminal(answer: Answer) -> int:
-    """The number of the frame that says how the response ended."""
+    """Return the number of the frame that says how the response ended."""
     return max(number for number, frame in enumerate(answer.frames) if frame.data != "[DONE]")
 
 
-@fault(Equal(), placed=False, api="responses")
-def named_lost(answer: Answer, at: int) -> ScriptedResponse:
-    """The `event:` lines are missing; each payload has its type in it."""
+def _unnamed(answer: Answer, at: int) -> ScriptedResponse:
     return streaming(Frame(frame.data).encode() for frame in answer.frames)
 
 
-@fault(Whole(requests=1), api="responses")
-def seq_duplicate(answer: Answer, at: int) -> ScriptedResponse:
-    """One event comes twice, with the same `sequence_number`."""
-    parts = answer.encode()
-    at = min(at, _terminal(answer) - 1)  # nobody reads on behind the terminal event
-    return streaming([*parts[: at + 1], *parts[at:]])
+def _duplicate(answer: Answer, at: int) -> ScriptedResponse:
+    at = min(at, _terminal(answer) - 1)  # no reader reads on after the terminal event
+    return injected(lambda at: injections.duplicate(after_events=at))(answer, at)
 
 
-@fault(Whole(requests=1), api="responses")
-def seq_disorder(answer: Answer, at: int) -> ScriptedResponse:
-    """Two neighbours have changed places: `sequence_number` steps back."""
+def _swap(answer: Answer, at: int) -> ScriptedResponse:
     parts = answer.encode()
     at = min(at, _terminal(answer) - 2)
     return streaming([*parts[:at], parts[at + 1], parts[at], *parts[at + 2 :]])
 
 
-@fault(Whole(requests=2), verdict="gap", api="responses")
-def seq_gap(answer: Answer, at: int) -> ScriptedResponse:
-    """One delta is missing: `sequence_number` jumps by two."""
-    return streaming(replacing(answer, at, b""))
+def _error_instead(error: Json) -> Build:
+    def build(answer: Answer, at: int) -> ScriptedResponse:
+        data = compact({**error, "sequence_number": at})
+        return up_to(answer, at, Send(Frame(data, "error").encode()), End())
+
+    return build
 
 
-@fault(Whole(requests=2), verdict="truncated", placed=False, api="responses")
-def no_terminal(answer: Answer, at: int) -> ScriptedResponse:
-    """Everything comes but the event that says how the response ended, and the body ends cleanly."""
-    return up_to(answer, _terminal(answer), End())
-
-
-@fault(Whole(requests=2), verdict="truncated", api="responses")
-def done_without_terminal(answer: Answer, at: int) -> ScriptedResponse:
-    """A gateway ends a stream that broke off upstream with `[DONE]`."""
-    return up_to(answer, min(at, _terminal(answer)), DONE, End())
-
-
-def _error_instead(answer: Answer, at: int, error: Json) -> ScriptedResponse:
-    data = compact({**error, "sequence_number": at})
-    return up_to(answer, at, Send(Frame(data, "error").encode()), End())
-
-
-@fault(Whole(requests=2), verdict="upstream_error", api="responses")
-def error_flat(answer: Answer, at: int) -> ScriptedResponse:
-    """The API's own `error` event comes in place of the rest: flat, numbered, and worth another try."""
-    return _error_instead(answer, at, ERROR)
-
-
-@fault(Raises("upstream_error", requests=1), verdict="upstream_error", retryable=False, api="responses")
-def error_flat_invalid(answer: Answer, at: int) -> ScriptedResponse:
-    """The API's own `error` event comes and finds fault with the request: asking again would not help."""
-    return _error_instead(answer, at, INVALID)
+# fmt: off
+RESPONSES_ONLY: Final = (
+    _healthy("named_lost", "The `event:` lines are missing; each payload has its type in it.", _unnamed),
+    _repaired("seq_duplicate", "One event comes twice, with the same `sequence_number`.", _duplicate),
+    _repaired("seq_disorder", "Two neighbours have changed places: `sequence_number` steps back.", _swap),
+    _recovered("seq_gap", "One delta is missing: `sequence_number` jumps by two.",
+               injected(lambda at: injections.gap(after_events=at)), verdict="gap"),
+    _recovered("no_terminal",
+               "Everything comes but the event that says how the response ended, and the body ends cleanly.",
+               lambda answer, at: up_to(answer, _terminal(answer), End()), verdict="truncated", placed=False),
+    _recovered("done_without_terminal", "A gateway ends a stream that broke off upstream with `[DONE]`.",
+               lambda answer, at: up_to(answer, min(at, _terminal(answer)), Send(b"data: [DONE]\n\n"), End()),
+               verdict="truncated"),
+    _recovered("error_flat",
+               "The API's own `error` event comes in place of the rest: flat, numbered, and worth another try.",
+               _error_instead(ERROR), verdict="upstream_error"),
+    _raised("error_flat_invalid",
+            "The API's own `error` event comes and finds fault with the request: asking again would not help.",
+            _error_instead(INVALID), verdict="upstream_error"),
+)
+# fmt: on
