@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from openai_stream_guard.apis.request import StreamRequest
@@ -20,6 +20,11 @@ from openai_stream_guard.transport.drivers import drive
 End = Literal["clean", "reset", "refused"]
 CHAT = StreamRequest("post", "/chat/completions", "host:1", {"model": "m"})
 ANSWERS = ("text", "tool_calls", "n2", "reasoning", "refusal", "logprobs", "usage", "function_call")
+
+
+def request_for(name: str) -> StreamRequest:
+    """The request that a recorded answer belongs to."""
+    return replace(CHAT, body={**CHAT.body, "n": 2}) if name == "n2" else CHAT
 
 
 @dataclass

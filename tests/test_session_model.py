@@ -26,7 +26,7 @@ from .responses import nameless
 from .vectors import in_pieces
 
 RESET = StreamFault("disconnected", "reset")
-CLOCKS = Timeouts(first_event=20.0, idle=10.0)
+CLOCKS = Timeouts(first_event=20.0, idle=10.0, linger=5.0)
 RETRIES = 3
 
 

@@ -63,7 +63,7 @@ def _codes(value: JsonObject) -> list[object]:
 
 
 def _says_error(value: JsonObject) -> bool:
-    return "error" in (value.get("type"), value.get("object"))
+    return "error" in (value.get("type"), value.get("object")) and any(value.get(name) for name in ("code", *_MESSAGE))
 
 
 def _has_error_member(value: JsonObject) -> bool:
@@ -97,19 +97,19 @@ def find_error(payload: Payload) -> ReportedError | None:
     """
     value = payload.value
     if payload.is_plain_text or (payload.event == "error" and not isinstance(value, dict)):
-        return _reported(payload, value)
+        return reported_as(payload, value)
     if isinstance(value, list) and has_error(payload):  # Gemini
         value = value[0]
     if not isinstance(value, dict):
         return None
     if value.get("error"):  # the SDK raises it too
-        return _reported(payload, value["error"])
+        return reported_as(payload, value["error"])
     if payload.event == "error":
-        return _reported(payload, value)
+        return reported_as(payload, value)
     codes = _codes(value)
     if codes and all(map(says_success, codes)) and value.get("success") is not False:
         return None
-    return _reported(payload, value) if any(applies(value) for applies in _SHAPES) else None
+    return reported_as(payload, value) if any(applies(value) for applies in _SHAPES) else None
 
 
 def reported_failure(payload: Payload) -> ReportedError | None:
@@ -117,7 +117,7 @@ def reported_failure(payload: Payload) -> ReportedError | None:
     value = payload.value
     response = value.get("response") if isinstance(value, dict) else None
     error = response.get("error") if isinstance(response, dict) else None
-    return _reported(payload, error)._replace(payload=error) if error else None
+    return reported_as(payload, error)._replace(payload=error) if error else None
 
 
 def has_error(payload: Payload) -> bool:
@@ -126,7 +126,8 @@ def has_error(payload: Payload) -> bool:
     return isinstance(value, dict) and bool(value.get("error"))
 
 
-def _reported(payload: Payload, body: object) -> ReportedError:
+def reported_as(payload: Payload, body: object) -> ReportedError:
+    """Return a payload as an error with this body."""
     return ReportedError(body, _message_in(body, 0), payload.value, payload.http_status)
 
 

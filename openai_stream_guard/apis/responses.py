@@ -20,11 +20,12 @@ from .adapter import (
     ApiEvent,
     DataEvent,
     FaultEvent,
+    api_error,
     is_keep_alive,
     plain_id,
 )
 from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity
-from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_failure
+from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_as, reported_failure
 from .output_places import OutputPlaces, integer_in
 from .partial_answer import outputs_from
 from .repeated_events import names_in, trim_event
@@ -136,6 +137,8 @@ class ResponsesAdapter(ApiAdapter):
         value = payload.value
         if isinstance(value, dict) and value.get("object") == "response" and not has_error(payload):
             return FaultEvent("not_a_stream", WHOLE_ANSWER, value)
+        if isinstance(value, dict) and (value.get("type") or payload.event) == "error" and not has_error(payload):
+            return api_error(reported_as(payload, value))  # even if it says nothing more
         return super().fault_in(payload)
 
     def may_report_error(self, payload: Payload) -> bool:

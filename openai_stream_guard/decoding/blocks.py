@@ -15,9 +15,9 @@ import re
 from typing import Literal, NamedTuple
 
 from ..sse import Line, parse_retry, split_field
-from .dispatch import CUT_SHORT, Block, Dispatcher, Fields, RepairMode
+from .dispatch import CUT_SHORT, Block, Dispatcher, Fields, RepairMode, error_object
 from .event_data import DONE, EventData, Position
-from .json_text import stock_error, undecodable
+from .json_text import closes_more_than_it_opens, stock_error, undecodable
 from .payload import DecodeFault
 
 StrayKind = Literal["blank", "page", "bare_done", "bare_json", "error_line", "json_array", "fragment", "ignored"]
@@ -98,8 +98,7 @@ class BlockParser:
             self.out.count_repair("glued_prefix")
         match name:
             case b"":
-                if status := _HTTP_STATUS.match(value):
-                    self._http_status = int(status[1])
+                self._read_comment(line, value)
             case b"data":
                 self._add_data(line, value)
             case None:
@@ -139,6 +138,13 @@ class BlockParser:
             if name in _FIELD_NAMES and name != text:  # a padded word without a colon is no field
                 return name, value
         return None, b""
+
+    def _read_comment(self, line: Line, value: bytes) -> None:
+        """Look for a status that DashScope writes. What begins with `:` may also be the rest of an event."""
+        if status := _HTTP_STATUS.match(value):
+            self._http_status = int(status[1])
+        elif value.rstrip().endswith((b"}", b"]")) and closes_more_than_it_opens(value):
+            self._take_fragment(line, line.text)
 
     # Fields.
 
@@ -277,7 +283,10 @@ class BlockParser:
             self._block = None
             self._begin_block(line, {"event": "error"})
             return
-        text = value if name == b"data" else classify_stray_line(line.text).text if name is None else b""
+        text = value if name == b"data" else b""
+        if name is None:
+            stray = classify_stray_line(line.text)
+            text = error_object(stray.text) if stray.kind == "error_line" else stray.text
         self.out.fail(_LINE_ENDS_INSIDE, block, self.out.object_payload(block, text))
 
     def _judge_interrupted(self) -> None:

@@ -28,6 +28,11 @@ _CUT_FIELD_NAMES = {
 _CUT_DONE = {DONE[:length] for length in range(2, len(DONE))}
 
 
+def error_object(text: bytes) -> bytes:
+    """Return the payload that the value of an `error` line stands for, as llama.cpp writes it."""
+    return b'{"error": ' + text + b"}"
+
+
 class Fields(TypedDict, total=False):
     """The fields of an event besides its data."""
 
@@ -207,7 +212,7 @@ class Dispatcher:
         if not block.found_as and status is None:
             return Payload(event, text, value, self.last_id, retry)
         if block.found_as == "error_line":
-            text, value = b'{"error": ' + text + b"}", {"error": value}
+            text, value = error_object(text), {"error": value}
         outside_field = block.found_as is not None
         return IrregularPayload(
             event, text, value, self.last_id, retry, outside_field=outside_field, http_status=status

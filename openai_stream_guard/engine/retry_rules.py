@@ -75,7 +75,7 @@ _MEANINGS = (
 """In order: of one word the first meaning counts, so that throttling beats the quota in `Throttling.RateQuota`."""
 
 _TOO_LARGE = re.compile(
-    r"context (?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx"
+    r"context[ _]?(?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx"
     r"|max_model_len|(?:maximum|max) (?:input|prompt|model|sequence|number of (?:input )?tokens)|number of input tokens"
     r"|reduce (?:the |your )?(?:length|prompt|input|size)|(?<!took )(?<!takes )(?<!taking )(?<!taken )(?<!waited )"
     r"(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)",

@@ -218,7 +218,7 @@ class Session:
         """Take the payloads of one read, then judge whether they ended the attempt."""
         self._deadline = None
         attempt = self._attempt
-        reader, before = attempt.reader, attempt.items
+        reader, before = attempt.reader, attempt.items - len(attempt.out)
         done = payloads.pop() if reader.over and reader.done and payloads else None
         fault = attempt.take(payloads)
         if fault is None and done is not None:
@@ -274,7 +274,8 @@ class Session:
             self._complete(now)
             return
         if fault.kind == "stalled":
-            fault = replace(fault, reason=f"{fault.reason}; the limit is {limit}")
+            late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
+            fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
         waited = now - self._log.progress_at
         found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)

@@ -180,9 +180,15 @@ def _shows_buffering(s: Stream) -> bool:
     return evidence.events >= 10 and (slow or not evidence.collected)
 
 
+_NEXT = 3600.0
+"""Seconds between two streams, for comparison: each begins after the one before it, so that none are cut together."""
+
+
 def findings_from(streams: Sequence[Stream]) -> tuple[Finding, ...]:
     """Return everything that is found in streams of one server, the worst first, each finding once."""
-    cuts = tuple(Cut(s.evidence.seconds, s.evidence.silence) for s in streams if s.answered and s.evidence.fault)
+    streams = [replace(s, evidence=replace(s.evidence, at=_NEXT * number)) for number, s in enumerate(streams)]
+    broken = [s.evidence for s in streams if s.answered and s.evidence.fault]
+    cuts = tuple(Cut(evidence.seconds, evidence.silence, evidence.at) for evidence in broken)
     found: dict[str, Finding] = {}
     for number, stream in enumerate(streams, 1):
         compared = replace(stream, evidence=replace(stream.evidence, cuts=cuts if stream.evidence.fault else ()))
