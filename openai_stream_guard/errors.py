@@ -158,7 +158,7 @@ def stream_error(
         "partial": answer_from(partial),
         "raw_tail": redact_tail(failure.raw_tail, credentials),
         "request_id": failure.attempt.request_id,
-        "hint": hint(failure.evidence, stopped_by),
+        "hint": hint(failure.evidence, stopped_by, attempts),
         "body": body,
         "_request": request,
         "_c_constructors": _c_constructors(fault.error, credentials),

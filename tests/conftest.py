@@ -109,9 +109,9 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams are guarded: no waiting between attempts nor polls, no budget."""
+    """Streams are guarded: no waiting between attempts nor polls nor for a host, no budget."""
     monkeypatch.setattr(recovery, "MIN_POLL", 0.0)
-    switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None))
+    switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, outage_timeout=0.0, retry_budget=None))
 
 
 @pytest.fixture

@@ -346,7 +346,7 @@ def test_nothing_stays_switched_on(examine: Run) -> None:
 
     activation.configure(max_retries=7)
     examine(one_by_one(), one_by_one())
-    assert RUNTIME.new_session is None
+    assert RUNTIME.new_observer is None
     assert not activation.is_enabled()
     assert activation.current_policy().max_retries == 7
 
@@ -435,10 +435,10 @@ def test_a_person_sees_progress_and_color(server: Server, monkeypatch: pytest.Mo
 def test_an_interrupt_leaves_nothing_behind(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ctrl-C while it streams: exit code 130, no file, no open stream."""
 
-    def interrupt(self: Any, data: bytes, now: float) -> Any:
+    def interrupt(self: Any, data: bytes, now: float, waiting_since: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(probe._WatchedSession, "receive", interrupt)
+    monkeypatch.setattr(probe._WatchingRecorder, "bytes_received", interrupt)
     server.script(one_by_one())
     page = tmp_path / "x.html"
     assert main(["doctor", "--base-url", server.base_url, "--model", "m", "--html", str(page)]) == 130

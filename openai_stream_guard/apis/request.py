@@ -96,6 +96,12 @@ class StreamRequest:
         return model if isinstance(model, str) else None
 
     @property
+    def deterministic(self) -> bool:
+        """Whether the same answer may be expected again: it is asked for at temperature 0, or with a seed."""
+        temperature = self.body.get("temperature")
+        return (type(temperature) in (int, float) and temperature == 0) or self.body.get("seed") is not None
+
+    @property
     def choices(self) -> int:
         """The number of answers asked for: `n`, for each prompt where `/completions` is given several."""
         n, prompt = self.body.get("n"), self.body.get("prompt")

@@ -34,6 +34,7 @@ class PolicyFields(TypedDict, total=False):
     backoff_initial: float
     backoff_max: float
     max_elapsed: float
+    outage_timeout: float
     recovery: Sequence[str]
     continuation: ContinuationStyle
     delivery: DeliveryMode
@@ -60,7 +61,7 @@ class Policy:
     """
 
     max_retries: int | None = None
-    """Re-issues after the first failure; `none` follows the client's `max_retries`, 0 repairs and detects."""
+    """Answered re-issues after the first failure; `none` follows the client's `max_retries`, 0 only repairs."""
 
     backoff_initial: float = 0.5
     """Seconds before the first re-issue; doubled for each further one, jittered as the SDK does."""
@@ -70,6 +71,9 @@ class Policy:
 
     max_elapsed: float = 120.0
     """Seconds from a fault to the next newly delivered event; no wait is begun that would end later."""
+
+    outage_timeout: float = 30.0
+    """Seconds to wait for a host that refuses re-issues, or for a token; with 0 each refusal costs a retry."""
 
     recovery: tuple[str, ...] = ("resume", "restart", "replay")
     """Allowed ways of recovery; `continue` and `stateful` are opt-in, with `none` every fault is raised."""
@@ -102,7 +106,7 @@ class Policy:
     """Hosts whose streams may end without any mark."""
 
     retry_budget: float | None = 0.1
-    """Tokens a started stream adds to its host's bucket of 10; a re-issue costs 1; `none` is no budget."""
+    """Tokens that each started stream adds to the 10 of its host; a re-issue borrows one; `none` is no budget."""
 
     max_event_bytes: int = 256 << 20
     """Bytes of one event or unfinished line; more is the fault `oversized`."""
@@ -139,6 +143,7 @@ SETTINGS: Mapping[str, Setting] = {
     "backoff_initial": fields.SECONDS,
     "backoff_max": fields.SECONDS,
     "max_elapsed": fields.SECONDS,
+    "outage_timeout": fields.SECONDS,
     "recovery": fields.any_of(("resume", "restart", "continue", "replay", "stateful")),
     "continuation": optional(fields.word_or_callable("vllm", "prefill")),
     "delivery": fields.one_of("live", "atomic", "tool_calls"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import openai
@@ -20,6 +20,8 @@ from ..engine.decisions import Refusal, Reissue
 from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..redaction import identifier
+from ..transport import clock as timing
+from ..transport.exceptions import is_lost_response
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
 from ..transport.timeouts import request_timeouts
 from .runtime import RUNTIME
@@ -54,6 +56,8 @@ class OriginalRequest:
     guarding: Guarding
     listeners: tuple[Listener, ...] = ()
     """Who is told what becomes of its stream."""
+    sent_at: float = field(default_factory=lambda: timing.current.clock())
+    """When the program sent it, on the clock of its stream."""
 
     @property
     def max_retries(self) -> int:
@@ -172,4 +176,10 @@ def refusal_from(error: Exception) -> Refusal:
             request_id=identifier(headers.get("x-request-id"), credentials_from(error.request)),
             retry_after=retry_after(headers, time.time()),
         )
-    return Refusal(retryable=isinstance(error, openai.APIConnectionError), unfinished=isinstance(error, Unfinished))
+    cause = error.__cause__ or error
+    return Refusal(
+        retryable=isinstance(error, openai.APIConnectionError),
+        unfinished=isinstance(error, Unfinished),
+        error=type(cause).__name__,
+        lost=is_lost_response(cause),
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
-from ..capture.folder import captured_session
+from ..capture.folder import FolderRecorder
 from ..engine.decisions import Fail, Refusal, Reissue
+from ..engine.observer import SessionObserver
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
 from ..notices import FaultSeen, Notice, StreamReport
@@ -61,12 +62,12 @@ class GuardedStream:
         linger = math.inf if raw else policy.linger_timeout  # a reader of bytes gets all of them
         if raw:
             policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
-        new_session: Callable[..., Session] = Session
-        if RUNTIME.new_session is not None:
-            new_session = partial(RUNTIME.new_session, credentials=self._credentials)
+        observer: SessionObserver | None = None
+        if RUNTIME.new_observer is not None:
+            observer = RUNTIME.new_observer(self._credentials)
         elif policy.capture is not None:
-            new_session = partial(captured_session, policy.capture, credentials=self._credentials)
-        self.session = new_session(
+            observer = FolderRecorder(policy.capture, self._credentials)
+        self.session = Session(
             stream_request_from(request, response, one_identity=self.one_identity),
             policy,
             RUNTIME.hosts,
@@ -77,6 +78,9 @@ class GuardedStream:
             head=response_head(response, self._credentials),
             jitter=timing.current.jitter,
             notify=self._notify,
+            stream_id=f"{random.getrandbits(32):08x}",
+            requested_at=request.sent_at,
+            observer=observer,
         )
         return self.session
 
@@ -87,7 +91,7 @@ class GuardedStream:
         finally:
             self.notifying = False
         if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
-            publish_raw(self.session.raw_tail, self._credentials)
+            publish_raw(self.session.raw_tail, self._credentials, notice.stream_id)
 
     # What its exchange asks for, see `transport.exchange.SdkSide`.
 

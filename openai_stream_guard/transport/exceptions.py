@@ -125,6 +125,11 @@ def _is_called_with(frame: FrameType, interrupted: FrameType) -> bool:
     return False
 
 
+def is_lost_response(error: BaseException) -> bool:
+    """Whether a request had been sent when the exception came, so that the server may have answered it."""
+    return any(_is_a(error, name) for name in ("ReadTimeout", "WriteTimeout", "ReadError", "RemoteProtocolError"))
+
+
 def is_read_of_closed(error: Exception) -> bool:
     """Whether the exception says that a stream was read after it had been closed."""
     return _is_a(error, "StreamClosed")

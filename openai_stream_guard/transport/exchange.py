@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 import anyio
 
 from ..diagnosis.causes import CLOSED
-from ..engine.decisions import Fail, Refusal, Reissue, StreamFault
+from ..engine.decisions import Fail, Refusal, Reissue, StreamFault, Wait
 from ..engine.session import Session
 from . import clock as timing
 from .exceptions import fault_from, is_read_of_closed
@@ -237,6 +237,17 @@ class SyncExchange(_Exchange):
         """Wait, unless the stream is closed meanwhile."""
         self._timing.sleep(self._wake, seconds)
 
+    def wait(self, decision: Wait) -> None:
+        """Wait until the ticket is called, unless the stream is closed meanwhile."""
+        wait = self._timing.sleep if decision.probes else self._timing.wait_for_call
+        decision.ticket.on_call(self._wake.set)
+        try:
+            if not self.abandoned:
+                wait(self._wake, decision.seconds)
+        finally:
+            decision.ticket.on_call(None)
+            self._wake.clear()  # whoever closes the stream sets `abandoned` as well
+
     def reopen(self, decision: Reissue) -> None:
         """Send the request again, and read from its response."""
         self._attach(self._sdk.reissue(decision))
@@ -305,6 +316,17 @@ class AsyncExchange(_Exchange):
         if self.abandoned:
             return
         await self._timing.asleep(self._wake_task, seconds)
+
+    async def wait(self, decision: Wait) -> None:
+        """Wait until the ticket is called, unless the stream is closed meanwhile or has been already."""
+        wait = self._timing.asleep if decision.probes else self._timing.await_call
+        self._wake_task = anyio.Event()
+        decision.ticket.on_call(timing.setter_from_threads(self._wake_task))
+        try:
+            if not self.abandoned:
+                await wait(self._wake_task, decision.seconds)
+        finally:
+            decision.ticket.on_call(None)
 
     async def reopen(self, decision: Reissue) -> None:
         """Send the request again, and read from its response."""
