@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -28,6 +28,8 @@ class StreamRequest:
     """`name` or `name:port`."""
     body: dict[str, object] = field(default_factory=dict)
     """The JSON that was sent; empty where it was not a JSON object."""
+    sent: Callable[[], dict[str, object] | None] = lambda: None
+    """Reads the JSON back from what was sent, since the program may have edited `body` inside; None where it cannot."""
     resendable: bool = True
     """Whether the body can be sent a second time."""
     starting_after: int | None = None

@@ -282,7 +282,7 @@ class Recovery:
         spent = transcript.deltas  # a delta is a token or more
         self.continuation = Continuation(transcript, key, spent)
         try:
-            body = continued_body(how, self._request.body, transcript.text(key), spent)
+            body = continued_body(how, self._request.sent() or self._request.body, transcript.text(key), spent)
         except Exception as error:
             # The user's callable failed. That must not hide the fault of the stream, which is about to be raised.
             self._note(f"the continuation raised {type(error).__name__}")
