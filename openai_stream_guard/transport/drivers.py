@@ -55,9 +55,9 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
+            if events and not isinstance(decision, Finish):
+                session.consumer_resumed(exchange.consumer_clock())
             if decision is None:
-                if events:
-                    session.consumer_resumed(exchange.consumer_clock())
                 continue
 
             if isinstance(decision, Finish):
@@ -130,9 +130,9 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
+            if events and not isinstance(decision, Finish):
+                session.consumer_resumed(exchange.consumer_clock())
             if decision is None:
-                if events:
-                    session.consumer_resumed(exchange.consumer_clock())
                 continue
 
             if isinstance(decision, Finish):
