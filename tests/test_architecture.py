@@ -44,6 +44,7 @@ DOORS = {
     "cli": "activation apis capture config decoding diagnosis engine redaction testing wrapt",
     FACADE: "activation config notices",
     "pytest_plugin": "pytest",
+    "pytest_entry": "",
     "__main__": "cli",
 }
 MAY_IMPORT = {**THINKING, **DOING, **DOORS}
