@@ -10,7 +10,7 @@ from typing import Any, Literal
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
-from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.notices import Notice
@@ -94,6 +94,10 @@ class Network:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+    def wait(self, decision: Wait) -> None:
+        self.slept.append(decision.seconds)
+        self.now += decision.seconds
 
     def reopen(self, decision: Reissue) -> None:
         self._start()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
@@ -15,7 +15,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.diagnosis.causes import CAUSES, advice, hint, likely_causes
 from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
-from openai_stream_guard.notices import FaultKind, StoppedBy
+from openai_stream_guard.notices import Attempt, FaultKind, StoppedBy
 from openai_stream_guard.testing import ScriptedResponse, Server, Wait
 from tests.streams import chat, client_for, consume, scripted, silence_for
 
@@ -223,8 +223,8 @@ def _row_of(text: str | None) -> str:
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("fault", REAL)
-def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, warned: Callable[[], list[str]]) -> None:
-    """Over real sockets, in the error, in the report, and in the one WARNING."""
+def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, records: Any) -> None:
+    """Over real sockets, in the error, in the report, and in a record of its own beside the one WARNING."""
     configure(idle_timeout=0.3 if fault == "stall_heartbeat" else None)
     server.script(scripted(fault))
     seen = consume(server, client_kind, timeout=silence_for(fault), max_retries=0)
@@ -232,8 +232,8 @@ def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, war
     assert _row_of(seen.report.hint) == REAL[fault]
     assert seen.error.hint == f"{seen.report.hint}{hint(Evidence(), seen.error.stopped_by)}"
     assert seen.error.hint in seen.error.__notes__
-    (line,) = warned()
-    assert line.endswith(seen.report.hint)
+    assert [record.levelno for record in records].count(logging.WARNING) == 1
+    assert [record.hint for record in records if record.stream_event == "hint"] == [seen.report.hint]
 
 
 @pytest.mark.usefixtures("guarded")
@@ -272,3 +272,13 @@ def test_a_slow_reader_is_told_apart_from_a_slow_server(server: Server, monkeypa
     with client_for(server, max_retries=0) as client, pytest.raises(OpenAIStreamParseError) as raised:
         [time.sleep(0.1) for _ in chat(client)]
     assert _row_of(raised.value.hint) == "read_slowly"
+
+
+def test_what_was_refused_and_what_would_be_safe_is_named() -> None:
+    """The class of the exception that a re-issue came to; and what makes a response one that may be sent again."""
+    refused = Attempt(None, "replay", 1, 0, 0, 0.0, None, None, None, refused=True, error="ConnectError")
+    assert hint(Evidence(), "time", [refused]).endswith("The last re-issue got no response (ConnectError).")
+    assert "store=False" in hint(Evidence(marks="terminal_event"), "unsafe")
+    assert "store=False" not in hint(Evidence(), "unsafe")
+    for stop, settings in {"time": ("outage_timeout", "max_elapsed"), "budget": ("retry_budget",)}.items():
+        assert all(f"`{name}`" in hint(Evidence(), stop) for name in settings)

@@ -75,10 +75,14 @@ def test_any_faults_and_any_cuts_of_the_reads_give_the_answer_once_or_a_true_pre
         end: End = data.draw(st.sampled_from(["clean", "reset", "refused"] if serial else ["clean", "reset"]))
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
         responses.append(Response([] if end == "refused" else reads, end))
-    outcome = play(responses, NO_BUDGET.replace(max_retries=retries), asked=request_for(name))
+    responses.append(Response([], "refused"))  # for as long as it takes
+    policy = NO_BUDGET.replace(max_retries=retries)
+    outcome = play([*responses, *responses[-1:] * 20], policy, asked=request_for(name))
     texts = said(outcome.values)
     assert is_prefix(texts, WHOLE[name])
-    assert outcome.network.requests <= 1 + retries
+    assert (
+        outcome.network.requests - sum(attempt.refused for attempt in outcome.session.report().attempts) <= 1 + retries
+    )
     if outcome.gave_up is None:
         texts.pop(("usage",), None)
         assert texts == {path: text for path, text in WHOLE[name].items() if path != ("usage",)}
@@ -161,17 +165,38 @@ def test_recovery_stops_where_the_policy_says(policy: Policy, offset: int, reque
     assert (outcome.network.requests, outcome.gave_up.stopped_by) == (requests, stopped_by)
 
 
-def test_what_the_sdk_retried_before_the_headers_is_deducted() -> None:
-    """One loop, one count: all requests of one logical stream are at most `1 + max_retries`."""
-    outcome = play([cut("text", 0, 0), whole("text", 1)], NO_BUDGET.replace(max_retries=2), requests=3)
+def test_what_the_sdk_retried_before_the_headers_is_not_deducted() -> None:
+    """Those requests were refused, and generated nothing."""
+    outcome = play([cut("text", 0, 0), whole("text", 1)], NO_BUDGET.replace(max_retries=1), requests=3)
+    assert outcome.gave_up is None
+    assert [attempt.requests for attempt in outcome.session.report().attempts] == [3, 1]
+
+
+def test_a_host_that_refuses_is_waited_for() -> None:
+    """Refusals cost no retry: after twenty seconds of them the default of two still suffices."""
+    refused = [Response([], "refused")] * 7
+    outcome = play([cut("text", 0, 0), *refused, whole("text", 1)], NO_BUDGET.replace(max_retries=1))
+    assert outcome.gave_up is None
+    assert outcome.network.slept == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0]
+    report = outcome.session.report()
+    assert (report.outcome, report.waited_seconds) == ("recovered", 23.0)
+    assert "waited 23.0 s for the host to accept requests" in report.notes
+
+
+def test_a_host_that_refuses_for_long_is_given_up() -> None:
+    """No wait is begun that would end after `outage_timeout`; `max_retries=0` sends nothing again at all."""
+    outcome = play([cut("text", 0, 0), *[Response([], "refused")] * 20], NO_BUDGET)
     assert outcome.gave_up is not None
-    assert outcome.network.requests == 1
+    assert (outcome.gave_up.stopped_by, outcome.network.now) == ("time", 27.5)
+    outcome = play([cut("text", 0, 0), Response([], "refused")], NO_BUDGET.replace(max_retries=0))
+    assert outcome.gave_up is not None
+    assert (outcome.gave_up.stopped_by, outcome.network.requests) == ("retries", 1)
 
 
-def test_a_refused_reissue_costs_a_retry() -> None:
-    """A refusal is one of the tries, and the first failure is still the one that is told."""
+def test_a_refused_reissue_costs_a_retry_without_a_timeout_for_outages() -> None:
+    """As in earlier releases; the first failure is the one that is told."""
     responses = [cut("text", 0, 0), Response([], "refused"), Response([], "refused")]
-    outcome = play(responses, NO_BUDGET.replace(max_retries=2))
+    outcome = play(responses, NO_BUDGET.replace(max_retries=2, outage_timeout=0.0))
     assert outcome.gave_up is not None
     assert outcome.gave_up.first_failure.fault.kind == "truncated"
     report = outcome.session.report()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ..apis.error_shapes import ReportedError
 from ..apis.request import Resume
 from ..decoding.payload import Payload
 from ..diagnosis.evidence import Ending, Evidence
-from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy
+from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy, WaitReason
+from .retry_budget import Ticket
 from .retry_rules import ErrorVerdict, judge_error
 
 
@@ -68,6 +69,24 @@ class Reissue:
     within: float = math.inf
     """Seconds after the delay within which the response has to begin."""
 
+    @property
+    def is_poll(self) -> bool:
+        """Whether it asks for a stored response as a whole, which generates nothing."""
+        return self.resume is not None and self.resume.poll
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Decision: wait until the ticket is called, or so many seconds."""
+
+    seconds: float
+    ticket: Ticket
+    reason: WaitReason
+    limit: float
+    """The longest that it may wait in all, in seconds from now, over several decisions of this kind."""
+    probes: bool = False
+    """Only time has to pass, since this stream is the next to probe the host; it depends on no other stream."""
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -96,9 +115,24 @@ class Refusal:
     request_id: str | None = None
     retry_after: float | None = None
     """Seconds that the server asks to wait."""
+    error: str | None = None
+    """The class of the exception, without an HTTP response."""
+    lost: bool = False
+    """The request was sent and its response lost, or it timed out."""
+
+    @property
+    def scope(self) -> Literal["host", "stream", "generation"]:
+        """What the refusal is about.
+
+        `host`: the server accepts no requests, so others need not try. `stream`: only this request, as by a rate
+        limit. `generation`: the server may have generated an answer before the connection failed.
+        """
+        if self.lost or self.status in (408, 504):
+            return "generation"
+        return "host" if self.status is None or self.status >= 500 else "stream"
 
 
-Decision: TypeAlias = Reissue | Finish | Fail
+Decision: TypeAlias = Reissue | Wait | Finish | Fail
 
 
 @dataclass(frozen=True)

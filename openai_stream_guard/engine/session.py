@@ -21,13 +21,14 @@ from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
-from ..notices import Ended, FaultSeen, Notice, Outcome, Recovering, Refused, ServerNotice, StoppedBy, StreamReport
-from .attempt import DIVERGED, AttemptReader
+from ..notices import Notice, Outcome, StoppedBy, StreamReport
+from .attempt import DIVERGED, SEALED, UNTOLD, AttemptReader
 from .attempt_log import AttemptLog
 from .deadlines import Deadline, next_deadline
-from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts
+from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts, Wait
 from .delivery import Delivery
 from .host_memory import HostMemory
+from .observer import SessionObserver
 from .recovery import Recovery, deserves_retry
 from .server_habits import HabitTracker
 
@@ -51,7 +52,11 @@ class Session:
         head: ResponseHead = ResponseHead(),  # noqa: B008 - frozen
         jitter: Callable[[], float] = lambda: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
+        stream_id: str = "",
+        requested_at: float | None = None,
+        observer: SessionObserver | None = None,
     ) -> None:
+        now = now if observer is None else round(now, 6)
         self.request = request
         self.decision: Decision | None = None
         """What to do now; None: go on reading."""
@@ -64,13 +69,16 @@ class Session:
         self._notify = notify
         self._first: FirstFailure | None = None
         self._delivery = Delivery(policy)
-        self._log = AttemptLog(now, requests, head)
+        names = {"host": request.host, "model": request.model, "stream_id": stream_id}
+        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at)
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
-        self._recovery = Recovery(
-            policy, request, hosts, max_retries=max_retries, requests=requests, jitter=jitter, note=self._log.note
-        )
+        self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)
+        self._observer = observer
         self._begin(None, is_straight=policy.delivery == "live")
+        if observer is not None:
+            observer.stream_opened(stream_id, request, policy, clocks, now)
+            observer.attempt_opened(head, now, polled=False)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None, *, is_straight: bool = False) -> None:
         self._attempt = AttemptReader(
@@ -90,6 +98,9 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read; return what may be delivered."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.bytes_received(data, now, self.waiting_since)
         self._log.reads += 1
         self._log.read_at = now
         attempt = self._attempt
@@ -118,6 +129,9 @@ class Session:
 
     def end(self, now: float) -> list[Payload]:
         """Take a clean end of the body."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.body_ended(now, self.waiting_since)
         attempt = self._finish_reading(now)
         if self.decision is None:
             before, attempt.out, taken = attempt.items, [], attempt.out
@@ -129,6 +143,9 @@ class Session:
 
     def fail(self, fault: StreamFault, now: float) -> list[Payload]:
         """Take an error of the transport. A last event that lacks nothing but its blank line still counts."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.transport_failed(fault, now, self.waiting_since)
         attempt = self._finish_reading(now)
         if self.decision is None:
             self._break(fault, now)
@@ -141,35 +158,51 @@ class Session:
 
     def consumer_resumed(self, now: float) -> None:
         """The program is done with the last events; what it took for them is not silence of the stream."""
+        self._recovery.consumer_resumed(now)
         if self._brought_progress:  # a keep-alive that is handed on is no event, and does not start the wait anew
-            self.waiting_since = now
+            self.waiting_since, self._deadline = now if self._observer is None else round(now, 6), None
 
     def asked_for_more(self, now: float) -> None:
         """Note that the program waits for bytes."""
         self._log.consumer_waits(now)
 
+    def proceed(self, now: float) -> None:
+        """Decide whether the request may be sent now: the delay of a `Reissue` has passed, or a `Wait` is over."""
+        self._attempt.out = []
+        self._log.wait_ended(now)
+        answer = self._recovery.proceed(now)
+        if isinstance(answer, Reissue):
+            self._decide(answer)
+        else:
+            self._recover(answer, now)
+
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
         """Begin a new attempt: a re-issue was answered."""
+        now = now if self._observer is None else round(now, 6)
         self.decision = None
+        self._recovery.answered(decision, now)
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
         if rest is None:
             self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
+        else:
+            self._delivery.is_rest = True
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
+        if self._observer is not None:
+            self._observer.attempt_opened(head, now, polled=decision.is_poll)
 
     def refused(self, decision: Reissue, refusal: Refusal, now: float) -> list[Payload]:
-        """Take a re-issue that got no stream; return what may be delivered. It has cost one retry."""
+        """Take a re-issue that got no stream; return what may be delivered."""
         self._attempt.out = []
         if decision.resume is not None and refusal.unfinished:
-            self._recover(self._recovery.poll(decision.resume, now))
+            self._recover(self._recovery.poll(decision.resume, now), now)
             return self._attempt.out
-        self._log.refused(decision.way, refusal.status, refusal.request_id)
-        request, number, refused_id = self.request, len(self._log.attempts), refusal.request_id
-        self._notify(Refused(refusal.status, number, refused_id, request.host, request.model))
-        if decision.resume is not None and refusal.no_longer_streamed and request.starting_after is None:
-            self._recover(self._recovery.poll(replace(decision.resume, poll=True), now))
+        self._log.refused(decision.way, refusal)
+        self._notify(self._log.refusal_seen())
+        if decision.resume is not None and refusal.no_longer_streamed and self.request.starting_after is None:
+            self._recover(self._recovery.poll(replace(decision.resume, poll=True), now), now)
         elif refusal.retryable:
-            self._recover(self._recovery.plan(self.adapter, self.transcript, now, refusal.retry_after))
+            self._recover(self._recovery.refused(refusal, now), now)
         else:
             self._give_up("not_retryable")
         return self._attempt.out
@@ -178,7 +211,7 @@ class Session:
         """End a stream that the consumer has left. That is no fault, and nothing is sent again."""
         if self.outcome == "open":
             if self._log.reading:
-                self._close_attempt(None, now)
+                self._close_attempt(None, None, now)
             self._end("abandoned", None)
 
     def report(self) -> StreamReport:
@@ -198,6 +231,11 @@ class Session:
     def adapter(self) -> ApiAdapter:
         """What reads the open attempt, or has read the last."""
         return self._attempt.adapter
+
+    @property
+    def first_failure(self) -> FirstFailure | None:
+        """The first fault and where it struck; None while there was none."""
+        return self._first
 
     @property
     def raw_tail(self) -> bytes:
@@ -240,9 +278,13 @@ class Session:
         if not self._brought_progress:  # keep-alives that are handed on
             self._log.delivered += len(out)
             return
+        since = self._log.progress_at if items_before else now
         self._log.progress(len(out), now)
+        self._recovery.received()
         if out or self._delivery.gaining:
             self._recovery.succeeded()
+        elif not self._delivery.caught_up:
+            self._recovery.repeated(now - since)
 
     def _complete(self, now: float) -> None:
         """Finish the stream, unless this answer ended before what was delivered."""
@@ -252,7 +294,7 @@ class Session:
         self._attempt.out += (held := self._delivery.release())
         self._log.progress(len(held), now)
         self._log.mark_recovered(now)
-        self._close_attempt(None, now)
+        self._close_attempt(None, "the answer is whole", now)
         self._habits.completed(self.adapter)
         self._decide(Finish())
         self._end("recovered" if len(self._log.attempts) > 1 else "complete", None)
@@ -273,30 +315,38 @@ class Session:
             fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
         found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
-        self._close_attempt(fault, now)
-        attempts, attempt = self._log.attempts, self._log.attempts[-1]
+        self._close_attempt(fault, fault.reason, now)
+        attempt = self._log.attempts[-1]
         if self._first is None:
             self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
-        self._notify(FaultSeen(fault.reason, len(attempts), attempt, request.host, request.model, advice(evidence)))
-        if fault.kind == "diverged":
-            self._hosts.record_divergence(request.host, request.model, now)
+        self._notify(self._log.fault_seen(fault, advice(evidence)))
+        is_stored = request.background or request.stored_id is not None
+        if fault is SEALED:
+            self._give_up("unsafe")
+        elif fault is UNTOLD and is_stored:  # it was read, and cannot be asked for again: it is not the rest of this
+            self._give_up("diverged")
+        elif fault.kind == "diverged":
+            if not is_stored:  # else it is no other generation
+                self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
             self._give_up("diverged")
         elif complete or not deserves_retry(fault):
             self._give_up("not_retryable")
         elif fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
             self._give_up("time")  # it would queue anew, and not be answered in time
         else:
-            self._recover(self._recovery.plan(self.adapter, self.transcript, now, None))
+            self._recover(self._recovery.plan(self.adapter, self.transcript, now), now)
 
-    def _recover(self, planned: Reissue | StoppedBy) -> None:
-        if not isinstance(planned, Reissue):
-            self._give_up(planned)
+    def _recover(self, answer: Reissue | Wait | StoppedBy, now: float) -> None:
+        if isinstance(answer, str):
+            self._give_up(answer)
             return
-        self._decide(planned)
-        if planned.resume is None or not planned.resume.poll:  # a poll costs nothing worth telling
-            number = len(self._log.attempts) + 1
-            self._notify(Recovering(planned.way, planned.delay, number, self.request.host, self.request.model))
+        self._decide(answer)
+        if isinstance(answer, Wait):
+            if self._log.wait_began(answer.reason, now):
+                self._notify(self._log.waiting(answer))
+        elif not answer.is_poll:  # a poll costs nothing worth reporting
+            self._notify(self._log.recovering(answer))
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
@@ -312,10 +362,12 @@ class Session:
         self._decide(Fail(self._first, stopped_by))
         self._end("failed", stopped_by)
 
-    def _close_attempt(self, fault: StreamFault | None, now: float) -> None:
+    def _close_attempt(self, fault: StreamFault | None, reason: str | None, now: float) -> None:
         read, name = self._attempt.reader, self.adapter.response_id
         kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes}
         self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name)
+        if self._observer is not None:
+            self._observer.attempt_closed(self._log.attempts[-1], self._attempt.rule, reason, read.repairs)
 
     def _decide(self, decision: Decision) -> None:
         self.decision = decision
@@ -323,8 +375,11 @@ class Session:
 
     def _report_server(self, text: str, is_warning: bool) -> None:
         self._log.note(text)
-        self._notify(ServerNotice(text, is_warning, self.request.host, self.request.model))
+        self._notify(self._log.server_notice(text, is_warning))
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
-        self._notify(Ended(self.report(), stopped_by, self.request.host, self.request.model))
+        self._recovery.ended(complete=outcome in ("complete", "recovered"))
+        self._notify(self._log.ended(self.report(), stopped_by))
+        if self._observer is not None:
+            self._observer.stream_ended()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from openai_stream_guard.diagnosis.evidence import ResponseHead
-from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
@@ -94,6 +94,10 @@ class Wire:
         """Wait."""
         self.now += seconds
 
+    def wait(self, decision: Wait) -> None:
+        """Wait as long as there is nobody who could call."""
+        self.sleep(decision.seconds)
+
     def reopen(self, verdict: Reissue) -> None:
         """Ask again."""
         assert self.open == 0, "the broken response has to be closed first"
@@ -144,6 +148,10 @@ class AsyncWire:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         self._wire.sleep(seconds)
+
+    async def wait(self, decision: Wait) -> None:
+        """The same."""
+        self._wire.wait(decision)
 
     async def reopen(self, verdict: Reissue) -> None:
         """Ask again."""
