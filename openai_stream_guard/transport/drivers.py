@@ -71,7 +71,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                     exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     return
-                session.proceed(exchange.clock())
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
@@ -146,7 +146,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                     await exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     return
-                session.proceed(exchange.clock())
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
