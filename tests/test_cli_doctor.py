@@ -102,6 +102,7 @@ def test_a_healthy_server_is_healthy(examine: Run, server: Server) -> None:
     """Two requests, all told in figures, and nothing found."""
     code, told = examine(one_by_one(), one_by_one())
     assert (code, told["verdict"], found(told), told["requests"]) == (0, "healthy", {}, 2)
+    assert told["items"] == "built by plans"
     assert [request.body["stream"] for request in server.requests] == [True, True]
     assert server.requests[0].body["max_tokens"] == probe.MAX_TOKENS
     assert server.requests[1].headers["accept-encoding"] == "identity"
@@ -117,7 +118,7 @@ def test_the_json_has_the_documented_fields(examine: Run) -> None:
     """And no others: programs may rely on these."""
     _, told = examine(playing(*BURST), one_by_one())
     assert set(told) == {
-        "version", "verdict", "subject", "api", "model", "requests", "proxy", "written", "findings", "streams",
+        "version", "verdict", "subject", "api", "model", "requests", "proxy", "written", "items", "findings", "streams",
     }  # fmt: skip
     assert set(told["findings"][0]) == {"name", "severity", "what", "remedy", "lines", "streams"}
     assert set(told["streams"][0]) == {
@@ -371,7 +372,7 @@ def test_nothing_stays_switched_on(examine: Run) -> None:
 
     activation.configure(max_retries=7)
     examine(one_by_one(), one_by_one())
-    assert RUNTIME.new_session is None
+    assert RUNTIME.new_observer is None
     assert not activation.is_enabled()
     assert activation.current_policy().max_retries == 7
 
@@ -468,10 +469,10 @@ def test_a_person_sees_progress_and_color(server: Server, monkeypatch: pytest.Mo
 def test_an_interrupt_leaves_nothing_behind(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ctrl-C while it streams: exit code 130, no file, no open stream."""
 
-    def interrupt(self: Any, data: bytes, now: float) -> Any:
+    def interrupt(self: Any, data: bytes, now: float, waiting_since: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(probe._WatchedSession, "receive", interrupt)
+    monkeypatch.setattr(probe._WatchingRecorder, "bytes_received", interrupt)
     server.script(one_by_one())
     page = tmp_path / "x.html"
     assert main(["doctor", "--base-url", server.base_url, "--model", "m", "--html", str(page)]) == 130

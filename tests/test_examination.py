@@ -53,6 +53,7 @@ SCENES: dict[str, Stream] = {
     "too_little_to_tell": seen(paced([chunk(), STOP, DONE])),
     "buffered_not_by_nginx": seen(BURST, headers={**CHUNKED, **NAMED, "x-accel-buffering": "no"}),
     "buffered_nginx": seen(BURST, headers={**CHUNKED, **NAMED}),
+    "buffered_lighttpd": seen(BURST, headers={**CHUNKED, "server": "lighttpd/1.4.76"}),
     "buffered_compressed": seen(BURST, headers=COMPRESSED),
     "buffered": seen(BURST),
     "compressed": seen(HEALTHY, headers=COMPRESSED),

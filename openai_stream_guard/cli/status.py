@@ -29,6 +29,8 @@ class Status:
     """The version of openai; None if it cannot be guarded."""
     error: str | None
     """Why openai cannot be guarded."""
+    items: str | None
+    """How the items of guarded streams are built; None if openai cannot be guarded."""
     mode: Mode
     variable: str | None
     """The value of `OPENAI_STREAM_GUARD`; None if it is not set."""
@@ -66,12 +68,13 @@ def run(arguments: argparse.Namespace) -> int:
 def current_status() -> Status:
     """Return the status of this process."""
     mode = activation.current_mode()
-    openai_version, error, patch_points = None, None, {}
+    openai_version, error, items, patch_points = None, None, None, {}
     try:
         import openai
 
         patch_points = _patch_points(mode)
         openai_version = openai.__version__
+        items = activation.how_items_are_built()
     except ImportError as caught:
         error = str(caught)
     settings = read_settings(os.environ)
@@ -79,6 +82,7 @@ def current_status() -> Status:
         version=own_version(),
         openai=openai_version,
         error=error,
+        items=items,
         mode=mode,
         variable=os.environ.get(MODE_VARIABLE),
         patch_points=patch_points,
@@ -127,7 +131,11 @@ def _lines(status: Status) -> list[str]:
         f"mode {status.mode} ({variable})",
     ]
     if status.patch_points:
-        lines += ["patch points", *(f"  {state:<12} {name}" for name, state in status.patch_points.items())]
+        lines += [
+            f"items {status.items}",
+            "patch points",
+            *(f"  {state:<12} {name}" for name, state in status.patch_points.items()),
+        ]
     lines.append("policy")
     lines += [f"  {name:<20} {each['value']:<28} {each['source']}" for name, each in status.settings.items()]
     return lines if status.problem is None else [*lines, status.problem]

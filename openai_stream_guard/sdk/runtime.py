@@ -2,8 +2,8 @@
 
 | where | what | why it is global |
 |---|---|---|
-| `sdk.runtime.RUNTIME` | what was learnt about hosts, the request that is being sent, test hooks | the SDK's methods \
-are patched once for all clients |
+| `sdk.runtime.RUNTIME` | what was learnt about hosts, plans for items, the request that is being sent, test hooks \
+| the SDK's methods are patched once for all clients |
 | `activation` | mode and policy of the process, the policy of a `guarding` block, what was patched | read for every \
 request |
 | `transport.clock.current` | the time that new streams run by | replaced by tests |
@@ -15,16 +15,17 @@ request |
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ..engine.host_memory import HostMemory
+from .items import ItemPlans
 
 if TYPE_CHECKING:
     from ..engine.decisions import Reissue
-    from ..engine.session import Session
+    from ..engine.observer import SessionObserver
     from .requests import OriginalRequest
     from .test_hooks import SentBy, TestHook
 
@@ -38,8 +39,10 @@ class Runtime:
     def __init__(self) -> None:
         self.hosts = HostMemory()
         """What this process has learnt about servers."""
-        self.new_session: Callable[..., Session] | None = None
-        """Makes the sessions of all streams in place of `Session`, see `sessions_from`."""
+        self.item_plans = ItemPlans()
+        """How items are built without the SDK."""
+        self.new_observer: Callable[[Collection[str]], SessionObserver] | None = None
+        """Makes an observer for each stream, see `observers_from`."""
         self.request: ContextVar[OriginalRequest | None] = ContextVar("openai_stream_guard_request", default=None)
         """The streaming request that is being sent."""
         self.reissue: ContextVar[Reissue | None] = ContextVar("openai_stream_guard_reissue", default=None)
@@ -50,16 +53,16 @@ class Runtime:
         """For test hooks: who sends the streaming request that is being sent."""
 
     @contextmanager
-    def sessions_from(self, new_session: Callable[..., Session]) -> Iterator[None]:
-        """Let this function make the session of each stream that is opened inside the `with` block.
+    def observers_from(self, new_observer: Callable[[Collection[str]], SessionObserver]) -> Iterator[None]:
+        """Let this function make the observer of each stream that is opened inside the `with` block.
 
-        It is called with the arguments of `Session` and with `credentials`, what the request was authenticated with.
+        It is called with what the request was authenticated with.
         """
-        before, self.new_session = self.new_session, new_session
+        before, self.new_observer = self.new_observer, new_observer
         try:
             yield
         finally:
-            self.new_session = before
+            self.new_observer = before
 
 
 RUNTIME = Runtime()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import random
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-from ..capture.folder import captured_session
+from ..capture.folder import FolderRecorder
 from ..engine.decisions import Fail, Refusal, Reissue
+from ..engine.observer import SessionObserver
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
-from ..notices import FaultSeen, Notice, StreamReport
+from ..items import NOT_BUILT
+from ..notices import Ended, FaultSeen, Notice, StreamReport
 from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
 from ..transport.http import HttpResponse, MethodOverride, credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
+from .items import StreamItems, left_to_sdk
 from .requests import OriginalRequest, areissue, refusal_from, reissue, stream_request_from
 from .runtime import RUNTIME
 
@@ -35,6 +40,8 @@ class GuardedStream:
         self.session: Session | None = None
         self.one_identity = False
         """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
+        self.items: StreamItems | None = None
+        """How its items are built; None before the first one."""
         self.notifying = False
         self.stream: Callable[[], Any] = lambda: None
         """Returns the SDK's stream, if there is one."""
@@ -50,6 +57,25 @@ class GuardedStream:
         """Whether it is only observed."""
         return self.request.guarding.observe
 
+    @property
+    def against_plans(self) -> str | None:
+        """Why its items are not to be built by plans, whatever plans there are."""
+        if self.observe:
+            return "streams are only observed"
+        return None if self.request.guarding.policy.items == "auto" else "the policy has items='sdk'"
+
+    def items_for(self, client: Any, item_type: Any) -> StreamItems:
+        """Return how items of this type are built."""
+        if self.items is None or self.items.item_type is not item_type:
+            reason = self.against_plans
+            plans = RUNTIME.item_plans
+            self.items = left_to_sdk(item_type, reason) if reason else plans.for_stream(client, item_type)
+        return self.items
+
+    def complete(self, report: StreamReport) -> StreamReport:
+        """Add to a report of the session what only the SDK's side knows."""
+        return report if self.items is None else replace(report, items=str(self.items.status))
+
     def open_session(self, response: HttpResponse, *, raw: bool = False) -> Session:
         """Open the session of the first response.
 
@@ -57,35 +83,41 @@ class GuardedStream:
             raw: the consumer reads the bytes as they are, so the request cannot be sent again.
         """
         request, policy = self.request, self.request.guarding.policy
+        linger = math.inf if raw else policy.linger_timeout  # a reader of bytes gets all of them
         if raw:
             policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
-        new_session: Callable[..., Session] = Session
-        if RUNTIME.new_session is not None:
-            new_session = partial(RUNTIME.new_session, credentials=self._credentials)
+        observer: SessionObserver | None = None
+        if RUNTIME.new_observer is not None:
+            observer = RUNTIME.new_observer(self._credentials)
         elif policy.capture is not None:
-            new_session = partial(captured_session, policy.capture, credentials=self._credentials)
-        self.session = new_session(
+            observer = FolderRecorder(policy.capture, self._credentials)
+        self.session = Session(
             stream_request_from(request, response, one_identity=self.one_identity),
             policy,
             RUNTIME.hosts,
             now=timing.current.clock(),
             max_retries=request.max_retries if policy.max_retries is None else policy.max_retries,
-            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout),
+            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
             requests=1 + self._retries_taken,
             head=response_head(response, self._credentials),
             jitter=timing.current.jitter,
             notify=self._notify,
+            stream_id=f"{random.getrandbits(32):08x}",
+            requested_at=request.sent_at,
+            observer=observer,
         )
         return self.session
 
     def _notify(self, notice: Notice) -> None:
+        if isinstance(notice, Ended):
+            notice = replace(notice, report=self.complete(notice.report))
         self.notifying = True
         try:
             publish(notice, self.request.listeners)
         finally:
             self.notifying = False
         if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
-            publish_raw(self.session.raw_tail, self._credentials)
+            publish_raw(self.session.raw_tail, self._credentials, notice.stream_id)
 
     # What its exchange asks for, see `transport.exchange.SdkSide`.
 
@@ -97,8 +129,8 @@ class GuardedStream:
         """Send the request again by an asynchronous client. Raises what the SDK raises."""
         return await areissue(self.request, self._http_request, decision)
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own."""
         return refusal_from(error)
 
     def error(self, session: Session, decision: Fail) -> OpenAIStreamParseError:
@@ -169,12 +201,21 @@ def guarded_stream_of(response: object) -> GuardedStream | None:
     return guarded if isinstance(guarded, GuardedStream) else None
 
 
+def build_item(wrapped: Callable[..., Any], client: Any, args: Any, kwargs: Any) -> Any:
+    """Wraps `_process_response_data`: build the item of a guarded stream by a plan, or leave it to the SDK."""
+    guarded = guarded_stream_of(kwargs["response"])
+    if guarded is None:
+        return wrapped(*args, **kwargs)
+    item = guarded.items_for(client, kwargs["cast_to"]).build(kwargs["data"])
+    return wrapped(*args, **kwargs) if item is NOT_BUILT else item
+
+
 def report_from(handed_out: object) -> StreamReport | None:
     """Return the report of a stream, helper stream or raw response; None where it is not guarded."""
     for response in _responses_in(handed_out):
         guarded = guarded_stream_of(response)
         if guarded is not None:
-            return StreamReport("open") if guarded.session is None else guarded.session.report()
+            return guarded.complete(StreamReport("open") if guarded.session is None else guarded.session.report())
     return None
 
 

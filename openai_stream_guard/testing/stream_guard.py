@@ -72,6 +72,12 @@ class StreamGuard:
             raise ValueError(f"switch() was given {mode!r}; it must be 'on', 'off' or 'observe'")
         switches[mode]()
 
+    def forget(self) -> None:
+        """Forget what was learnt about servers so far, as a new process has. Reports tell in `notes` what is learnt."""
+        from ..sdk import RUNTIME
+
+        RUNTIME.hosts.forget()
+
     def assert_recovered(self, *, by: RecoveryMethod | None = None, stream: int = -1) -> None:
         """
         Fail unless the stream broke, and was recovered.

@@ -94,6 +94,7 @@ def _report_on_server(arguments: argparse.Namespace) -> Report:
         streams=result.streams,
         written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         made_by=own_versions(),
+        items=result.items,
         proxy=target.proxy,
     )
 

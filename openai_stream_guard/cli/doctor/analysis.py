@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from ...apis.registry import adapter_for
 from ...capture.recording import Capture, Ending, Read, Recording
 from ...capture.rerun import Step, StepReader, from_first_event
 from ...diagnosis.evidence import Evidence, clues_from
@@ -195,9 +196,10 @@ def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, h
         fault=fault,
         ending="open" if ending is None or ending.by == "guard" else "clean" if ending.by == "body" else ending.how,
         error=None if reader.fault is None else reader.fault.error,
-        body=(last.get("error") or last) if fault == "upstream_error" else None,
+        body=last if fault == "upstream_error" else None,
         reads=len(reads) + recording.lost_reads,
         read_timeout=capture.timeouts.read,
+        marks=adapter_for(capture.request).end_marks,
     )
     return replace(evidence, bytes=sum(len(read.data) for read in reads) + recording.lost_bytes)
 

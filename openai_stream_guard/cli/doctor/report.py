@@ -31,6 +31,8 @@ class Report:
     """ISO 8601."""
     made_by: str = ""
     """Packages and their versions."""
+    items: str = ""
+    """How the SDK's items were built; nothing for a capture."""
     proxy: str | None = None
     """The HTTP proxy of the environment that the requests went through."""
     findings: tuple[Finding, ...] = field(init=False)
@@ -66,6 +68,7 @@ class Report:
             ("API", self.api),
             ("model", self.model),
             *sent,
+            *([("items", self.items)] if self.items else []),
             ("written", self.written or "at an unknown time"),
             ("by", self.made_by or "an unknown release"),
         ]
@@ -81,6 +84,7 @@ class Report:
             "requests": self.requests,
             "proxy": self.proxy,
             "written": self.written,
+            "items": self.items,
             "findings": [{**vars(finding), "streams": list(finding.streams)} for finding in self.findings],
             "streams": [_stream_json(stream) for stream in self.streams],
         }

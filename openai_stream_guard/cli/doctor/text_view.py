@@ -34,6 +34,8 @@ def show(report: Report) -> None:
 def lines(report: Report, bars: str = _BARS) -> Iterator[str]:
     """Yield the report, line by line."""
     yield paint(printable(report.about), BOLD)
+    if report.items:
+        yield f"items {report.items}"
     for number, stream in enumerate(report.streams, 1):
         yield ""
         yield paint(printable(f"stream {number}, {stream.title}: {outcome(stream)}"), BOLD)
