@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..capture.folder import captured_session
 from ..engine.decisions import Fail, Refusal, Reissue
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
@@ -87,6 +86,8 @@ class GuardedStream:
         if RUNTIME.new_session is not None:
             new_session = partial(RUNTIME.new_session, credentials=self._credentials)
         elif policy.capture is not None:
+            from ..capture.folder import captured_session  # a quarter of the time of `enable()`, and rarely asked for
+
             new_session = partial(captured_session, policy.capture, credentials=self._credentials)
         self.session = new_session(
             stream_request_from(request, response, one_identity=self.one_identity),
