@@ -24,6 +24,7 @@ import functools
 import importlib
 import pickle
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -78,6 +79,9 @@ class OpenAIStreamParseError(openai.APIError):
         Exception.__init__(self, message)
         self.message = message
         self.__dict__.update(_DEFAULTS | fields)
+        for name in self._transport_fields:
+            with suppress(AttributeError):  # of a property that cannot be set
+                setattr(self, name, fields[name])  # which may be a slot
         for base, arguments in self._c_constructors:
             if isinstance(self, base):  # not where its class could not be joined, or is not installed
                 base.__init__(self, *arguments)
@@ -158,7 +162,7 @@ def stream_error(
         "partial": answer_from(partial),
         "raw_tail": redact_tail(failure.raw_tail, credentials),
         "request_id": failure.attempt.request_id,
-        "hint": hint(failure.evidence, stopped_by),
+        "hint": hint(failure.evidence, stopped_by, attempts),
         "body": body,
         "_request": request,
         "_c_constructors": _c_constructors(fault.error, credentials),
@@ -177,8 +181,10 @@ def stream_error(
 def _message(failure: FirstFailure, attempts: tuple[Attempt, ...]) -> str:
     fault = failure.fault
     if fault.kind == "upstream_error":
-        message = fault.body.get("message") if isinstance(fault.body, Mapping) else fault.body
-        return message if isinstance(message, str) and message else "An error occurred during streaming"
+        said = fault.body.get("message") if isinstance(fault.body, Mapping) else fault.body
+        if fault.reported is not None:
+            said = fault.reported.message
+        return said if isinstance(said, str) and said else "An error occurred during streaming"
     start = "Incomplete chunk received while parsing SSE stream" if fault.kind in _INCOMPLETE else "Stream broke"
     return f"{start}: {fault.reason} ({failure.attempt}, {counted(len(attempts), 'attempt')})"
 

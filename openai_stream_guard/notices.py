@@ -28,6 +28,9 @@ RecoveryMethod: TypeAlias = Literal["resume", "restart", "continue", "replay"]
 StoppedBy: TypeAlias = Literal["retries", "time", "budget", "policy", "unsafe", "diverged", "not_retryable"]
 """Why recovery stopped without a complete answer."""
 
+WaitReason: TypeAlias = Literal["host", "budget"]
+"""What a stream waits for: that its host accepts requests again, or a token of the retry budget."""
+
 Outcome: TypeAlias = Literal["open", "complete", "recovered", "failed", "abandoned"]
 """How a stream ended; `open` while it has not."""
 
@@ -56,10 +59,14 @@ class Attempt:
     """The HTTP status; None for a re-issue that got no response."""
     refused: bool = False
     """Whether it is a re-issue that got no stream: an HTTP error, or no response."""
+    error: str | None = None
+    """The class of the exception with which a re-issue got no response, such as `ConnectError`."""
 
     def __str__(self) -> str:
         if self.refused:
-            return "refused without a response" if self.status is None else f"refused with status {self.status}"
+            if self.status is not None:
+                return f"refused with status {self.status}"
+            return f"refused without a response ({self.error})" if self.error else "refused without a response"
         ending = "no fault in" if self.fault is None else f"{self.fault} after"
         return f"{ending} {counted(self.events, 'event')} and {counted(self.bytes, 'byte')}"
 
@@ -124,14 +131,22 @@ class StreamReport:
     """Bytes read in all attempts."""
     first_event_seconds: float | None = None
     """From the first read to the first delivered event."""
+    first_chunk_seconds: float | None = None
+    """From the request to the first delivered event, with the SDK's retries before it."""
+    chunk_seconds: float | None = None
+    """Mean time from one delivered event to the next; None for fewer than two."""
     worst_gap_seconds: float = 0.0
     """The longest wait between two events."""
+    waited_seconds: float = 0.0
+    """What it waited, besides backoffs, for its host to accept requests again or for a token of the retry budget."""
     recovery_seconds: float = 0.0
     """From a fault to the next newly delivered event, summed over all faults that were recovered from."""
     hint: str | None = None
     """Likely cause of the first fault and its remedy; None without a fault."""
     items: str | None = None
     """How the items were built: `plans`, or `SDK: ` and why; None before the first one."""
+    stream_id: str = ""
+    """The same on every record, notice, span event and error of the stream."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recoveries", _ImmutableList(self.recoveries))
@@ -156,6 +171,7 @@ class FaultSeen:
     model: str | None
     hint: str = ""
     """Likely cause and remedy."""
+    stream_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +185,7 @@ class Recovering:
     """Number of the attempt that it opens, from 2."""
     host: str
     model: str | None
+    stream_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,6 +197,35 @@ class Refused:
     request_id: str | None
     host: str
     model: str | None
+    error: str | None = None
+    """The class of the exception, where there was no response."""
+    stream_id: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A broken stream waits before its request is sent again."""
+
+    reason: WaitReason
+    seconds: float
+    """Longest time that it waits."""
+    number: int
+    """Number of the attempt that it waits to open."""
+    host: str
+    model: str | None
+    stream_id: str = ""
+
+
+@dataclass(frozen=True)
+class ServerNotice:
+    """Something about the server: it was learnt or unlearnt, or it ended its answer in an unusual way."""
+
+    text: str
+    is_warning: bool
+    """Whether a setting should be changed, or the server looked at."""
+    host: str
+    model: str | None
+    stream_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,6 +237,7 @@ class Ended:
     """Why recovery stopped; None unless the stream failed."""
     host: str
     model: str | None
+    stream_id: str = ""
 
 
-Notice: TypeAlias = FaultSeen | Recovering | Refused | Ended
+Notice: TypeAlias = FaultSeen | Recovering | Refused | Waiting | ServerNotice | Ended

@@ -33,10 +33,13 @@ def chunk(delta: object, finish: object = None, index: int = 0, **more: object) 
     }
 
 
-def called(arguments: str | None, *, name: str = "f", index: int = 0) -> dict[str, Any]:
-    """A chunk that begins a tool call."""
+def called(arguments: object, *, name: str = "f", index: int = 0, place: int | None = 0) -> dict[str, Any]:
+    """A chunk that begins a tool call; one without a `place` has no index."""
     function = {"name": name} if arguments is None else {"name": name, "arguments": arguments}
-    return chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}, index=index)
+    call = {"index": place, "id": "call_1", "type": "function", "function": function}
+    if place is None:
+        del call["index"]
+    return chunk({"tool_calls": [call]}, index=index)
 
 
 def read(adapter: ChatAdapter, *values: object) -> list[object]:
@@ -46,7 +49,7 @@ def read(adapter: ChatAdapter, *values: object) -> list[object]:
 
 def transcript_of(*values: object) -> Transcript:
     """What a consumer has who was handed these payloads."""
-    transcript, adapter = Transcript(), chat()
+    transcript, adapter = Transcript(), chat(n=2)
     for value in values:
         item = adapter.read(payload(value))
         assert isinstance(item, DataEvent)
@@ -56,8 +59,8 @@ def transcript_of(*values: object) -> Transcript:
 
 def trim(transcript: Transcript, *values: object) -> list[Any]:
     """What is left of a second answer."""
-    adapter, replay = chat(), ReplayChecker(transcript)
-    left = [adapter.trim(payload(value), replay) for value in values]
+    adapter, replay = chat(n=2), ReplayChecker(transcript)
+    left = [adapter.trim_repeated(payload(value), replay) for value in values]
     return [one.value for one in left if one is not None]
 
 

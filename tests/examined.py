@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from openai_stream_guard.apis.request import StreamRequest
-from openai_stream_guard.capture.recorder import RecordedSession
+from openai_stream_guard.capture.recorder import Recorder
 from openai_stream_guard.capture.recording import Capture, Recording
 from openai_stream_guard.capture.recording import Ending as Ended
 from openai_stream_guard.cli.doctor.analysis import Stream, analyzed, unanswered
@@ -15,6 +15,8 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import Ending, ResponseHead
 from openai_stream_guard.engine.decisions import StreamFault, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.notices import Notice
 
 from .simulated import CHAT
 
@@ -52,13 +54,15 @@ def recorded(
     request: StreamRequest = CHAT,
     end_at: float | None = None,
     busy: float = 0.0,
+    notify: Callable[[Notice], None] = lambda notice: None,
 ) -> Capture:
     """What is recorded of these reads. `end` says how they end: an `Ending` by an error of the transport.
 
     Args:
         busy: seconds that the program takes with what the last read brought.
     """
-    session = RecordedSession(
+    recorder = Recorder()
+    session = Session(
         request,
         Policy(recovery=(), retry_budget=None),
         HostMemory(),
@@ -66,12 +70,14 @@ def recorded(
         max_retries=0,
         clocks=Timeouts(read=600.0),
         head=ResponseHead(200, None, headers, version),
+        notify=notify,
+        observer=recorder,
     )
     for at, data in reads:
         if session.decision is None:
             session.receive(data, at)
     now = end_at if end_at is not None else (reads[-1][0] if reads else 0.0) + busy
-    session.waiting_since = now if busy else 0.0
+    session.consumer_resumed(now if busy else 0.0)
     if session.decision is None:
         if end == "left":
             session.abandon(now)
@@ -79,7 +85,7 @@ def recorded(
             session.end(now)
         else:
             session.fail(StreamFault("stalled" if end == "timeout" else "disconnected", "it broke", ending=end), now)
-    return session.capture
+    return recorder.capture
 
 
 def seen(reads: Reads, *arguments: object, headers_at: float = 0.0, **options: object) -> Stream:

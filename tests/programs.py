@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,8 @@ def run(*arguments: str | Path, cwd: Path, **more: str) -> subprocess.CompletedP
 def texts(done: subprocess.CompletedProcess[str]) -> list[str]:
     """The answers that a program has printed, one a line; all it may complain of are faults, as it logs nowhere."""
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stderr.splitlines() if not line.startswith("stream fault: ")] == []
+    logged = re.compile("stream [0-9a-f]{8} (fault|hint|ended): ")
+    assert [line for line in done.stderr.splitlines() if not logged.match(line)] == []
     return [ast.literal_eval(line) for line in done.stdout.splitlines()]
 
 

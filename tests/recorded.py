@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from openai_stream_guard.apis.request import StreamRequest
-from openai_stream_guard.capture.recorder import RecordedSession
+from openai_stream_guard.capture.recorder import Recorder
 from openai_stream_guard.capture.recording import Capture
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Reissue, StreamFault, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
 
 from .simulated import CHAT, Response
 
@@ -37,7 +38,8 @@ def record(
         busy: seconds that the program takes with what a read brought.
     """
     now = started
-    session = RecordedSession(
+    recorder = Recorder()
+    session = Session(
         request,
         policy,
         hosts or HostMemory(),
@@ -45,6 +47,7 @@ def record(
         max_retries=9,
         clocks=clocks,
         head=HEAD,
+        observer=recorder,
     )
     for response in responses:
         if isinstance(session.decision, Reissue):
@@ -55,14 +58,14 @@ def record(
                 now += response.pause
                 if session.receive(data, now) and session.decision is None:
                     now += busy
-                    session.waiting_since = now
+                    session.consumer_resumed(now)
         if session.decision is None:
             now += response.pause
             if response.end == "clean":
                 session.end(now)
             else:
                 session.fail(StreamFault("disconnected", "reset", ConnectionResetError()), now)
-    return session.capture
+    return recorder.capture
 
 
 def a_capture(reads: Sequence[bytes] = (b'data: {"choices": []}\n\n', b"\xff"), **options: Any) -> Capture:

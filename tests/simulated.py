@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
-from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.notices import Notice
@@ -20,6 +20,11 @@ from openai_stream_guard.transport.drivers import drive
 End = Literal["clean", "reset", "refused"]
 CHAT = StreamRequest("post", "/chat/completions", "host:1", {"model": "m"})
 ANSWERS = ("text", "tool_calls", "n2", "reasoning", "refusal", "logprobs", "usage", "function_call")
+
+
+def request_for(name: str) -> StreamRequest:
+    """The request that a recorded answer belongs to."""
+    return replace(CHAT, body={**CHAT.body, "n": 2}) if name == "n2" else CHAT
 
 
 @dataclass
@@ -89,6 +94,10 @@ class Network:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+    def wait(self, decision: Wait) -> None:
+        self.slept.append(decision.seconds)
+        self.now += decision.seconds
 
     def reopen(self, decision: Reissue) -> None:
         self._start()

@@ -334,8 +334,8 @@ def test_a_finished_stream_keeps_no_recording(server: Server, folder: Path) -> N
         stream = completions(client)
         list(stream)
         session = stream.response.extensions["openai_stream_guard"].session
-    assert session.capture.attempts == ()
-    assert session._buffer.reads == ()
+    assert session._observer.capture.attempts == ()
+    assert session._observer._buffer.reads == ()
 
 
 def test_the_readme_names_the_bounds() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from openai_stream_guard import activation as switch
 from openai_stream_guard import configure
-from openai_stream_guard.engine import session
 from openai_stream_guard.testing import (
     AnswerVariant,
     End,
@@ -37,6 +36,7 @@ CLOCKED = 0.5
 """The same where what a clock took is looked at: long, so that a busy machine does not blur it."""
 MAX = 1.7 * CLOCKED
 """Less than a silence that is waited for twice."""
+INFINITE = float("inf")
 BEAT = Send(b": keep-alive\n\n")
 FRAMES = [Send(frame) for frame in build_answer("chat", "text", AnswerVariant(1)).encode()]
 
@@ -81,7 +81,7 @@ class Socketless(HTTP.AsyncHTTPTransport):
 @pytest.mark.parametrize("after", [0, 6])
 def test_an_async_transport_without_a_socket_has_the_same_clock(server: Server, client_kind: str, after: int) -> None:
     """The read is called off, and what breaks for good is the timeout that the HTTP library would have raised."""
-    configure(idle_timeout=CLOCKED)
+    configure(idle_timeout=CLOCKED, first_event_timeout=CLOCKED)
     quiet = ScriptedResponse((*FRAMES[:after], Wait()))
     attempt = first_attempt(
         server, *quiet.steps, client_kind=client_kind, http_client=HTTP.AsyncClient(transport=Socketless())
@@ -151,22 +151,22 @@ def test_a_slow_but_living_stream_runs_by_no_clock(
 @pytest.mark.parametrize(
     ("read", "policy", "clocks"),
     [
-        (600.0, (None, None), (600.0, 600.0)),
-        (5.0, (None, None), (300.0, 300.0)),
-        (None, (None, None), (float("inf"), float("inf"))),
-        (600.0, (None, 20.0), (20.0, 20.0)),
-        (600.0, (90.0, 20.0), (90.0, 20.0)),
-        (600.0, (90.0, None), (90.0, 600.0)),
-        (None, (90.0, None), (90.0, float("inf"))),
+        (600.0, (None, None), (1800.0, 600.0, 600.0)),
+        (5.0, (None, None), (1800.0, 5.0, 300.0)),
+        (None, (None, None), (INFINITE, INFINITE, INFINITE)),
+        (600.0, (None, 20.0), (1800.0, 600.0, 20.0)),
+        (600.0, (90.0, 20.0), (90.0, INFINITE, 20.0)),
+        (600.0, (90.0, None), (90.0, INFINITE, 600.0)),
+        (None, (90.0, None), (90.0, INFINITE, INFINITE)),
     ],
 )
 def test_the_default_clock_is_the_read_timeout_but_at_least_five_minutes(
-    read: float | None, policy: tuple[float | None, float | None], clocks: tuple[float, float]
+    read: float | None, policy: tuple[float | None, float | None], clocks: tuple[float, float, float]
 ) -> None:
-    """A model may think for minutes; where the caller wants no timeout there is none."""
+    """A model may think for minutes; a queue may keep a request waiting for half an hour, if it says so."""
     request = HTTP.Request("POST", "http://wire.test", extensions={"timeout": {"read": read}})
     found = timeouts.stream_timeouts(HTTP.Response(200, request=request), *policy)
-    assert (found.first_event, found.idle) == clocks
+    assert (found.first_event, found.first_byte, found.idle) == clocks
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
@@ -219,28 +219,34 @@ def test_a_wait_that_would_pass_max_elapsed_is_not_begun(server: Server, client_
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-@pytest.mark.parametrize("steps", [(Wait(),), (Repeat((BEAT, Wait(0.05))),)], ids=["silence", "heartbeats"])
-def test_after_the_last_finish_reason_the_end_is_not_waited_for_long(
-    server: Server, client_kind: str, steps: tuple[Step, ...], monkeypatch: pytest.MonkeyPatch, warned: Any
+@pytest.mark.parametrize(
+    ("steps", "limit", "seconds"),
+    [((Wait(),), "linger_timeout", 0.3), ((Repeat((BEAT, Wait(0.05))),), "idle_timeout", 0.8)],
+    ids=["silence", "heartbeats"],
+)
+def test_a_complete_answer_ends_a_stream_that_its_server_does_not_end(
+    server: Server, client_kind: str, steps: tuple[Step, ...], limit: str, seconds: float, warned: Any
 ) -> None:
-    """What may follow gets its moment, then the answer is complete: reported, not asked for again."""
-    assert session.AFTER_THE_FINISH == 5.0
-    monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.3)
+    """After silence on the wire, or without an event for the idle timeout: told, and not asked for again."""
+    configure(linger_timeout=0.3, idle_timeout=0.8)
     server.script(ScriptedResponse((*FRAMES[:-1], *steps)))
     started = time.monotonic()
     seen = consume(server, client_kind)
-    assert 0.3 <= time.monotonic() - started < 0.6
+    assert seconds <= time.monotonic() - started < seconds + 0.4
     assert (seen.text, seen.error, len(server.requests)) == (TEXT, None, 1)
-    assert seen.report.notes == ("stalled after the answer was complete",)
-    assert warned() == []
+    (note,) = seen.report.notes
+    assert limit in note
+    (line,) = warned()
+    assert limit in line
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_usage_that_comes_late_is_waited_for(server: Server, client_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What follows the last finish_reason within that moment is handed over."""
-    monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.3)
+def test_usage_that_comes_late_is_waited_for(server: Server, client_kind: str) -> None:
+    """What follows the last finish_reason within the linger timeout is handed over; a comment puts it off."""
+    configure(linger_timeout=0.4)
     frames = [Send(frame) for frame in build_answer("chat", "usage", AnswerVariant(1)).encode()]
-    server.script(ScriptedResponse((*frames[:-2], Wait(0.15), *frames[-2:], End())))
+    late = (Wait(0.25), BEAT, Wait(0.25))
+    server.script(ScriptedResponse((*frames[:-2], *late, *frames[-2:], End())))
     assert consume(server, client_kind).items[-1][1]["usage"]["total_tokens"] == 33
 
 

@@ -136,8 +136,8 @@ def test_what_only_began_like_the_prefix_is_there_at_the_end() -> None:
     """A short rest that could have been the prefix repeated comes with the finish_reason."""
     taking, _ = continuation("aaa")
     adapter = chat()
-    assert adapter.trim(payload(chunk({"content": "aa"})), taking) is None
-    last = adapter.trim(payload(FINISH), taking)
+    assert adapter.trim_repeated(payload(chunk({"content": "aa"})), taking) is None
+    last = adapter.trim_repeated(payload(FINISH), taking)
     assert last is not None
     assert last.value["choices"][0]["delta"] == {"content": "aa"}
     assert last.value["choices"][0]["finish_reason"] == "stop"
@@ -147,12 +147,15 @@ def test_the_first_answers_names_stay_and_its_tokens_count() -> None:
     """The chunk id is the first one's, the role is not said twice, the usage is that of both generations."""
     taking, _ = continuation(spent=3)
     adapter = chat()
-    assert adapter.trim(payload({**chunk({"role": "assistant", "content": ""}), "id": "chatcmpl-2"}), taking) is None
-    said = adapter.trim(payload({**chunk({"content": "air."}), "id": "chatcmpl-2"}), taking)
+    assert (
+        adapter.trim_repeated(payload({**chunk({"role": "assistant", "content": ""}), "id": "chatcmpl-2"}), taking)
+        is None
+    )
+    said = adapter.trim_repeated(payload({**chunk({"content": "air."}), "id": "chatcmpl-2"}), taking)
     assert said is not None
     assert said.value["id"] == "chatcmpl-1"
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "completion_tokens_details": None}
-    counted = adapter.trim(payload({"id": "chatcmpl-2", "choices": [], "usage": usage}), taking)
+    counted = adapter.trim_repeated(payload({"id": "chatcmpl-2", "choices": [], "usage": usage}), taking)
     assert counted is not None
     assert counted.value["usage"] == {**usage, "completion_tokens": 7, "total_tokens": 16}
 

@@ -18,8 +18,10 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.engine.delivery import HELD_COST, Delivery, Oversized
 
-from .simulated import ANSWERS, CHAT, answer_variant, said
+from .simulated import ANSWERS, answer_variant, request_for, said
 
+TWO = request_for("n2")
+"""Two choices: the recorded answers have one or two."""
 MODES = ("live", "tool_calls", "atomic")
 
 
@@ -44,7 +46,7 @@ def accept(delivery: Delivery, adapter: ChatAdapter, payload: Payload) -> list[P
 
 def deliver(delivery: Delivery, given: Iterable[Payload]) -> list[Payload]:
     """The payloads of one attempt."""
-    adapter = ChatAdapter(CHAT)
+    adapter = ChatAdapter(TWO)
     return [out for payload in given for out in accept(delivery, adapter, payload)]
 
 
@@ -63,7 +65,7 @@ def told(handed: Iterable[Payload]) -> dict[tuple[object, ...], str]:
 
 def test_a_healthy_live_stream_passes_through() -> None:
     """Each payload is handed over at once, and is the very object that came."""
-    delivery, adapter = Delivery(Policy()), ChatAdapter(CHAT)
+    delivery, adapter = Delivery(Policy()), ChatAdapter(TWO)
     for payload in payloads("text", 0):
         (out,) = accept(delivery, adapter, payload)
         assert out is payload
@@ -78,7 +80,7 @@ def test_the_transcript_holds_what_was_handed_over(data: st.DataObject, name: st
     delivery = Delivery(Policy(delivery=mode))
     handed: list[Payload] = []
     for serial in range(3):
-        adapter = ChatAdapter(CHAT)
+        adapter = ChatAdapter(TWO)
         attempt = payloads(name, serial, regroup=name != "logprobs")
         for payload in attempt[: data.draw(st.integers(0, len(attempt)))]:
             handed += accept(delivery, adapter, payload)
@@ -104,9 +106,9 @@ def test_atomic_holds_all_until_release() -> None:
     assert delivery.release() == []
 
 
-def test_tool_calls_lets_text_flow_and_holds_a_call_until_its_choice_has_finished() -> None:
-    """What comes while a call is open waits with it, so that the order stays."""
-    delivery, adapter = Delivery(Policy(delivery="tool_calls")), ChatAdapter(CHAT)
+def test_tool_calls_lets_text_flow_and_holds_a_call_until_the_end() -> None:
+    """What comes after it waits with it, so that the order stays. A finish hands nothing over: it can be taken back."""
+    delivery, adapter = Delivery(Policy(delivery="tool_calls")), ChatAdapter(TWO)
     text = chunk({"role": "assistant", "content": "Let me look."})
     call = chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": ""}}]})
     more = chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]})
@@ -114,9 +116,9 @@ def test_tool_calls_lets_text_flow_and_holds_a_call_until_its_choice_has_finishe
     finish = chunk({}, "tool_calls")
     after = chunk({"content": " Goes on."}, index=1)
     assert accept(delivery, adapter, text) == [text]
-    assert [accept(delivery, adapter, held) for held in (call, more, other)] == [[], [], []]
-    assert accept(delivery, adapter, finish) == [call, more, other, finish]
-    assert accept(delivery, adapter, after) == [after]
+    held = [call, more, other, finish, after]
+    assert [accept(delivery, adapter, value) for value in held] == [[]] * 5
+    assert list(delivery.release()) == held
 
 
 @pytest.mark.parametrize("mode", ["atomic", "tool_calls"])
@@ -139,7 +141,7 @@ def test_a_repeated_answer_waits_until_every_channel_has_caught_up() -> None:
     deliver(delivery, [chunk({"content": "Blue"}), chunk({"content": "Red"}, index=1)])
     delivery.begin_again()
     assert not delivery.caught_up
-    adapter = ChatAdapter(CHAT)
+    adapter = ChatAdapter(TWO)
     assert accept(delivery, adapter, chunk({"content": "Blue trams"})) == []
     assert accept(delivery, adapter, chunk({"content": " climb"})) == []
     handed = accept(delivery, adapter, chunk({"content": "Red"}, index=1))

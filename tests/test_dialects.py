@@ -6,7 +6,7 @@ import pytest
 
 from openai_stream_guard.apis.adapter import DataEvent
 from openai_stream_guard.apis.chat import ChatAdapter
-from openai_stream_guard.apis.detect_only import DetectOnlyAdapter, EndMarkAdapter
+from openai_stream_guard.apis.detect_only import DetectOnlyAdapter, MediaAdapter, RunAdapter
 from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.second_answer import ReplayChecker
@@ -20,14 +20,14 @@ def asked(host: str = "host:1", **body: object) -> StreamRequest:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "dialect"),
+    ("method", "path", "adapter"),
     [
         ("post", "/chat/completions", ChatAdapter),
         ("post", "/completions", ChatAdapter),
         ("get", "/chat/completions", DetectOnlyAdapter),
         ("get", "/chat/completions/chatcmpl-1", DetectOnlyAdapter),
-        ("post", "/threads/t/runs", EndMarkAdapter),
-        ("post", "/images/generations", EndMarkAdapter),
+        ("post", "/threads/t/runs", RunAdapter),
+        ("post", "/images/generations", MediaAdapter),
     ],
 )
 def test_the_path_names_the_dialect(method: str, path: str, adapter: type) -> None:
@@ -41,7 +41,7 @@ def test_the_path_names_the_dialect(method: str, path: str, adapter: type) -> No
         ("api.openai.com", True),
         ("eu.api.openai.com:443", True),
         ("mine.openai.azure.com", True),
-        ("mine.services.ai.azure.com", True),
+        ("mine.services.ai.azure.com", False),
         ("notapi.openai.com", False),
         ("api.openai.com.evil.example", False),
         ("localhost:8000", False),
@@ -97,12 +97,12 @@ def test_an_api_without_a_row_is_passed_on_and_never_repeated() -> None:
     other = DetectOnlyAdapter(StreamRequest("post", "/threads/t/runs", "host"))
     payload = Payload("error", b"{}", {}, None, None)
     assert other.read(payload) == DataEvent()
-    assert other.whole("strict", done=False)
-    assert other.trim(payload, ReplayChecker(Transcript())) is payload
+    assert other.is_complete("strict", done=False)
+    assert other.trim_repeated(payload, ReplayChecker(Transcript())) is payload
     assert not other.may_replay(Transcript())
-    assert (other.reissuable, other.has_finished, other.tool_call_open, other.answer_complete) == (
+    assert (other.reissuable, other.finishes, other.tool_call_open, other.answer_complete) == (
         False,
-        False,
+        None,
         False,
         False,
     )

@@ -16,12 +16,15 @@ from openai_stream_guard.apis.chat import ChatAdapter
 from openai_stream_guard.apis.request import EndRule, StreamRequest
 from openai_stream_guard.apis.second_answer import Diverged
 from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.decoding.payload import IrregularPayload
 
 from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read, transcript_of, trim
 
 RULES: tuple[EndRule, ...] = get_args(EndRule)
 WHOLE_CALL, OPEN_CALL, BARE_CALL = '{"city":"東京"}', '{"city":', ""
-ALL, LAX = " ".join(RULES), "auto lenient"
+ALL, LAX, LEARNT = " ".join(RULES), "auto lenient", "learnt auto lenient"
+MESSAGE_CHUNK = {"id": "chatcmpl-1", "choices": [{"index": 0, "message": {"content": "a"}}]}
+REST_OF_CALL = chunk({"tool_calls": [{"function": {"arguments": "5}"}}]})
 CUSTOM = chunk({"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls {"}}]})
 LEGACY = chunk({"function_call": {"name": "f", "arguments": "{"}})
 
@@ -29,8 +32,8 @@ LEGACY = chunk({"function_call": {"name": "f", "arguments": "{"}})
 ENDS: dict[str, tuple[Sequence[object], int, str, str]] = {
     "nothing": ([], 1, "", ""),
     "only a ping": ([None, {"type": "ping"}], 1, "", ""),
-    "only empty choices": ([FILTER], 1, LAX, ""),
-    "choices that are null": ([{"id": "x", "choices": None}], 1, LAX, ""),
+    "only empty choices": ([FILTER], 1, "", ""),
+    "choices that are null": ([{"id": "x", "choices": None}], 1, "", ""),
     "only a role": ([chunk({"role": "assistant", "content": ""})], 1, LAX, ""),
     "text": ([TEXT], 1, LAX, ""),
     "text, finish": ([TEXT, FINISH], 1, ALL, ALL),
@@ -44,10 +47,26 @@ ENDS: dict[str, tuple[Sequence[object], int, str, str]] = {
     "n ignored, or the second never came": ([TEXT, FINISH], 2, "learnt auto lenient", "lenient"),
     "n ignored, no finish": ([TEXT], 2, LAX, ""),
     "more than n, the last open": ([TEXT, FINISH, SECOND], 1, LAX, ""),
+    "text behind the finish": ([TEXT, FINISH, TEXT], 1, LAX, ""),
+    "text behind the finish, and another": ([TEXT, FINISH, TEXT, FINISH], 1, ALL, ALL),
+    "a role or nothing behind the finish": ([TEXT, FINISH, chunk({"role": "assistant", "content": ""})], 1, ALL, ALL),
+    "annotations behind the finish": ([TEXT, FINISH, chunk({"annotations": [{"url": "u"}]})], 1, ALL, ALL),
+    "a finish with each text": ([chunk({"content": "a"}, "stop")] * 2, 1, ALL, ""),
+    "a finish with each text but the last": ([*[chunk({"content": "a"}, "stop")] * 2, TEXT], 1, LEARNT, ""),
+    "another index than that of the text": ([SECOND, FINISH], 1, ALL, ALL),
+    "n finishes under one index": ([TEXT, SECOND, FINISH, FINISH], 2, ALL, ""),
+    "n finishes under one index, one taken back": ([TEXT, FINISH, SECOND, TEXT, FINISH], 2, LAX, ""),
+    "a message in place of a delta": ([MESSAGE_CHUNK], 1, LAX, ""),
+    "a message in place of a delta, finish": ([MESSAGE_CHUNK, FINISH], 1, ALL, ALL),
+    "a message behind the finish": ([TEXT, FINISH, MESSAGE_CHUNK], 1, ALL, ALL),
     "an open call, whole arguments": ([called(WHOLE_CALL)], 1, LAX, ""),
     "an open call, half of its arguments": ([called(OPEN_CALL)], 1, "", ""),
-    "an open call, its arguments empty": ([called(BARE_CALL)], 1, "", ""),
-    "an open call, no arguments": ([called(None)], 1, "", ""),
+    "an open call, its arguments empty": ([called(BARE_CALL)], 1, LAX, ""),
+    "an open call, no arguments": ([called(None)], 1, LAX, ""),
+    "an open call, its arguments an object": ([called({"city": "東京"})], 1, LAX, ""),
+    "an open call without index": ([called(WHOLE_CALL, place=None)], 1, LAX, ""),
+    "an open call without index, half of its arguments": ([called(OPEN_CALL, place=None)], 1, "", ""),
+    "an open call without index, in two parts": ([called(OPEN_CALL, place=None), REST_OF_CALL], 1, LAX, ""),
     "an open call, nested beyond reading": ([called("[" * 100_000)], 1, "", ""),
     "a finished call, half of its arguments": ([called(OPEN_CALL), chunk({}, "tool_calls")], 1, ALL, ALL),
     "a finished choice and an open call": ([called(OPEN_CALL, index=1), FINISH], 2, "", ""),
@@ -64,7 +83,7 @@ def test_the_end_rules(name: str, done: bool) -> None:
     values, n, with_done, without = ENDS[name]
     adapter = chat(n=n)
     read(adapter, *values)
-    assert [rule for rule in RULES if adapter.whole(rule, done=done)] == (with_done if done else without).split()
+    assert [rule for rule in RULES if adapter.is_complete(rule, done=done)] == (with_done if done else without).split()
 
 
 def test_several_prompts_are_several_answers() -> None:
@@ -72,7 +91,7 @@ def test_several_prompts_are_several_answers() -> None:
     adapter = ChatAdapter(StreamRequest("post", "/completions", "host", {"prompt": ["a", "b"]}))
     read(adapter, {"choices": [{"index": 0, "text": "a", "finish_reason": "stop"}]})
     assert not adapter.answer_complete
-    assert not adapter.whole("strict", done=True)
+    assert not adapter.is_complete("strict", done=True)
     read(adapter, {"choices": [{"index": 1, "text": "b", "finish_reason": "stop"}]})
     assert adapter.answer_complete
 
@@ -92,10 +111,10 @@ def test_a_stricter_rule_accepts_nothing_that_a_laxer_one_refuses(values: list[o
     """strict ⊂ learnt ⊂ auto ⊂ lenient; what is settled is whole by all; a `[DONE]` never makes an end worse."""
     adapter = chat(n=n)
     read(adapter, *values)
-    verdicts = [adapter.whole(rule, done=done) for rule in RULES]
+    verdicts = [adapter.is_complete(rule, done=done) for rule in RULES]
     assert verdicts == sorted(verdicts)
     assert not adapter.answer_complete or all(verdicts)
-    assert all(adapter.whole(rule, done=True) for rule in RULES if adapter.whole(rule, done=False))
+    assert all(adapter.is_complete(rule, done=True) for rule in RULES if adapter.is_complete(rule, done=False))
 
 
 def test_settled_is_taken_back_when_another_choice_begins() -> None:
@@ -103,21 +122,23 @@ def test_settled_is_taken_back_when_another_choice_begins() -> None:
     adapter = chat()
     read(adapter, FINISH)
     assert adapter.answer_complete
-    assert adapter.has_finished
+    assert adapter.finishes
+    assert not adapter.went_on
     read(adapter, SECOND)
     assert not adapter.answer_complete
+    assert adapter.went_on
     read(adapter, SECOND_FINISH)
     assert adapter.answer_complete
 
 
-def test_a_tool_call_is_held_from_its_first_delta_to_its_choices_finish() -> None:
-    """Text is not, nor a call of a choice that has finished."""
+def test_a_tool_call_is_held_from_its_first_delta_to_the_end() -> None:
+    """Text is not. A finish hands nothing over, since it can be taken back."""
     adapter = chat(n=2)
     held = []
     for value in (TEXT, called(""), SECOND, SECOND_FINISH, FINISH, LEGACY):
         read(adapter, value)
         held.append(adapter.tool_call_open)
-    assert held == [False, True, True, True, False, False]
+    assert held == [False, True, True, True, True, True]
     assert chat().tool_call_open is False
     legacy = chat()
     read(legacy, LEGACY)
@@ -181,7 +202,7 @@ def test_pings_are_no_items(value: object, event: str | None) -> None:
     """A keep-alive dressed as an event is told from a payload, and is no progress."""
     adapter = chat()
     assert isinstance(adapter.read(payload(value, event)), KeepAlive)
-    assert not adapter.whole("lenient", done=True)
+    assert not adapter.is_complete("lenient", done=True)
 
 
 @pytest.mark.parametrize(
@@ -212,9 +233,11 @@ def test_a_whole_answer_is_no_stream(delta: dict[str, object]) -> None:
         "id": "chatcmpl-1",
         "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"} | delta],
     }
-    reading = chat().read(payload(body))
+    page = IrregularPayload(None, b"{}", body, None, None, outside_field=True)
+    reading = chat().read(page)
     assert isinstance(reading, FaultEvent)
     assert reading.fault == "not_a_stream"
+    assert isinstance(chat().read(payload(body)), DataEvent), "in an event it is text in an odd place"
 
 
 def test_a_message_after_deltas_is_an_item() -> None:
@@ -331,4 +354,4 @@ def test_the_short_way_does_not_copy_what_is_left() -> None:
     adapter, transcript = chat(), transcript_of(TEXT)
     read(adapter, TEXT)
     payloads = OneByOne(payload(value) for value in (TEXT, FINISH, TEXT))
-    assert [adapter.append(payloads, start, transcript) for start in (0, 1, 2)] == [1, 1, 3]
+    assert [adapter.append_text_deltas(payloads, start, transcript) for start in (0, 1, 2)] == [1, 1, 3]

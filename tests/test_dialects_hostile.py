@@ -104,19 +104,19 @@ def test_any_json_is_read_without_an_exception(values: list[object], event: str 
         reading = adapter.read(payload(value, event))
         assert isinstance(reading, DataEvent | KeepAlive | FaultEvent)
         if isinstance(reading, DataEvent):
-            again.trim(payload(value, event), fresh)
+            again.trim_repeated(payload(value, event), fresh)
             assert fresh.news().text_deltas == list(reading.text_deltas)
             transcript.add(reading.text_deltas, reading.identities, reading.kind)
             items.append(value)
         assert adapter.tool_call_open in (True, False)
     for rule in get_args(EndRule):
-        assert adapter.whole(rule, done=True) in (True, False)
+        assert adapter.is_complete(rule, done=True) in (True, False)
     assert isinstance(adapter.partial_text(transcript), str)
     json.dumps(adapter.partial(transcript))
     replay = ReplayChecker(transcript)
     try:
         for value in items:
-            again.trim(payload(value, event), replay)
+            again.trim_repeated(payload(value, event), replay)
             assert replay.news().text_deltas == []
     except Diverged:
         assert "logprobs" in repr(items), "only tokens that do not make up their text may stop a repetition"
@@ -137,7 +137,7 @@ def test_any_two_answers_are_held_together_or_diverge(first: list[object], secon
     for value in second:
         if isinstance(adapter.read(payload(value)), DataEvent):
             try:
-                trimmed = adapter.trim(payload(value), replay)
+                trimmed = adapter.trim_repeated(payload(value), replay)
             except Diverged:
                 break
             assert trimmed is None or json.loads(trimmed.raw) == trimmed.value or "NaN" in trimmed.data
@@ -173,4 +173,4 @@ def test_nesting_that_cannot_be_written_anew_diverges() -> None:
     replay = ReplayChecker(transcript_of(TEXT))
     value = {"choices": [{"index": 0, "delta": {"content": "ab"}}], "x": nested(100_000)}
     with pytest.raises(Diverged):
-        chat().trim(Payload(None, b"", value, None, None), replay)
+        chat().trim_repeated(Payload(None, b"", value, None, None), replay)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_stream_guard.apis.adapter import DataEvent, FaultEvent, KeepAlive
-from openai_stream_guard.apis.detect_only import EndMarkAdapter
+from openai_stream_guard.apis.detect_only import RunAdapter
 from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.second_answer import ReplayChecker
@@ -33,10 +33,10 @@ RECORDED: dict[str, Any] = {
 PATHS = ("/threads/runs", RUN, "/threads/t/runs/r/submit_tool_outputs", IMAGE, "/images/edits", TRANSCRIPT, SPEECH)
 
 
-def marked(path: str = RUN, *, values: bool = False) -> EndMarkAdapter:
+def marked(path: str = RUN, *, values: bool = False) -> RunAdapter:
     """The dialect of a request to this path."""
     adapter = adapter_for(StreamRequest("post", path, "host", errors_are_values=values))
-    assert isinstance(adapter, EndMarkAdapter)
+    assert isinstance(adapter, RunAdapter)
     return adapter
 
 
@@ -46,9 +46,9 @@ def test_a_recorded_answer_ends_with_its_last_event(api: Any) -> None:
     adapter = marked(RECORDED[api])
     frames = [frame for frame in build_answer(api, "text", AnswerVariant(1)).frames if frame.data != "[DONE]"]
     for frame in frames:
-        assert not adapter.whole("strict", done=False)
+        assert not adapter.is_complete("strict", done=False)
         assert isinstance(adapter.read(payload(json.loads(frame.data), frame.event)), DataEvent)
-    assert adapter.whole("strict", done=False)
+    assert adapter.is_complete("strict", done=False)
     assert adapter.answer_complete
 
 
@@ -67,7 +67,7 @@ def test_every_end_of_a_run_is_an_end(name: str) -> None:
         (RUN, "thread.message.completed"),
         (RUN, "thread.run.completed.not"),
         (IMAGE, "image_generation.partial_image"),
-        (IMAGE, "done"),
+        (IMAGE, "image_edit.partial_image"),
         (SPEECH, "speech.audio.delta"),
         (TRANSCRIPT, "transcript.text.segment"),
     ],
@@ -76,8 +76,47 @@ def test_nothing_else_is_an_end(path: str, kind: str) -> None:
     """A step's or a message's end is not the run's, nor one API's mark another's."""
     adapter = marked(path)
     adapter.read(payload({}, kind))
-    assert not adapter.whole("lenient", done=False)
-    assert adapter.whole("strict", done=True), "these APIs' own `[DONE]` is no gateway's"
+    assert not adapter.is_complete("lenient", done=False)
+    assert adapter.is_complete("strict", done=True), "these APIs' own `[DONE]` is no gateway's"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (TRANSCRIPT, {"type": "transcription.done", "text": "Hello"}),
+        (TRANSCRIPT, {"type": "speech.to.text.completed", "text": ""}),
+        (IMAGE, {"type": "image.completed", "b64_json": "QQ=="}),
+    ],
+)
+def test_whatever_carries_the_result_is_an_end(path: str, value: dict[str, Any]) -> None:
+    """Other servers call it otherwise; its type ends in `.done` or `.completed`."""
+    adapter = marked(path)
+    adapter.read(payload(value))
+    assert adapter.answer_complete
+    bare = marked(path)
+    bare.read(payload({"type": value["type"]}))
+    assert not bare.answer_complete
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_as_many_pictures_as_were_asked_for(count: int) -> None:
+    """Fewer are no whole answer, though each has its end."""
+    adapter = adapter_for(StreamRequest("post", IMAGE, "host", {"n": count}))
+    for number in range(count):
+        assert not adapter.answer_complete
+        assert not adapter.is_complete("lenient", done=False)
+        adapter.read(payload({"type": "image_generation.completed", "b64_json": f"{number}"}))
+    assert adapter.answer_complete
+
+
+def test_without_a_type_that_is_known_the_body_says_the_end() -> None:
+    """With a note; and an empty body is none."""
+    adapter = marked(TRANSCRIPT)
+    assert not adapter.is_complete("auto", done=False)
+    adapter.read(payload({"text": "Hello"}))
+    assert not adapter.answer_complete
+    assert adapter.is_complete("auto", done=False)
+    assert adapter.end_note is not None
 
 
 def test_the_type_stands_in_for_a_lost_name() -> None:
@@ -118,6 +157,6 @@ def test_any_json_is_read_and_nothing_repeated(path: str, value: object, event: 
         False,
         None,
     )
-    assert adapter.trim(due, ReplayChecker(transcript)) is due
+    assert adapter.trim_repeated(due, ReplayChecker(transcript)) is due
     assert (adapter.partial_text(transcript), adapter.partial(transcript)) == ("", None)
-    assert (adapter.response_id, adapter.resume_after, adapter.missing, adapter.over) == (None, None, False, False)
+    assert (adapter.response_id, adapter.resume_after, adapter.missing, adapter.went_on) == (None, None, False, False)

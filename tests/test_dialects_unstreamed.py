@@ -79,7 +79,7 @@ def test_the_end_is_told_as_it_was(status: str) -> None:
     last = events_from({"id": "r", "object": "response", "status": status, "output": None})[-1]
     assert last["type"] == f"response.{status}"
     adapter.read(payload(last))
-    assert adapter.over
+    assert adapter.answer_complete
 
 
 def test_items_of_any_kind_are_told() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import configure
-from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, build_answer
+from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, StreamGuard, build_answer
 
 from .streams import Seen, completions, consume
 
@@ -73,12 +73,18 @@ def test_which_marks_end_a_stream_of_an_unknown_server(
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_server_is_held_to_the_finish_reason_it_has_sent(server: Server, client_kind: str) -> None:
-    """By host and port, path and model; what is learnt is only that it sends one."""
+    """By host and port, path and model; what is learnt, from five answers in a row, is only that it sends one."""
     configure(max_retries=0)
     assert outcome(play(server, *FORGED, client_kind=client_kind)) == "complete"
-    assert outcome(play(server, *FRAMES, client_kind=client_kind)) == "complete"
+    for _ in range(4):
+        assert outcome(play(server, *FRAMES, client_kind=client_kind)) == "complete"
+    assert outcome(play(server, *FORGED, client_kind=client_kind)) == "complete", "four prove nothing"
+    for _ in range(5):
+        assert outcome(play(server, *FINISHED, client_kind=client_kind)) == "complete"
     assert outcome(play(server, *FORGED, client_kind=client_kind)) == "truncated", "the same server and model"
-    assert outcome(play(server, *FINISHED, client_kind=client_kind)) == "complete"
+    assert outcome(play(server, *FORGED, client_kind=client_kind)) == "complete", "nothing could disprove the miss"
+    for _ in range(5):
+        assert outcome(play(server, *FINISHED, client_kind=client_kind)) == "complete"
 
     def other_model(client: Any) -> Any:
         return client.chat.completions.create(model="other", messages=[], stream=True)
@@ -95,13 +101,34 @@ def test_a_server_is_held_to_the_finish_reason_it_has_sent(server: Server, clien
     assert outcome(play(server, *FORGED, client_kind=client_kind)) == "complete", "what is learnt is only for `auto`"
 
 
-def test_a_finish_reason_is_learnt_from_a_broken_stream_too(server: Server) -> None:
-    """One choice of two has finished when the stream breaks: evidence enough."""
+def test_what_is_learnt_is_told_once_and_can_be_forgotten(server: Server, stream_guard: StreamGuard) -> None:
+    """In the notes of the stream from which it was learnt, and of the one from which it was unlearnt."""
+    stream_guard.configure(max_retries=0)
+    notes = [play(server, *FRAMES).report.notes for _ in range(6)]
+    assert [len(each) for each in notes] == [0, 0, 0, 0, 1, 0]
+    assert notes[4][0].startswith("learnt: ")
+    stream_guard.forget()
+    assert outcome(play(server, *FORGED)) == "complete"
+    for _ in range(5):
+        play(server, *FRAMES)
+    seen = play(server, *FORGED)
+    assert outcome(seen) == "truncated"
+    assert seen.report is not None
+    assert seen.report.notes[0].startswith("unlearnt: ")
+
+
+def test_nothing_is_learnt_from_a_broken_stream(server: Server) -> None:
+    """One choice of two has finished when the stream breaks: that says nothing of whole answers."""
     configure(max_retries=0)
     frames = frames_of("n2")
     finish = next(place for place, frame in enumerate(frames) if b'"finish_reason":"' in frame)
-    assert outcome(play(server, *frames[: finish + 1])) == "truncated"
-    assert outcome(play(server, *FORGED)) == "truncated"
+
+    def two(client: Any) -> Any:
+        return client.chat.completions.create(model="m", messages=[], stream=True, n=2)
+
+    for _ in range(6):
+        assert outcome(play(server, *frames[: finish + 1], ask=two)) == "truncated"
+    assert outcome(play(server, *FORGED)) == "complete"
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
@@ -139,7 +166,7 @@ def test_a_tool_call_that_is_no_json_yet_is_never_ended_by_done(server: Server, 
     for after, frame in enumerate(frames[:-2], 1):
         for call in json.loads(frame[6:])["choices"][0]["delta"].get("tool_calls", ()):
             arguments[call["index"]] = arguments.get(call["index"], "") + call["function"]["arguments"]
-        whole = all(map(is_json, arguments.values()))
+        whole = all(not text or is_json(text) for text in arguments.values())
         found = outcome(play(server, *frames[:after], DONE, client_kind=client_kind))
         assert found == ("complete" if whole else "truncated"), after
 

@@ -18,12 +18,12 @@ from openai_stream_guard.diagnosis.evidence import (
     ResponseHead,
     alike,
     clues_from,
-    complaint_from,
     opening_from,
 )
 from openai_stream_guard.engine.attempt_log import AttemptLog
 from openai_stream_guard.engine.decisions import StreamFault, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.retry_rules import judge_error
 
 NAMING: dict[Party, Mapping[str, str]] = {
     "apache": {"Server": "Apache/2.4.71 (Debian)"},
@@ -36,8 +36,10 @@ NAMING: dict[Party, Mapping[str, str]] = {
     "gunicorn": {"Server": "gunicorn"},
     "kong": {"X-Kong-Proxy-Latency": "1"},
     "litellm": {"x-litellm-version": "1.109"},
+    "lighttpd": {"Server": "lighttpd/1.4.76"},
     "llama.cpp": {"Server": "llama.cpp"},
     "nginx": {"server": "nginx/1.22.1"},
+    "portkey": {"x-portkey-trace-id": "t"},
     "squid": {"X-Cache": "MISS from squid-1"},
     "uvicorn": {"Server": "uvicorn"},
     "varnish": {"X-Varnish": "12"},
@@ -102,7 +104,7 @@ def test_an_opening_tells_what_a_body_is(first: bytes, opening: str) -> None:
 )
 def test_a_complaint_is_known_by_its_code_type_or_message(body: object, complaint: Complaint | None) -> None:
     """As vLLM, llama.cpp and the API itself write them; what is unknown stays unknown."""
-    assert complaint_from(body) == complaint
+    assert judge_error(body).complaint == complaint
 
 
 @pytest.mark.parametrize(
@@ -135,22 +137,35 @@ def test_bursts_are_many_events_in_few_reads_after_a_wait(change: dict[str, Any]
 def test_equal_cuts_are_counted_per_host() -> None:
     """The second of two equal silences, or ages, is seen as such; those of another host, and stalls, do not count."""
     hosts = HostMemory()
-    cut = Evidence("disconnected", seconds=9.0, silence=2.0)
-    assert hosts.record_fault("a", cut).cuts == (Cut(9.0, 2.0),)
+    cut = Evidence("disconnected", seconds=9.0, silence=2.0, at=100.0)
+    assert hosts.record_fault("a", cut).cuts == (Cut(9.0, 2.0, 100.0),)
     hosts.record_fault("b", cut)
-    hosts.record_fault("a", Evidence("stalled", seconds=9.0, silence=2.0))
+    hosts.record_fault("a", Evidence("stalled", seconds=9.0, silence=2.0, at=150.0))
     assert not hosts.with_cuts("a", cut).same_silence
-    again = hosts.record_fault("a", dataclasses.replace(cut, seconds=30.0, silence=2.1))
+    again = hosts.record_fault("a", dataclasses.replace(cut, seconds=30.0, silence=2.1, at=200.0))
     assert (again.same_silence, again.same_length) == (True, False)
-    older = hosts.record_fault("a", dataclasses.replace(cut, seconds=9.1, silence=0.0))
+    older = hosts.record_fault("a", dataclasses.replace(cut, seconds=9.1, silence=0.0, at=300.0))
     assert (older.same_silence, older.same_length) == (False, True)
+
+
+def test_cuts_at_one_moment_are_one_event() -> None:
+    """Forty streams cut together show no timeout, however alike they are; the same again later does."""
+    hosts = HostMemory()
+    cut = Evidence("disconnected", seconds=3.0, silence=0.6)
+    for stream in range(40):
+        seen = hosts.record_fault("a", dataclasses.replace(cut, at=100.0 + stream / 40))
+    assert (seen.cut_together, seen.same_silence, seen.same_length) == (40, False, False)
+    first = hosts.with_cuts("a", dataclasses.replace(cut, at=100.0))
+    assert first.cut_together == 40
+    later = hosts.record_fault("a", dataclasses.replace(cut, at=160.0))
+    assert (later.cut_together, later.same_silence, later.same_length) == (1, True, True)
 
 
 def test_the_latest_cuts_are_kept() -> None:
     """Eight of a host, so that a long life does not make them many."""
     hosts = HostMemory()
     for second in range(20):
-        kept = hosts.record_fault("a", Evidence("truncated", seconds=float(second)))
+        kept = hosts.record_fault("a", Evidence("truncated", seconds=float(second), at=60.0 * second))
     assert [cut.seconds for cut in kept.cuts] == [12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0]
     hosts.forget()
     assert hosts.with_cuts("a", Evidence()).cuts == ()

@@ -14,6 +14,7 @@ from openai_stream_guard.diagnosis.causes import hint
 from openai_stream_guard.diagnosis.evidence import Evidence
 from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import Server, replying
+from tests.budgets import borrow
 
 from .cuts import ANSWERS, Row, Wire, answer_variant, asked
 from .streams import Seen, chat, completions, consume
@@ -43,7 +44,7 @@ def budget(server: Server) -> Seen:
     """And what a host may be burdened with."""
     configure(retry_budget=0.0)
     host = server.base_url.removeprefix("http://").removesuffix("/v1")
-    while sdk.RUNTIME.hosts.budget.withdraw(host):
+    while borrow(sdk.RUNTIME.hosts.budget, host):
         pass
     return always(server)
 

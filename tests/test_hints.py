@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
@@ -15,7 +15,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.diagnosis.causes import CAUSES, advice, hint, likely_causes
 from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
-from openai_stream_guard.notices import FaultKind, StoppedBy
+from openai_stream_guard.notices import Attempt, FaultKind, StoppedBy
 from openai_stream_guard.testing import ScriptedResponse, Server, Wait
 from tests.streams import chat, client_for, consume, scripted, silence_for
 
@@ -29,7 +29,7 @@ FIN = Evidence("disconnected", "unterminated", bytes=900, events=9, reads=9, sec
 CLEAN = Evidence("truncated", "clean", bytes=900, events=9, reads=9, seconds=20.0)
 STALLED = Evidence("stalled", "timeout", bytes=900, events=9, reads=9, seconds=90.0, silence=60.0, waited=60.0)
 BURSTS = Evidence(None, bytes=9000, events=90, reads=3, first_event_seconds=0.5, worst_gap=4.0)
-TWICE = (Cut(20.0, 2.0), Cut(20.1, 2.1))
+TWICE = (Cut(20.0, 2.0, -60.0), Cut(20.1, 2.1))
 
 
 def idle(seconds: float, *parties: Party) -> Evidence:
@@ -67,13 +67,21 @@ EXAMPLES: dict[str, Evidence] = {
     "idle_cut_300": idle(300.2),
     "idle_cut_350": idle(350.3),
     "idle_cut": idle(45.0),
+    "cut_together": replace(FIN, seconds=3.0, cuts=(Cut(3.0, 0.0, 0.0, 40),)),
     "old_cut_envoy": replace(FIN, seconds=15.1, clues=by("envoy")),
     "old_cut_30": replace(FIN, seconds=29.9),
     "old_cut": replace(FIN, cuts=TWICE),
+    "json_cut_short": Evidence("truncated", "clean", opening="json", bytes=90),
+    "empty_stream_nginx": Evidence("truncated", "clean", clues=by("nginx")),
     "empty_stream": Evidence("truncated", "clean"),
+    "done_before_last_event": replace(CLEAN, done=True, marks="terminal_event"),
     "done_too_early": replace(CLEAN, done=True),
     "clean_end_nginx": replace(CLEAN, clues=by("nginx"), inside_event=True),
+    "clean_end_lighttpd": replace(CLEAN, clues=by("lighttpd")),
+    "clean_end_portkey": replace(CLEAN, clues=by("portkey")),
     "cut_inside_event": replace(CLEAN, inside_event=True),
+    "no_terminal_event": replace(CLEAN, marks="terminal_event"),
+    "ended_early": replace(CLEAN, marks="unknown"),
     "truncated": CLEAN,
     "client_proxy": replace(FIN, ending="proxy"),
     "tls": replace(FIN, ending="tls"),
@@ -84,11 +92,13 @@ EXAMPLES: dict[str, Evidence] = {
     "disconnected": replace(FIN, ending="open"),
     "buffered_not_by_nginx": replace(BURSTS, clues=by("nginx", accel=True)),
     "buffered_nginx": replace(BURSTS, clues=by("nginx", encoding="gzip")),
+    "buffered_lighttpd": replace(BURSTS, clues=by("lighttpd")),
     "buffered_compressed": replace(BURSTS, clues=by(encoding="gzip")),
     "buffered": BURSTS,
     "compressed": Evidence(clues=by(encoding="br")),
     "keepalives_only": replace(STALLED, ending="open", silence=0.0, waited=300.0),
     "client_timeout": replace(STALLED, read_timeout=60.0),
+    "stalled_at_once_nginx": replace(STALLED, read_timeout=600.0, events=0, bytes=0, clues=by("nginx")),
     "stalled_at_once": replace(STALLED, read_timeout=600.0, events=0),
     "stalled": replace(STALLED, read_timeout=600.0),
 }
@@ -124,8 +134,8 @@ def test_a_whole_stream_that_shows_nothing_odd_has_none() -> None:
         (idle(14.0), "unterminated"),
         (idle(14.0, "nginx"), "unterminated"),
         (replace(idle(2.0), cuts=(Cut(9.0, 2.0),)), "unterminated"),
-        (replace(idle(2.0), cuts=(Cut(9.0, 2.0), Cut(30.0, 2.1))), "idle_cut"),
-        (replace(idle(2.0, "nginx"), cuts=(Cut(9.0, 2.0), Cut(30.0, 2.1))), "idle_cut_nginx"),
+        (replace(idle(2.0), cuts=(Cut(9.0, 2.0, -60.0), Cut(30.0, 2.1))), "idle_cut"),
+        (replace(idle(2.0, "nginx"), cuts=(Cut(9.0, 2.0, -60.0), Cut(30.0, 2.1))), "idle_cut_nginx"),
         (replace(idle(60.0), fault="truncated", ending="clean"), "idle_cut_60"),
         (idle(60.0, "cloudflare"), "idle_cut_60"),
         (idle(100.0), "idle_cut"),
@@ -133,10 +143,14 @@ def test_a_whole_stream_that_shows_nothing_odd_has_none() -> None:
         (replace(FIN, seconds=15.0), "unterminated"),
         (replace(FIN, seconds=8.0, clues=by("envoy")), "unterminated"),
         (replace(FIN, seconds=16.1, silence=1.1, clues=by("envoy")), "old_cut_envoy"),
-        (replace(FIN, silence=1.0, clues=by("envoy"), cuts=(Cut(9.0, 1.0), Cut(30.0, 1.0))), "unterminated"),
-        (replace(FIN, silence=3.0, clues=by("envoy"), cuts=(Cut(9.0, 3.0), Cut(30.0, 3.0))), "idle_cut_envoy"),
+        (replace(FIN, silence=1.0, clues=by("envoy"), cuts=(Cut(9.0, 1.0, -60.0), Cut(30.0, 1.0))), "unterminated"),
+        (replace(FIN, silence=3.0, clues=by("envoy"), cuts=(Cut(9.0, 3.0, -60.0), Cut(30.0, 3.0))), "idle_cut_envoy"),
         (replace(FIN, consumer_busy_seconds=14.0), "unterminated"),
         (replace(FIN, seconds=30.0, silence=16.0), "idle_cut"),
+        (replace(idle(2.0), cuts=(Cut(9.0, 2.0), Cut(30.0, 2.1))), "unterminated"),
+        (replace(FIN, seconds=3.0, cuts=(Cut(3.0, 0.0, 0.0, 2),)), "unterminated"),
+        (replace(FIN, seconds=3.0, cuts=(Cut(3.0, 0.0, -60.0, 40), Cut(9.0, 0.0))), "old_cut"),
+        (replace(idle(60.0), cuts=(Cut(65.0, 60.0, 0.0, 40),)), "idle_cut_60"),
         (replace(CLEAN, done=True, clues=by("nginx")), "done_too_early"),
         (replace(STALLED, ending="open", read_timeout=60.0), "stalled"),
         (replace(STALLED, read_timeout=60.0, silence=4.0, waited=60.0), "keepalives_only"),
@@ -209,8 +223,8 @@ def _row_of(text: str | None) -> str:
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("fault", REAL)
-def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, warned: Callable[[], list[str]]) -> None:
-    """Over real sockets, in the error, in the report, and in the one WARNING."""
+def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, records: Any) -> None:
+    """Over real sockets, in the error, in the report, and in a record of its own beside the one WARNING."""
     configure(idle_timeout=0.3 if fault == "stall_heartbeat" else None)
     server.script(scripted(fault))
     seen = consume(server, client_kind, timeout=silence_for(fault), max_retries=0)
@@ -218,8 +232,8 @@ def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, war
     assert _row_of(seen.report.hint) == REAL[fault]
     assert seen.error.hint == f"{seen.report.hint}{hint(Evidence(), seen.error.stopped_by)}"
     assert seen.error.hint in seen.error.__notes__
-    (line,) = warned()
-    assert line.endswith(seen.report.hint)
+    assert [record.levelno for record in records].count(logging.WARNING) == 1
+    assert [record.hint for record in records if record.stream_event == "hint"] == [seen.report.hint]
 
 
 @pytest.mark.usefixtures("guarded")
@@ -258,3 +272,13 @@ def test_a_slow_reader_is_told_apart_from_a_slow_server(server: Server, monkeypa
     with client_for(server, max_retries=0) as client, pytest.raises(OpenAIStreamParseError) as raised:
         [time.sleep(0.1) for _ in chat(client)]
     assert _row_of(raised.value.hint) == "read_slowly"
+
+
+def test_what_was_refused_and_what_would_be_safe_is_named() -> None:
+    """The class of the exception that a re-issue came to; and what makes a response one that may be sent again."""
+    refused = Attempt(None, "replay", 1, 0, 0, 0.0, None, None, None, refused=True, error="ConnectError")
+    assert hint(Evidence(), "time", [refused]).endswith("The last re-issue got no response (ConnectError).")
+    assert "store=False" in hint(Evidence(marks="terminal_event"), "unsafe")
+    assert "store=False" not in hint(Evidence(), "unsafe")
+    for stop, settings in {"time": ("outage_timeout", "max_elapsed"), "budget": ("retry_budget",)}.items():
+        assert all(f"`{name}`" in hint(Evidence(), stop) for name in settings)

@@ -38,7 +38,7 @@ PREAMBLE = """
 import asyncio, gc, os, signal, sys, threading, time
 import openai, openai_stream_guard
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 def ask(client):
     return client.chat.completions.create(model="m", messages=[], stream=True)
@@ -196,11 +196,12 @@ def test_a_fork_in_mid_stream_leaves_the_parents_stream_alone() -> None:
             text = said(next(stream)) + said(next(stream))
             from openai_stream_guard.sdk import RUNTIME
             host = server.base_url.split("/")[2]
-            RUNTIME.hosts.budget.withdraw(host)
+            from tests.budgets import borrow
+            borrow(RUNTIME.hosts.budget, host)
             sys.stdout.flush()
             child = os.fork()
             if child == 0:
-                fresh = sum(RUNTIME.hosts.budget.withdraw(host) for _ in range(20))
+                fresh = sum(borrow(RUNTIME.hosts.budget, host) for _ in range(20))
                 stream.close()
                 outcome = openai_stream_guard.report(stream).outcome
                 del stream

@@ -8,6 +8,7 @@ import pytest
 
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.attempt_log import AttemptLog
+from openai_stream_guard.engine.decisions import Refusal
 from openai_stream_guard.notices import Attempt, FaultKind
 
 OK = ResponseHead(200)
@@ -35,7 +36,7 @@ def test_attempts_add_up() -> None:
     """Bytes and repairs are those of all attempts; a refused re-issue is one too, without either."""
     ledger = AttemptLog(0.0, 1, ResponseHead(200, "req_1"))
     close(ledger, 1.0, "truncated", bytes=10, repairs={"glued_prefix": 1, "bare_json": 2})
-    ledger.refused("restart", 503, "req_2")
+    ledger.refused("restart", Refusal(True, status=503, request_id="req_2"))
     ledger.open_attempt("restart", 4.0, 1, ResponseHead(200, "req_3"))
     close(ledger, 6.0, bytes=5, repairs={"glued_prefix": 3})
     report = ledger.report("recovered")
@@ -118,7 +119,7 @@ def test_what_recovery_took_is_from_a_fault_to_the_next_delivery() -> None:
     ledger = AttemptLog(0.0, 1, ResponseHead(200, "req_1"))
     ledger.progress(1, 1.0)
     close(ledger, 2.0, "truncated")
-    ledger.refused("replay", 503, "req_2")
+    ledger.refused("replay", Refusal(True, status=503, request_id="req_2"))
     ledger.open_attempt("replay", 4.0, 1, ResponseHead(200, "req_3"))
     ledger.progress(0, 5.0)
     close(ledger, 6.0, "disconnected")

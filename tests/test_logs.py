@@ -1,14 +1,25 @@
-"""The log: a WARNING for each fault, an INFO for each recovery, else nothing above DEBUG; and never any text."""
+"""The log: one WARNING for a stream that broke, one line for how it ended, the hint once; and never any text."""
 
 from __future__ import annotations
 
+import json
 import logging
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from openai_stream_guard import configure
-from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
+from openai_stream_guard.notices import (
+    Attempt,
+    Ended,
+    FaultSeen,
+    Notice,
+    Recovering,
+    Refused,
+    StreamReport,
+    Waiting,
+)
 from openai_stream_guard.observability.publish import publish
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
@@ -17,12 +28,15 @@ from tests.streams import CLIENT_KINDS, KEY, chat, consume, scripted
 ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
 NOTICES: list[tuple[Notice, int]] = [
     (FaultSeen("a reason", 1, ATTEMPT, "h:1", "m"), logging.WARNING),
+    (FaultSeen("a reason", 2, ATTEMPT, "h:1", "m", "the hint is told once"), logging.INFO),
+    (Waiting("host", 30.0, 2, "h:1", "m"), logging.INFO),
     (Recovering("restart", 0.5, 2, "h:1", "m"), logging.DEBUG),
-    (Refused(503, 2, "req_2", "h:1", "m"), logging.WARNING),
+    (Refused(503, 2, "req_2", "h:1", "m"), logging.INFO),
     (Ended(StreamReport("recovered", (ATTEMPT,), ("restart",)), None, "h:1", "m"), logging.INFO),
     (Ended(StreamReport("complete"), None, "h:1", "m"), logging.DEBUG),
     (Ended(StreamReport("abandoned"), None, "h:1", "m"), logging.DEBUG),
-    (Ended(StreamReport("failed"), "retries", "h:1", "m"), logging.DEBUG),
+    (Ended(StreamReport("abandoned", (ATTEMPT,)), None, "h:1", "m"), logging.WARNING),
+    (Ended(StreamReport("failed", (ATTEMPT,)), "retries", "h:1", "m"), logging.ERROR),
 ]
 
 
@@ -51,17 +65,21 @@ def test_a_hook_that_raises_is_logged_and_goes_no_further(records: Any) -> None:
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_recovery_is_one_warning_and_one_info(server: Server, client_kind: str, records: Any) -> None:
-    """The warning names the request, the fault and the counts; the hook hears the same story in order."""
+    """The warning names the request, the fault and the counts, the hint stands apart; the hook hears it in order."""
     heard: list[Notice] = []
     configure(on_event=heard.append)
     server.script(scripted("truncate_clean"))
     consume(server, client_kind)
     loud = [record for record in records if record.levelno > logging.DEBUG]
-    assert [record.levelno for record in loud] == [logging.WARNING, logging.INFO]
+    assert [record.levelno for record in loud] == [logging.WARNING, logging.INFO, logging.INFO]
+    assert loud[1].getMessage().endswith(f" hint: {heard[0].hint}")
     warning = loud[0].getMessage()
     for words in ("truncated", "attempt 1", server.requests[0].request_id, "1 events", "model m", "127.0.0.1:"):
         assert words in warning
     assert [type(notice) for notice in heard] == [FaultSeen, Recovering, Ended]
+    (stream_id,) = {record.stream_id for record in loud}
+    assert {notice.stream_id for notice in heard} == {stream_id, heard[-1].report.stream_id}
+    assert all(record.getMessage().startswith(f"stream {stream_id} ") for record in loud)
 
 
 @pytest.mark.usefixtures("guarded")
@@ -93,7 +111,50 @@ def test_the_raw_tail_is_logged_only_on_request_and_masked(server: Server, recor
     server.script(replying(broken))
     configure(log_raw=True)
     consume(server)
-    (tail,) = [record for record in records if record.getMessage().startswith("raw tail")]
+    (tail,) = [record for record in records if record.getMessage().split(" ", 2)[2].startswith("raw tail")]
     assert tail.levelno == logging.DEBUG
     assert '"model":"m"' in tail.getMessage()
     assert KEY not in tail.getMessage()
+
+
+DAY = [
+    ("truncate_clean",), ("rst",), ("truncate_mid_event", "rst"), ("error_event",), ("healthy",), ("html_mid_stream",),
+    ("garbage_event", 503, 503), ("invalid_utf8", "invalid_utf8", "invalid_utf8"), ("healthy",), ("rst", 400),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_day_of_mixed_faults_can_be_read(server: Server, records: Any) -> None:
+    """As an operator reads it: what broke, and how each of those ended, by joining lines on the stream's id alone."""
+    outcomes, long_name = Counter[str](), "a-deployment-of-a-model-with-a-very-long-name-" * 3
+    for story in DAY:
+        broken = [step for step in story if step != "healthy"]
+        server.script(*(replying({}, step) if isinstance(step, int) else scripted(step, after=6) for step in broken))
+        seen = consume(server, ask=lambda client: chat(client, extra_body={"model": long_name}))
+        assert seen.report is not None, (story, seen.error)
+        outcomes[seen.report.outcome] += 1
+    by_stream: dict[str, list[logging.LogRecord]] = {}
+    for record in records:
+        by_stream.setdefault(record.stream_id, []).append(record)
+        assert record.getMessage().startswith(f"stream {record.stream_id} ")
+        if record.stream_event != "hint":
+            assert len(record.getMessage()) < 200, record.getMessage()
+    assert len(by_stream) == len(DAY)
+    for told in by_stream.values():
+        levels = Counter(record.levelno for record in told)
+        end = told[-1]
+        assert end.stream_event == "ended"
+        broke = end.outcome != "complete"
+        assert levels[logging.WARNING] == broke
+        assert [record.stream_event for record in told].count("hint") == broke
+        assert (
+            end.levelno == {"complete": logging.DEBUG, "recovered": logging.INFO, "failed": logging.ERROR}[end.outcome]
+        )
+        assert levels[logging.ERROR] == (end.outcome == "failed")
+        assert end.server == server.base_url.split("/")[2]
+        assert end.model == long_name
+    assert Counter(told[-1].outcome for told in by_stream.values()) == outcomes
+    assert set(outcomes) == {"complete", "recovered", "failed"}
+    (upstream,) = [record for record in records if getattr(record, "fault", "") == "upstream_error"]
+    assert "type " in upstream.reason
+    assert all(json.dumps(vars(record), default=str) for record in records)

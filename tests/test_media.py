@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError
+from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import (
     FAULTS,
     AnswerVariant,
@@ -151,11 +151,9 @@ def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, cl
     assert len(server.requests) == 1
 
 
-def test_a_stream_is_over_though_the_connection_stays(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_is_over_though_the_connection_stays(server: Server) -> None:
     """Behind the last event no more is waited for than behind a finish_reason."""
-    from openai_stream_guard.engine import session
-
-    monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.05)
+    configure(linger_timeout=0.05)
     frames = build_answer("assistants", "text", AnswerVariant(1)).encode()
     server.script(ScriptedResponse((*map(Send, frames[:-1]), Wait())))
     seen = consume(server, "sync", runs, timeout=5.0)

@@ -21,7 +21,7 @@ from openai_stream_guard.config.policy import SETTINGS, Policy, PolicyFields, St
 from openai_stream_guard.engine.retry_rules import (
     MAX_RETRY_AFTER,
     backoff,
-    error_is_retryable,
+    judge_error,
     refusal_is_retryable,
     retry_after,
 )
@@ -33,12 +33,14 @@ DEFAULTS = {
     "backoff_initial": 0.5,
     "backoff_max": 8.0,
     "max_elapsed": 120.0,
+    "outage_timeout": 30.0,
     "recovery": ("resume", "restart", "replay"),
     "continuation": None,
     "delivery": "live",
     "max_held_bytes": 16_777_216,
     "idle_timeout": None,
     "first_event_timeout": None,
+    "linger_timeout": 30.0,
     "repair": "safe",
     "end_rule": "auto",
     "lenient_hosts": (),
@@ -418,7 +420,7 @@ def test_too_late_a_date_is_a_no_where_the_time_is_known() -> None:
 )
 def test_passing_errors_are_retried(body: object) -> None:
     """An error that calls itself passing, in whichever dialect, deserves another try."""
-    assert error_is_retryable(body)
+    assert judge_error(body).retryable
 
 
 @pytest.mark.parametrize(
@@ -448,10 +450,10 @@ def test_passing_errors_are_retried(body: object) -> None:
 )
 def test_other_errors_are_raised(body: object) -> None:
     """An error that does not say that it may pass costs no further request."""
-    assert not error_is_retryable(body)
+    assert not judge_error(body).retryable
 
 
 @given(json_values)
 def test_any_error_is_judged(body: object) -> None:
     """Whatever a server sends as its error, judging it does not raise."""
-    assert error_is_retryable(body) in (True, False)
+    assert judge_error(body).retryable in (True, False)

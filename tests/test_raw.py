@@ -13,7 +13,6 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
-from openai_stream_guard.engine import session
 from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, Wait, build_answer
 from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM
 
@@ -308,7 +307,7 @@ def test_observation_changes_nothing(
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_observation_has_no_clock(server: Server, client_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes long after the finish_reason still comes, as without the guard, which would stop waiting for it."""
-    monkeypatch.setattr(session, "AFTER_THE_FINISH", 0.02)
+    monkeypatch.setenv("OPENAI_STREAM_GUARD_LINGER_TIMEOUT", "0.02")
     finished = next(place for place, frame in enumerate(FRAMES) if b'"finish_reason":"stop"' in frame) + 1
     late = ScriptedResponse((*map(Send, FRAMES[:finished]), Wait(0.15), *map(Send, FRAMES[finished:]), End()))
     monkeypatch.setenv("OPENAI_STREAM_GUARD", "observe")

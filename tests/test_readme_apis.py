@@ -120,17 +120,20 @@ def test_the_ends_are_those_of_the_dialect(row: Row) -> None:
     """Each mark that is named is an end by the strict rule, and without one there is none."""
     for request in REQUESTS[row.api]:
         ends = {
-            name: read(request, name)[0].whole("strict", done=False) for name in named(row.ends) if name != "[DONE]"
+            name: read(request, name)[0].is_complete("strict", done=False)
+            for name in named(row.ends)
+            if name != "[DONE]"
         }
         if not ends:
             assert row.ends == "the body ends, with no event unfinished"
-            assert read(request, "x.y")[0].whole("strict", done=False)
+            assert read(request, "x.y")[0].is_complete("strict", done=False)
             continue
         assert set(ends.values()) == {True}
         others = {name for one in rows() for name in named(one.ends) if "." in name} - set(ends)
-        assert not any(read(request, name)[0].whole("strict", done=False) for name in sorted(others))
-        assert not read(request)[0].whole("auto", done=False)
-        assert read(request)[0].whole("auto", done=True) is ("[DONE]" in named(row.ends))
+        if "type" not in row.ends:  # else a foreign mark is of an unknown type, and the body's end is the end
+            assert not any(read(request, name)[0].is_complete("strict", done=False) for name in sorted(others))
+        assert not read(request)[0].is_complete("auto", done=False)
+        assert read(request)[0].is_complete("auto", done=True) is ("[DONE]" in named(row.ends))
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.api)

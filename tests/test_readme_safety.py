@@ -80,7 +80,8 @@ def response(name: str, serial: int, start: int = 0, stop: int | None = None) ->
 def warned_hosts(seconds_ago: float) -> HostMemory:
     """A memory in which the model has diverged so long ago."""
     hosts = HostMemory()
-    hosts.record_divergence("host:1", "m", -seconds_ago)
+    for _ in range(2):
+        hosts.record_divergence("host:1", "m", False, -seconds_ago)
     return hosts
 
 

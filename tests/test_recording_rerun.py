@@ -17,6 +17,7 @@ from openai_stream_guard.capture.ssecap import dump, load
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.decisions import Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.testing import FAULTS, AnswerVariant, Raw, Repeat, Send, build_answer
 
 from .recorded import NO_BUDGET, record
@@ -92,7 +93,7 @@ def test_what_the_program_took_for_itself_is_known_again() -> None:
 def test_what_was_learnt_of_a_host_is_known_again() -> None:
     """A `[DONE]` is no end where the server was seen to send a finish_reason, also on another machine."""
     hosts = HostMemory()
-    hosts.record_finish(CHAT.host, CHAT.path, CHAT.model)
+    hosts.habits.expect_finish(Server(CHAT.host, CHAT.path, CHAT.model))
     reads = [*words(3), b"data: [DONE]\n\n"]
     learnt = record([Response(reads)], NO_BUDGET, hosts=hosts)
     assert learnt.attempts[0].rule == "learnt"

@@ -16,7 +16,7 @@ BOTH, RESTART, REPLAY, NONE = ("restart", "replay"), ("restart",), ("replay",), 
 OPT_IN = ("resume", "continue", "stateful")
 
 
-@pytest.mark.parametrize("diverged_lately", [False, True])
+@pytest.mark.parametrize("recently_diverged", [False, True])
 @pytest.mark.parametrize("visible", [False, True])
 @pytest.mark.parametrize("recovery", [BOTH, RESTART, REPLAY, NONE, OPT_IN])
 @pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/threads/runs"])
@@ -45,7 +45,7 @@ def test_what_cannot_be_sent_twice_is_not(
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "visible", "diverged_lately", "expected"),
+    ("path", "body", "visible", "recently_diverged", "expected"),
     [
         ("/chat/completions", {}, False, False, RecoveryPlan("restart")),
         ("/chat/completions", {}, False, True, RecoveryPlan("restart")),
@@ -76,7 +76,7 @@ def test_a_poll_is_never_at_once(backoff_initial: float) -> None:
     """It costs no retry, so that nothing else would hold it back."""
     policy = Policy(backoff_initial=backoff_initial, retry_budget=None)
     asked = StreamRequest("post", "/responses", "host")
-    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
+    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, jitter=lambda: 0.0, note=str)
     decision = recovery.poll(Resume("resp_1", 3, poll=True), 0.0)
     assert isinstance(decision, Reissue)
     assert decision.delay == max(backoff_initial, MIN_POLL)
@@ -88,8 +88,8 @@ def test_a_reissue_has_what_is_left_of_max_elapsed() -> None:
         Policy(backoff_initial=1.0, max_elapsed=10.0, retry_budget=None),
         StreamRequest("post", "/completions", "h"),
     )
-    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, requests=1, jitter=lambda: 0.0, note=str)
+    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, jitter=lambda: 0.0, note=str)
     recovery.failed(100.0)
-    decision = recovery.plan(adapter_for(asked), Transcript(), 102.0, None)
+    decision = recovery.plan(adapter_for(asked), Transcript(), 102.0)
     assert isinstance(decision, Reissue)
     assert (decision.delay, decision.within) == (1.0, 7.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import pytest
@@ -269,8 +270,94 @@ def test_what_only_a_guess_could_repair_is_a_fault(body: bytes) -> None:
         (b'{"a":1}\n[DONE]\nerror: {}\n[\n', [], None),
         (b"<html>\n", [], "not_a_stream"),
         (b"\xff\xfe\n", [], "not_a_stream"),
+        (b'data: {"a":1}\n\n"b":2}]}\n', unnamed(A), "malformed"),
     ],
 )
 def test_off(body: bytes, payloads: list[tuple[str | None, object]], end: str | None) -> None:
     """WHATWG's reading, and what can be seen to be wrong with it."""
     assert read(body, "off") == (payloads, end, set())
+
+
+@pytest.mark.parametrize(
+    ("body", "payloads", "end"),
+    [
+        (b'data: {"a":1}\n\n"b":[2,{"c":3}]}\n\n', unnamed(A), "malformed"),
+        (b'index":0}]}\ndata: {"a":1}\n\n', [], "malformed"),
+        (b'data: {"a":1}\n\n: null}]}\n\n', unnamed(A), "malformed"),
+        (b'data: {"a":1}\n\n: [1]}\n\n', unnamed(A), "malformed"),
+        (b'data: {"a":1}\n"x":2}\n', unnamed(A), "malformed"),
+        (b'data: {"a":\n1]}\n\n', [], "malformed"),
+        (b'data: {"a":1}\n\nkeep calm and carry on\n\n', unnamed(A), None),
+        (b'data: {"a":1}\n\n: {"alive":true}\n: ok :]\n: [a]\n\n', unnamed(A), None),
+        (b'meta: {"a":1}\nx-list: [1]\n\n', [], None),
+    ],
+)
+def test_the_rest_of_an_event_is_a_loss(
+    body: bytes, payloads: list[tuple[str | None, object]], end: str | None
+) -> None:
+    """A piece of JSON that belongs to nothing; not so words, comments, and fields that SSE does not have."""
+    assert read(body)[:2] == (payloads, end)
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "status"),
+    [
+        (b"event: error\ndata: Rate limit reached\n\n", "Rate limit reached", None),
+        (b"event: error\ndata: two\ndata: lines\n\n", "two\nlines", None),
+        (b"event: error\n:HTTP_STATUS/429\ndata: busy\n\n", "busy", 429),
+        (b":HTTP_STATUS/503\nevent:error\ndata:[oops] busy\n\n", "[oops] busy", 503),
+        (b"event: error\ndata: no blank line\n", "no blank line", None),
+        (b"event: error\ndata: \xff\n\n", "\ufffd", None),
+    ],
+)
+@pytest.mark.parametrize("mode", ["safe", "off"])
+def test_plain_text_of_an_error_event(mode: RepairMode, body: bytes, text: str, status: int | None) -> None:
+    """It is a payload, and says that it is no JSON."""
+    reader = Reader(mode)
+    (payload,) = [*reader.feed(body), *reader.finish()]
+    assert (payload.event, payload.value, payload.is_plain_text, payload.http_status) == ("error", text, True, status)
+    assert reader.fault is None
+
+
+@pytest.mark.parametrize(
+    "body", [b'event: error\ndata: {"a":\n\n', b"event: error\ndata: cut", b"data: Rate limit\n\n"]
+)
+def test_what_may_be_cut_is_no_text(body: bytes) -> None:
+    """Nor is a text of another event."""
+    assert read(body).payloads == []
+    assert read(body).end in ("malformed", "unfinished")
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "event"),
+    [
+        (b'data: {"id":"c","choi\ndata: {"error":{"code":5}}\n\n', {"error": {"code": 5}}, None),
+        (b'data: {"a":[1,\ndata: {"error":1}\n\n', {"error": 1}, None),
+        (b'data: {"id":"c","choidata: {"error":1}\n\n', {"error": 1}, None),
+        (b'data: {"id":"c","choi\nerror: {"code":5}\n', {"error": {"code": 5}}, None),
+        (b'data: {"id":"c","choi\n{"error":1}\n', {"error": 1}, None),
+        (b'data: {"id":"c","choi\nevent: error\ndata: {"code":5}\n\n', {"code": 5}, "error"),
+        (b'data: {"id":"c","choi\nevent: error\ndata: busy\n\n', "busy", "error"),
+        (b'data: {"id":"c","choi\nevent: error\ndata: {"code":5}', {"code": 5}, "error"),
+    ],
+)
+def test_what_was_written_over_an_unfinished_event_is_kept(body: bytes, value: object, event: str | None) -> None:
+    """It goes with the fault, which is that of the unfinished event."""
+    reader = Reader()
+    assert [*reader.feed(body), *reader.finish()] == []
+    assert reader.fault is not None
+    assert (reader.fault.kind, reader.fault.offset) == ("malformed", 0)
+    assert reader.fault.payload is not None
+    assert (reader.fault.payload.value, reader.fault.payload.event) == (value, event)
+
+
+@pytest.mark.parametrize("body", [b"null", b"12\n", b'"text"\n\n', b"[]", b'[{"a":1}]\n', b'[\n{"a":1}\n]', b"true"])
+def test_a_body_that_is_one_json_value_is_kept(body: bytes) -> None:
+    """It is no stream, and what it is goes with the fault."""
+    reader = Reader()
+    assert [*reader.feed(body), *reader.finish()] == []
+    assert reader.fault is not None
+    assert reader.fault.kind == "not_a_stream"
+    assert reader.fault.payload is not None
+    assert reader.fault.payload.outside_field
+    assert reader.fault.payload.value == json.loads(body)

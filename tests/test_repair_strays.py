@@ -12,8 +12,8 @@ from openai_stream_guard.decoding.blocks import classify_stray_line
     [
         (b" \t\0", "blank", b""),
         (b"\xef\xbb\xbf", "blank", b""),
-        (b"<!DOCTYPE html>", "html", b" html>"),
-        (b"  <Html lang=en>", "html", b" lang=en>"),
+        (b"<!DOCTYPE html>", "page", b" html>"),
+        (b"  <Html lang=en>", "page", b" lang=en>"),
         (b"[DONE]", "bare_done", b"[DONE]"),
         (b"\0[DONE] \0", "bare_done", b"[DONE]"),
         (b'{"a":1} ', "bare_json", b'{"a":1} '),
@@ -22,8 +22,13 @@ from openai_stream_guard.decoding.blocks import classify_stray_line
         (b"error:{", "error_line", b"{"),
         (b"[", "json_array", b"["),
         (b'[ {"a":1},', "json_array", b'[ {"a":1},'),
-        (b"b'data: {}'", "bytes_repr", b"b'data: {}'"),
-        (b'b"[DONE]"', "bytes_repr", b'b"[DONE]"'),
+        (b"b'data: {}'", "fragment", b"b'data: {}'"),
+        (b'b"[DONE]"', "fragment", b'b"[DONE]"'),
+        (b'"choices":[{"index":0,', "fragment", b'"choices":[{"index":0,'),
+        (b' not"}}]}', "fragment", b'not"}}]}'),
+        (b'ta: {"a":1}', "fragment", b'ta: {"a":1}'),
+        (b"[]", "fragment", b"[]"),
+        (b"x{}", "fragment", b"x{}"),
     ],
 )
 def test_what_is_recognised(line: bytes, kind: str, text: bytes) -> None:
@@ -33,8 +38,11 @@ def test_what_is_recognised(line: bytes, kind: str, text: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"1f4", b"[DONE]x", b"[1]", b"[]", b"error: no memory", b"Data: x", b"b'", b"b'text'", b"html", b"x{}", b"<p>"],
+    [
+        *(b"1f4", b"[DONE]x", b"error: no memory", b"Data: x", b"b'", b"b'text'", b"html", b"<p>", b"[INFO] keep calm"),
+        *(b'metadata: {"a":1}', b"x-list: [1]", b"null"),
+    ],
 )
 def test_what_is_not(line: bytes) -> None:
-    """Chunk sizes, prose and other fields are ignored as WHATWG says."""
+    """Chunk sizes, prose and fields that SSE does not have are ignored as WHATWG says."""
     assert classify_stray_line(line).kind == "ignored"

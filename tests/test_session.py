@@ -17,7 +17,7 @@ from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
 
 from .chunks import chunk
-from .simulated import ANSWERS, End, Response, answer_variant, body, ids, play, said
+from .simulated import ANSWERS, End, Response, answer_variant, body, ids, play, request_for, said
 
 NO_BUDGET = Policy(retry_budget=None)
 WHOLE = {
@@ -49,7 +49,7 @@ def test_an_answer_cut_at_any_byte_comes_out_whole_and_once(name: str, end: End)
     """One cut, wherever it falls and however the body ends, costs at most one request and not a character."""
     stride = 29  # every byte, through the SDK: `python -m tests.cuts`
     for offset in range(0, len(body(answer_variant(name, 0))), stride):
-        outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET)
+        outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET, asked=request_for(name))
         assert outcome.gave_up is None, offset
         texts = said(outcome.values)
         # A cut after the last finish_reason loses what may follow it, which is reported and not asked for again.
@@ -75,10 +75,14 @@ def test_any_faults_and_any_cuts_of_the_reads_give_the_answer_once_or_a_true_pre
         end: End = data.draw(st.sampled_from(["clean", "reset", "refused"] if serial else ["clean", "reset"]))
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
         responses.append(Response([] if end == "refused" else reads, end))
-    outcome = play(responses, NO_BUDGET.replace(max_retries=retries))
+    responses.append(Response([], "refused"))  # for as long as it takes
+    policy = NO_BUDGET.replace(max_retries=retries)
+    outcome = play([*responses, *responses[-1:] * 20], policy, asked=request_for(name))
     texts = said(outcome.values)
     assert is_prefix(texts, WHOLE[name])
-    assert outcome.network.requests <= 1 + retries
+    assert (
+        outcome.network.requests - sum(attempt.refused for attempt in outcome.session.report().attempts) <= 1 + retries
+    )
     if outcome.gave_up is None:
         texts.pop(("usage",), None)
         assert texts == {path: text for path, text in WHOLE[name].items() if path != ("usage",)}
@@ -91,13 +95,13 @@ def test_atomic_delivery_is_all_or_nothing(name: str, offset: int, end: End) -> 
     policy = NO_BUDGET.replace(delivery="atomic")
     raw = body(answer_variant(name, 0))
     responses = [cut(name, 0, min(offset, len(raw) - 1), end, sampled=True), whole(name, 1)]
-    outcome = play(responses, policy)
+    outcome = play(responses, policy, asked=request_for(name))
     assert outcome.gave_up is None
     recoveries = outcome.session.report().recoveries
     assert recoveries in ([], ["restart"])
     if recoveries:
         assert said(outcome.values) == WHOLE[name]
-    failed = play([cut(name, 0, min(offset, 300), end)], policy.replace(max_retries=0))
+    failed = play([cut(name, 0, min(offset, 300), end)], policy.replace(max_retries=0), asked=request_for(name))
     assert failed.values == []
 
 
@@ -161,17 +165,38 @@ def test_recovery_stops_where_the_policy_says(policy: Policy, offset: int, reque
     assert (outcome.network.requests, outcome.gave_up.stopped_by) == (requests, stopped_by)
 
 
-def test_what_the_sdk_retried_before_the_headers_is_deducted() -> None:
-    """One loop, one count: all requests of one logical stream are at most `1 + max_retries`."""
-    outcome = play([cut("text", 0, 0), whole("text", 1)], NO_BUDGET.replace(max_retries=2), requests=3)
+def test_what_the_sdk_retried_before_the_headers_is_not_deducted() -> None:
+    """Those requests were refused, and generated nothing."""
+    outcome = play([cut("text", 0, 0), whole("text", 1)], NO_BUDGET.replace(max_retries=1), requests=3)
+    assert outcome.gave_up is None
+    assert [attempt.requests for attempt in outcome.session.report().attempts] == [3, 1]
+
+
+def test_a_host_that_refuses_is_waited_for() -> None:
+    """Refusals cost no retry: after twenty seconds of them the default of two still suffices."""
+    refused = [Response([], "refused")] * 7
+    outcome = play([cut("text", 0, 0), *refused, whole("text", 1)], NO_BUDGET.replace(max_retries=1))
+    assert outcome.gave_up is None
+    assert outcome.network.slept == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0]
+    report = outcome.session.report()
+    assert (report.outcome, report.waited_seconds) == ("recovered", 23.0)
+    assert "waited 23.0 s for the host to accept requests" in report.notes
+
+
+def test_a_host_that_refuses_for_long_is_given_up() -> None:
+    """No wait is begun that would end after `outage_timeout`; `max_retries=0` sends nothing again at all."""
+    outcome = play([cut("text", 0, 0), *[Response([], "refused")] * 20], NO_BUDGET)
     assert outcome.gave_up is not None
-    assert outcome.network.requests == 1
+    assert (outcome.gave_up.stopped_by, outcome.network.now) == ("time", 27.5)
+    outcome = play([cut("text", 0, 0), Response([], "refused")], NO_BUDGET.replace(max_retries=0))
+    assert outcome.gave_up is not None
+    assert (outcome.gave_up.stopped_by, outcome.network.requests) == ("retries", 1)
 
 
-def test_a_refused_reissue_costs_a_retry() -> None:
-    """A refusal is one of the tries, and the first failure is still the one that is told."""
+def test_a_refused_reissue_costs_a_retry_without_a_timeout_for_outages() -> None:
+    """As in earlier releases; the first failure is the one that is told."""
     responses = [cut("text", 0, 0), Response([], "refused"), Response([], "refused")]
-    outcome = play(responses, NO_BUDGET.replace(max_retries=2))
+    outcome = play(responses, NO_BUDGET.replace(max_retries=2, outage_timeout=0.0))
     assert outcome.gave_up is not None
     assert outcome.gave_up.first_failure.fault.kind == "truncated"
     report = outcome.session.report()
@@ -220,15 +245,17 @@ def test_no_clock_runs_where_none_was_set() -> None:
     assert outcome.session.report().outcome == "complete"
 
 
-def test_after_the_last_finish_reason_five_idle_seconds_are_the_end() -> None:
-    """What may still follow is waited for, but a complete answer is never lost to a hanging connection."""
+def test_a_complete_answer_is_not_lost_to_a_connection_that_only_says_that_it_lives() -> None:
+    """Comments keep the wire from being silent; without an event the idle timeout ends the stream, and tells it."""
     raw = body(answer_variant("text", 0))
     finished = raw[: raw.index(b"data: [DONE]")]
-    outcome = play([Response([finished, *[b": ping\n\n"] * 20], pause=1.0)], NO_BUDGET)
+    pings = Response([finished, *[b": ping\n\n"] * 20], pause=1.0)
+    outcome = play([pings], NO_BUDGET, clocks=Timeouts(idle=9.0, linger=5.0))
     report = outcome.session.report()
     assert report.outcome == "complete"
-    assert outcome.network.now == pytest.approx(6.0)
-    assert report.notes == ("stalled after the answer was complete",)
+    assert outcome.network.now == pytest.approx(10.0)
+    (note,) = report.notes
+    assert "idle_timeout" in note
 
 
 def test_recovery_has_a_deadline_from_the_fault_to_the_next_new_item() -> None:
@@ -256,7 +283,7 @@ def test_a_recovery_that_brings_nothing_new_is_said_to() -> None:
     dripping = Response([bytes([byte]) for byte in body(answer_variant("text", 1))], pause=0.1)
     outcome = play([cut("text", 0, 3000), dripping], NO_BUDGET.replace(max_elapsed=20.0))
     reasons = [notice.reason for notice in outcome.notices if isinstance(notice, FaultSeen)]
-    assert reasons[1] == "nothing new within max_elapsed after a fault, though bytes arrive"
+    assert reasons[1] == "nothing new within max_elapsed after a fault"
 
 
 def logprob(text: str, finish: str | None = None, tokens: tuple[str, ...] = ()) -> bytes:
@@ -314,7 +341,8 @@ def test_where_a_finish_reason_was_seen_a_bare_done_is_no_end() -> None:
     assert play([Response([forged])], NO_BUDGET, hosts=hosts).gave_up is None, (
         "nothing is known yet: either mark will do"
     )
-    play([whole("text", 1)], NO_BUDGET, hosts=hosts)
+    for _ in range(5):
+        play([whole("text", 1)], NO_BUDGET, hosts=hosts)
     caught = play([Response([forged])], NO_BUDGET.replace(max_retries=0), hosts=hosts)
     assert caught.gave_up is not None
     official = StreamRequest("post", "/chat/completions", "api.openai.com", {"model": "m"})

@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
-from openai_stream_guard.engine.decisions import Fail, Finish, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.decisions import Fail, Finish, Refusal, Reissue, StreamFault, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 
 from .proof.recorded import HOST, STREAMS, Stream
@@ -25,7 +26,7 @@ from .responses import nameless
 from .vectors import in_pieces
 
 RESET = StreamFault("disconnected", "reset")
-CLOCKS = Timeouts(first_event=20.0, idle=10.0)
+CLOCKS = Timeouts(first_event=20.0, idle=10.0, linger=5.0)
 RETRIES = 3
 
 
@@ -42,10 +43,11 @@ class SessionMachine(RuleBasedStateMachine):
         policy = Policy(retry_budget=None, backoff_initial=0.5, delivery=delivery, max_elapsed=60.0)
         hosts = HostMemory()
         if learnt:
-            hosts.record_finish(HOST, stream.path, "m")
+            hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
         self.stream, self.atomic = stream, delivery == "atomic"
         self.now = self.progress_at = 0.0
         self.serial = self.requests = 1
+        self.refusals = 0
         self.bytes = self.arrived = 0  # of this attempt; and how many events that makes
         self.given = 0  # events that the consumer must have
         self.between, self.left = True, False
@@ -99,7 +101,8 @@ class SessionMachine(RuleBasedStateMachine):
                 self.take(payloads)
                 if payloads and self.session.decision is None:
                     self.now += busy
-                    self.session.waiting_since = self.progress_at = self.now
+                    self.progress_at = self.now
+                    self.session.consumer_resumed(self.now)
 
     @precondition(lambda self: self.reading and self.between)
     @rule(pause=st.floats(0, 25))
@@ -119,10 +122,8 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     def it_is_asked_again(self) -> None:
         """After the delay that was asked for, the server answers from the beginning, under new ids."""
-        decision = self.session.decision
-        assert isinstance(decision, Reissue)
+        decision = self.sent()
         assert decision.way == ("restart" if not self.visible else "replay")
-        self.now += decision.delay
         self.session.reopened(decision, ResponseHead(200), self.now)
         self.serial += 1
         self.requests += 1
@@ -133,13 +134,31 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "session") and isinstance(self.session.decision, Reissue))
     @rule(retryable=st.booleans(), wait=st.none() | st.floats(0, 200))
     def it_is_refused(self, retryable: bool, wait: float | None) -> None:
-        """The server does not want to be asked: that is one of the requests."""
+        """The server does not want to be asked: that costs time, and no retry."""
+        decision = self.sent()
+        self.refusals += 1
+        self.session.refused(decision, Refusal(retryable, status=503, retry_after=wait), self.now)
+        assert isinstance(self.session.decision, Fail) or retryable
+
+    @precondition(lambda self: hasattr(self, "session") and isinstance(self.session.decision, Wait))
+    @rule()
+    def it_waits(self) -> None:
+        """As long as it was told."""
+        decision = self.session.decision
+        assert isinstance(decision, Wait)
+        assert 0 < decision.seconds <= decision.limit
+        self.now += decision.seconds
+        self.session.proceed(self.now)
+
+    def sent(self) -> Reissue:
+        """The request that is due, sent."""
         decision = self.session.decision
         assert isinstance(decision, Reissue)
         self.now += decision.delay
-        self.requests += 1
-        self.session.refused(decision, Refusal(retryable, status=503, retry_after=wait), self.now)
-        assert isinstance(self.session.decision, Fail) or retryable
+        self.session.proceed(self.now)
+        decision = self.session.decision
+        assert isinstance(decision, Reissue)
+        return decision
 
     @precondition(lambda self: self.reading)
     @rule()
@@ -205,23 +224,24 @@ class SessionMachine(RuleBasedStateMachine):
             return
         assert self.requests <= 1 + RETRIES
         report = self.session.report()
-        assert sum(attempt.requests for attempt in report.attempts) <= 1 + RETRIES
+        answered = [attempt for attempt in report.attempts if not attempt.refused]
+        assert sum(attempt.requests for attempt in answered) <= 1 + RETRIES
         match self.session.decision:
             case Fail(_, stopped_by):
                 assert stopped_by in ("retries", "time", "unsafe", "not_retryable")
                 assert (stopped_by == "retries") <= (self.requests == 1 + RETRIES)
-                assert stopped_by != "not_retryable" or self.requests > 1
+                assert stopped_by != "not_retryable" or self.refusals
             case Finish():
                 last = _last_needed(self.stream)
                 assert len(self.items) > last
-                assert (report.outcome == "complete") == (self.requests == 1)
+                assert (report.outcome == "complete") == (self.requests + self.refusals == 1)
 
     @invariant()
     def a_silent_stream_has_a_deadline(self) -> None:
         """While it is read: the first event's or the idle time after the last progress; sooner only near the end."""
         if self.reading:
             deadline = self.progress_at + (CLOCKS.idle if self.arrived else CLOCKS.first_event)
-            near = self.requests > 1 or self.arrived > _last_needed(self.stream)
+            near = self.requests + self.refusals > 1 or self.arrived > _last_needed(self.stream)
             assert self.session.deadline <= deadline if near else self.session.deadline == deadline
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.attempt import AttemptReader
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import AnswerVariant, build_answer
@@ -118,7 +119,7 @@ def seen(api: str, reads: list[bytes], *, short: bool) -> list[object]:
         StreamRequest("post", PATHS[api], "host", {"model": "m"}), Policy(), HostMemory(), now=0.0, max_retries=2
     )
     if not short:
-        session._straight = False
+        session._attempt.is_straight = False
     told: list[object] = []
     for number, data in enumerate(reads):
         if session.decision is not None:
@@ -132,7 +133,14 @@ def seen(api: str, reads: list[bytes], *, short: bool) -> list[object]:
         name: vars(value) if hasattr(value, "__dict__") else value for name, value in vars(session.adapter).items()
     }
     transcript = vars(session.transcript)
-    return [*told, repr(session.decision), repr(adapter), repr(transcript), session._items, repr(session.report())]
+    return [
+        *told,
+        repr(session.decision),
+        repr(adapter),
+        repr(transcript),
+        session._attempt.items,
+        repr(session.report()),
+    ]
 
 
 def frames(values: list[Any]) -> bytes:
@@ -179,7 +187,12 @@ def test_the_short_way_is_taken(api: str, answer: str, monkeypatch: pytest.Monke
     """Of a recorded answer most events never see the general way: else these tests would compare it with itself."""
     body = b"".join(build_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
     general: list[object] = []
-    sort_one = Session._sort_one
-    monkeypatch.setattr(Session, "_sort_one", lambda self, payload: general.append(payload) or sort_one(self, payload))
+    take_one = AttemptReader._take_one
+
+    def counted(self: AttemptReader, payload: Any) -> Any:
+        general.append(payload)
+        return take_one(self, payload)
+
+    monkeypatch.setattr(AttemptReader, "_take_one", counted)
     handed = [told for told in seen(api, in_pieces(body, 300), short=True) if isinstance(told, list)]
     assert 0 < len(general) < sum(map(len, handed)) / 2

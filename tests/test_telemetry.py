@@ -15,7 +15,7 @@ import pytest
 
 from openai_stream_guard import Policy, configure
 from openai_stream_guard import activation as switch
-from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
+from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.streams import CLIENT_KINDS, KEY, chat, client_for, consume, run, scripted
@@ -129,7 +129,9 @@ def test_a_healthy_stream_is_counted_and_leaves_the_span_alone(server: Server, c
     assert in_a_span(server, client_kind).text == TEXT
     assert events() == []
     measured = points()
-    assert sorted(measured) == ["first_event.duration", "streams", "worst_gap.duration"]
+    assert sorted(measured) == [
+        "first_event.duration", "streams", "time_per_output_chunk", "time_to_first_chunk", "worst_gap.duration",
+    ]  # fmt: skip
     assert measured["streams"][0].attributes[PREFIX + "outcome"] == "complete"
 
 
@@ -244,7 +246,24 @@ STORY: list[Notice] = [
     FaultSeen("a reason", 1, ATTEMPT, "h:1", "m"),
     Recovering("replay", 0.5, 2, "h:1", "m"),
     Refused(503, 2, "req_2", "h:1", "m"),
-    Ended(StreamReport("failed", (ATTEMPT,), ("replay",), {"glued_values": 2}, (), 1, 2, 0.5), "retries", "h:1", "m"),
+    Waiting("host", 30.0, 2, "h:1", "m"),
+    Ended(
+        StreamReport(
+            "failed",
+            (ATTEMPT,),
+            ("replay",),
+            {"glued_values": 2},
+            (),
+            1,
+            2,
+            0.5,
+            first_chunk_seconds=0.6,
+            chunk_seconds=0.1,
+        ),
+        "retries",
+        "h:1",
+        "m",
+    ),
 ]
 
 
@@ -255,7 +274,9 @@ def test_the_readme_names_all_that_is_recorded() -> None:
         record = telemetry.recorder()
         for notice in STORY:
             record(notice)
-    place = set(telemetry._server_attributes(STORY[0]))
+    everywhere = {PREFIX + "stream_id"}
+    assert all(everywhere <= set(said) for _, said in events())
+    place = set(telemetry._server_attributes(STORY[0])) | everywhere
     expected = {PREFIX + name: set(said) - place for name, said in events()}
     units = {}
     for name, found in points().items():
@@ -272,7 +293,8 @@ def test_the_readme_names_all_that_is_recorded() -> None:
     assert documented_units == units
     common = re.search(r"Each of them also has (.+?)\.\s", section, re.DOTALL)
     assert common is not None
-    assert set(re.findall(r"`([a-z_.]+)`", common[1])) == place
+    assert set(re.findall(r"`([a-z_.]+)`", common[1])) == place - everywhere
+    assert f"each event has\n`{PREFIX}stream_id`" in section
 
 
 @pytest.mark.parametrize(
@@ -337,3 +359,29 @@ def test_without_it_the_module_names_the_extra() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.strip().endswith("pip install 'openai-stream-guard[otel]' brings it")
+
+
+def test_the_readmes_recipe_for_prometheus_works() -> None:
+    """The views rename, and a scrape has what was counted."""
+    exporter = pytest.importorskip("opentelemetry.exporter.prometheus", reason="its exporter is not installed")
+    section = (ROOT / "README.md").read_text().split("## OpenTelemetry")[1].split("\n## ")[0]
+    recipe = section.split("```python\n")[1].split("```")[0]
+    done = python(f"""
+from {exporter.__name__} import PrometheusMetricReader
+from opentelemetry import metrics
+import openai_stream_guard
+READERS = [PrometheusMetricReader()]
+{recipe}
+metrics.set_meter_provider(provider)
+from openai_stream_guard.notices import Ended, StreamReport
+from openai_stream_guard.observability.publish import listeners
+(record,) = listeners(None)
+record(Ended(StreamReport("complete", first_chunk_seconds=0.5, chunk_seconds=0.02), None, "h:1", "m", "1a2b3c4d"))
+from prometheus_client import generate_latest
+print(generate_latest().decode())
+""")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^openai_stream_guard_streams_total\{.*outcome=\"complete\".*\} 1\.0$", done.stdout, re.MULTILINE)
+    for name in ("time_to_first_chunk", "time_per_output_chunk"):
+        assert re.search(rf"^gen_ai_client_operation_{name}_seconds_count\{{.*\}} 1\.0$", done.stdout, re.MULTILINE)
+    assert "1a2b3c4d" not in done.stdout

@@ -10,66 +10,67 @@ transcript's own text is the answer once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
-from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
-from .chat_deltas import NO_REASON, trim_choice, walk
+from .adapter import (
+    KEEP_ALIVE,
+    UNKNOWN_EVENT,
+    ApiAdapter,
+    ApiEvent,
+    DataEvent,
+    FaultEvent,
+    is_keep_alive,
+    plain_id,
+)
+from .chat_deltas import NO_REASON, aside_from, choice_index, text_member, trim_choice, walk
+from .completion import NO_FINISH, Choices, Oddity
+from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
 from .request import EndRule, StreamRequest
 from .second_answer import Diverged, SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
 
-_ITEM = DataEvent()
-_PING = KeepAlive()
 _TOO_DEEP = FaultEvent("malformed", "a payload is nested deeper than can be followed")
-_FUNCTION = ("function", "function_call")
 _TOOLS = ("tool_calls", "function_call")
+_REMARKS = ("annotations", "citations")
+"""Members of a delta that say something about the text, and may come behind the finish."""
 
 
-class ChatAdapter:
+class ChatAdapter(ApiAdapter):
     """One attempt at `/chat/completions` or `/completions`."""
 
+    items = COMPLETION_ITEMS
+    end_marks = "finish_reason"
     reissuable = True
-    over = False
-    missing = False
-    resume_after = None
 
     def __init__(self, request: StreamRequest) -> None:
-        self._request = request
-        self.response_id: str | None = None
-        self.answer_complete = False
-        """Every choice asked for has its finish_reason."""
-        self._seen: set[int] = set()
-        self._finished: set[int] = set()
-        self._open: set[int] = set()
-        """Choices that have begun a tool call."""
-        self._arguments: dict[Key, list[str]] = {}
-        """Of each function called."""
-        self._begun = False
-
-    def in_sequence(self, payload: Payload) -> tuple[Payload]:
-        """Chunks have no numbers."""
-        return (payload,)
+        super().__init__(request)
+        self._choices = Choices(request.choices)
+        self._text_in_delta = False
+        """Text came in a `delta`: a `message` after it is a summary, and no text."""
+        self._message_is_text = True
+        """The same for the payload that was read last, so that `trim_repeated` goes by what `read` went by."""
 
     @property
-    def has_finished(self) -> bool:
-        """A finish_reason came."""
-        return bool(self._finished)
+    def went_on(self) -> bool:
+        """Whether text came behind a finish reason."""
+        return self._choices.revoked
 
     @property
-    def tool_call_open(self) -> bool:
-        """Some choice has begun a tool call and not finished."""
-        return not self._open <= self._finished
+    def finishes(self) -> bool | None:
+        """Whether every choice ended with a reason; None where reasons mark nothing in this stream."""
+        choices = self._choices
+        return None if choices.always_finishing or not choices.seen else choices.all_finished
 
-    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
-        """Those whose one choice has nothing but more text, or more of a call's arguments."""
-        if self.response_id is None:
+    def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+        """Append the chunks whose one choice has nothing but more text, or more of a call's arguments."""
+        if self.response_id is None or not self._text_in_delta or transcript.overflowed:
             return start
-        end = start
-        text_channels = transcript.text_channels
+        end, size = start, 0
+        text_channels, choices = transcript.text_channels, self._choices
+        is_single, standing = choices.expected == 1, choices.standing
         try:
             while end < len(payloads):
                 value: Any = payloads[end].value
@@ -78,66 +79,91 @@ class ChatAdapter:
                 index = choice["index"]
                 if index.__class__ is not int or not text or choice.get("finish_reason") or value.get("error"):
                     break
+                if is_single:
+                    index = 0
+                if index in standing:
+                    break
                 if text.__class__ is str:
                     channel = text_channels[index, name]
                 else:
                     key, text = _more_arguments(index, name, text)
                     channel = text_channels[key]
-                    self._arguments[key].append(text)
-                channel += text.encode("utf-8", "surrogatepass")
+                    choices.arguments[key].append(text)
+                piece = text.encode("utf-8", "surrogatepass")
+                channel += piece
+                size += len(piece)
                 end += 1
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
+        transcript.size += size
         return end
+
+    def fault_in(self, payload: Payload) -> FaultEvent | None:
+        """Return the fault of a payload that is an error of the API, a page, or a whole answer in place of a stream."""
+        choices = payload.value.get("choices") if isinstance(payload.value, dict) else None
+        if payload.outside_field and isinstance(choices, list) and any(map(_has_message, choices)):
+            return FaultEvent("not_a_stream", WHOLE_ANSWER, payload.value)
+        return super().fault_in(payload)
+
+    def may_report_error(self, payload: Payload) -> bool:
+        """A chunk with choices is one, unless it has an `error`, which the SDK raises too."""
+        value = payload.value
+        choices = value.get("choices") if isinstance(value, dict) else None
+        return not (isinstance(choices, list) and choices) or has_error(payload)
 
     def read(self, payload: Payload) -> ApiEvent:
         """Sort a payload and name the channels of its text."""
+        if (fault := self.fault_in(payload)) is not None:
+            return fault
         value = payload.value
         if value.__class__ is not dict:
-            return self._no_object(payload)
+            return KEEP_ALIVE if value is None or _is_keep_alive(payload.event) else UNKNOWN_EVENT
         assert isinstance(value, dict)
-        if value.get("error"):
-            return _reported(value["error"])
         choices = value.get("choices")
         if choices.__class__ is not list or not choices:
             return self._no_choices(payload, value)
 
-        first, self._begun = not self._begun, True
+        self._message_is_text = not self._text_in_delta
         text_deltas: list[TextDelta] = []
         identities: list[Identity] = []
         if self.response_id is None:
             self._name(value, identities)
         for choice in choices:
-            if choice.__class__ is not dict:
-                continue
-            index = choice.get("index")
-            if index.__class__ is not int:
-                index = 0
-            if index not in self._seen:
-                self._seen.add(index)
-                self.answer_complete = False
-            delta = choice.get("delta")
-            if delta.__class__ is dict:
-                for name, part in delta.items():
-                    if part and not self._member(index, name, part, text_deltas, identities):
-                        return _TOO_DEEP
-            elif choice.get("message") and first:  # later it is a summary of what was streamed
-                return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
-            elif (text := choice.get("text")).__class__ is str and text:
-                text_deltas.append(((index, "text"), text))
-            reason = choice.get("finish_reason")
-            if reason and reason.__class__ is str and reason != NO_REASON:
-                self._finished.add(index)
-                self.answer_complete = self._finished == self._seen and len(self._seen) >= self._request.choices
-                text_deltas.append(((index, "finish_reason"), reason))
-        return DataEvent(text_deltas, identities)
+            if choice.__class__ is dict and not self._read_choice(choice, text_deltas, identities):
+                return _TOO_DEEP
+        self.answer_complete = self._choices.complete
+        if text_deltas or identities or choices[0].__class__ is not dict:
+            return DataEvent(text_deltas, identities)
+        return DataEvent(kind=aside_from(choices[0], choice_index(choices[0], self._choices.expected)))
 
-    def _member(
+    def _read_choice(self, choice: dict[str, Any], text_deltas: list[TextDelta], identities: list[Identity]) -> bool:
+        """Note what a chunk says for one choice; return False where it is nested too deep."""
+        choices, index = self._choices, choice_index(choice, self._choices.expected)
+        choices.seen.add(index)
+        start = len(text_deltas)
+        name = text_member(choice, message_is_text=self._message_is_text)
+        if name == "text":
+            if choice["text"]:
+                text_deltas.append(((index, "text"), choice["text"]))
+        elif name is not None:
+            for member, part in choice[name].items():
+                if part and not self._read_member(index, member, part, text_deltas, identities):
+                    return False
+        grew = any(key[1] not in _REMARKS for key, _ in text_deltas[start:])
+        if grew:
+            choices.add_text(index)
+            self._text_in_delta = self._text_in_delta or name == "delta"
+        reason = choice.get("finish_reason")
+        if reason and reason.__class__ is str and reason != NO_REASON:
+            choices.finish(index, with_text=grew)
+            text_deltas.append(((index, "finish_reason"), reason))
+        return True
+
+    def _read_member(
         self, index: int, name: str, part: object, text_deltas: list[TextDelta], identities: list[Identity]
     ) -> bool:
-        """Note a member of a delta; False where it is nested too deep."""
-        start = len(text_deltas)
+        """Note a member of a delta; return False where it is nested too deep."""
         try:
             for key, text, is_identity in walk((index, name), part):
                 if is_identity:
@@ -147,13 +173,27 @@ class ChatAdapter:
         except RecursionError:
             return False
         if name in _TOOLS:
-            self._open.add(index)
-            for key, text in text_deltas[start:]:
-                if key[-2] in _FUNCTION and key[-1] in ("name", "arguments"):
-                    arguments = self._arguments.setdefault((*key[:-1], "arguments"), [])
-                    if key[-1] == "arguments":
-                        arguments.append(text)
+            self.tool_call_open = True  # until the end of the stream: a finish can be taken back
+            self._note_arguments(index, name, part)
         return True
+
+    def _note_arguments(self, index: int, name: str, part: object) -> None:
+        """Keep the arguments of function calls, to tell whole ones from cut ones."""
+        known = self._choices.arguments
+        calls: list[Any] = part if isinstance(part, list) else [{"index": name, "function": part}]
+        for call in calls:
+            function = call.get("function") if isinstance(call, dict) else None
+            if not isinstance(function, dict):
+                continue
+            place, call_id = call.get("index"), call.get("id")
+            key: Key = (index, name, place if isinstance(place, int | str) else None, "function", "arguments")
+            if key[2] is None:  # some servers count nothing: an id begins another call, or a name does
+                key = (index, name, call_id if isinstance(call_id, str) else len(known), "function", "arguments")
+                if not call_id and not function.get("name"):
+                    key = next((last for last in reversed(known) if last[:2] == (index, name)), key)
+            parts = known.setdefault(key, [])
+            if isinstance(arguments := function.get("arguments"), str):
+                parts.append(arguments)
 
     def _name(self, value: Mapping[str, object], identities: list[Identity]) -> None:
         """Learn the answer's id. Azure's first chunk carries an empty one."""
@@ -162,47 +202,24 @@ class ChatAdapter:
             self.response_id = plain_id(response_id)
             identities += [(("id",), response_id), (("created",), value.get("created"))]
 
-    def _no_object(self, payload: Payload) -> ApiEvent:
-        if payload.event == "error":
-            return _reported(payload.value)
-        if payload.value is None or _is_keep_alive(payload.event):
-            return _PING
-        self._begun = True
-        return _ITEM
-
     def _no_choices(self, payload: Payload, value: Mapping[str, object]) -> ApiEvent:
-        """Usage, Azure's filter results, pings, flat errors, and whatever a gateway adds."""
-        says_error = "error" in (value.get("type"), value.get("object")) and value.get("message")
-        if says_error or payload.event == "error":
-            return _reported(value)
+        """Usage, Azure's filter results, keep-alives, and whatever a gateway adds."""
         if "choices" not in value and _is_keep_alive(payload.event or value.get("type")):
-            return _PING
-        self._begun = True
+            return KEEP_ALIVE
         identities: list[Identity] = []
         self._name(value, identities)
         return DataEvent((), identities, (payload.event, *sorted(name for name, part in value.items() if part)))
 
-    def whole(self, rule: EndRule, *, done: bool) -> bool:
+    def is_complete(self, rule: EndRule, *, done: bool) -> bool:
         """The end rule of the README's API table."""
-        finished = bool(self._seen) and self._finished == self._seen
-        if rule == "strict":
-            return finished and self.answer_complete
-        # A `[DONE]` excuses a server that ignores `n`; without one, the choices that never came may have been cut.
-        if finished and (self.answer_complete or done or rule == "lenient"):
-            return True
-        return rule != "learnt" and done and self._begun and self._tool_calls_are_json()
+        return self._choices.complete_at_end(rule, done=done)
 
-    def _tool_calls_are_json(self) -> bool:
-        """Whether the arguments of every call in an unfinished choice are whole, as far as anyone can tell."""
-        try:
-            for key, text_deltas in self._arguments.items():
-                if key[0] not in self._finished:
-                    json.loads("".join(text_deltas))
-        except (ValueError, RecursionError):
-            return False
-        return True
+    def oddity(self, rule: EndRule, *, done: bool) -> Oddity | None:
+        """`[DONE]` without a finish_reason, though the server is known to send one; nothing inside a tool call."""
+        is_odd = done and rule == "learnt" and self._choices.complete_at_end("auto", done=True)
+        return Oddity(NO_FINISH, int(self.tool_call_open)) if is_odd else None
 
-    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+    def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Cut what was delivered out of a repeated chunk, and give the rest the first answer's ids."""
         value = payload.value
         if not isinstance(value, dict):
@@ -220,7 +237,7 @@ class ChatAdapter:
         choices = value.get("choices")
         if isinstance(choices, list) and choices:
             live = replay.caught_up
-            kept = [trimmed for choice in choices if (trimmed := trim_choice(choice, replay, live)) is not None]
+            kept = [trimmed for choice in choices if (trimmed := self._trim_choice(choice, replay, live)) is not None]
             if not kept:
                 return None
             new["choices"] = kept
@@ -235,6 +252,12 @@ class ChatAdapter:
                 new[name] = known
         return new
 
+    def _trim_choice(self, choice: object, replay: SecondAnswer, live: bool) -> object | None:
+        if not isinstance(choice, dict):
+            return choice if live else None
+        name = text_member(choice, message_is_text=self._message_is_text)
+        return trim_choice(choice, name, choice_index(choice, self._choices.expected), replay)
+
     def may_replay(self, transcript: Transcript) -> bool:
         """Not where the API stores each answer: the delivered one would be stored twice, under two ids."""
         return self._request.body.get("store") is not True
@@ -244,7 +267,7 @@ class ChatAdapter:
         body = self._request.body
         shape = body.get("response_format")
         plain = not shape or (isinstance(shape, dict) and shape.get("type") == "text")
-        if not plain or body.get("logprobs") or self._request.choices != 1 or self._open:
+        if not plain or body.get("logprobs") or self._request.choices != 1 or self.tool_call_open:
             return None
         return (0, "content") if list(transcript.text_channels) == [(0, "content")] else None
 
@@ -277,12 +300,12 @@ def _more_arguments(index: int, name: str, calls: list[dict[str, Any]]) -> tuple
     return (index, name, place, "function", member), text
 
 
+def _has_message(choice: object) -> bool:
+    return isinstance(choice, dict) and bool(choice.get("message"))
+
+
 def _is_keep_alive(name: object) -> bool:
     return isinstance(name, str) and is_keep_alive(name)
-
-
-def _reported(error: object) -> FaultEvent:
-    return FaultEvent("upstream_error", "the API reported an error inside the stream", error)
 
 
 def _with_spent(usage: Mapping[str, object], spent: int) -> dict[str, object]:

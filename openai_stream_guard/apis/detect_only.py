@@ -1,112 +1,91 @@
-"""Any API without rules of its own: whole at `[DONE]`, or at an end with no unfinished event.
+"""APIs that are watched and never asked again, since their requests may create things.
 
-Its requests may create things, so none is ever sent a second time, and its errors are left to the SDK.
-
-APIs whose stream ends with an event of a certain type: assistants' runs, images, speech, transcription.
-
-Their requests create things, so none is sent a second time.
+`DetectOnlyAdapter` is for any API without rules of its own: complete at `[DONE]`, or where the body ends and no event
+is unfinished; its errors are left to the SDK. `RunAdapter` and `MediaAdapter` are for APIs that say their end by the
+type or name of an event: assistants' runs; images, speech and transcriptions.
 https://platform.openai.com/docs/api-reference/assistants-streaming/events
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from ..decoding.payload import Payload
-from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive
+from .adapter import KEEP_ALIVE, UNKNOWN_EVENT, ApiAdapter, ApiEvent, is_keep_alive
+from .completion import EndMarks
+from .error_shapes import has_error
 from .request import EndRule, StreamRequest
-from .second_answer import SecondAnswer
-from .transcript import Transcript
 
-_ITEM = DataEvent()
+_RUN_ENDS = re.compile(r"thread\.run\.(completed|failed|cancelled|expired|incomplete|requires_action)|done")
+_MEDIA_ENDS = re.compile(r"(image_generation|image_edit)\.completed|(transcript\.text|speech\.audio)\.done")
+_MEDIA_TYPES = re.compile(r"(image_generation|image_edit|transcript|speech)\..*")
+"""Types of OpenAI's own: a stream that has one has to have an end mark too."""
+_WITH_A_RESULT = re.compile(r".*\.(done|completed)")
+"""What other servers call the event that carries the whole result."""
 
 
-class DetectOnlyAdapter:
-    """The rule for all that no other dialect claims."""
+class DetectOnlyAdapter(ApiAdapter):
+    """One attempt at an API without rules of its own: every default of the base class."""
 
-    reissuable = False
-    has_finished: Final = False
-    tool_call_open: Final = False
-    response_id: str | None = None
-    answer_complete = False
-    over = False
-    missing = False
-    resume_after = None
+
+class RunAdapter(ApiAdapter):
+    """One attempt at a run of an assistant."""
+
+    end_marks = "terminal_event"
 
     def __init__(self, request: StreamRequest) -> None:
-        """Nothing of the request matters here."""
-
-    def in_sequence(self, payload: Payload) -> tuple[Payload]:
-        """Nothing is known of numbers."""
-        return (payload,)
-
-    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
-        """Nothing is known of texts."""
-        return start
-
-    def read(self, payload: Payload) -> ApiEvent:
-        """Everything is an item."""
-        return _ITEM
-
-    def whole(self, rule: EndRule, *, done: bool) -> bool:
-        """The session has seen to unfinished events."""
-        return True
-
-    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
-        """Never asked, since nothing is re-issued."""
-        return payload
-
-    def may_replay(self, transcript: Transcript) -> bool:
-        """Nothing is known of the effects."""
-        return False
-
-    def may_continue(self, transcript: Transcript) -> None:
-        """This API knows no continuation."""
-
-    def partial_text(self, transcript: Transcript) -> str:
-        """No text is known as such."""
-        return ""
-
-    def partial(self, transcript: Transcript) -> dict[str, object] | None:
-        """No answer object is known."""
-        return None
-
-
-RUN_ENDS: Final = re.compile(r"thread\.run\.(completed|failed|cancelled|expired|incomplete|requires_action)|done")
-
-
-MEDIA_ENDS: Final = re.compile(r"(image_generation|image_edit)\.completed|(transcript\.text|speech\.audio)\.done")
-
-
-_PING = KeepAlive()
-
-
-class EndMarkAdapter(DetectOnlyAdapter):
-    """One attempt at an API that says its end by an event's type or name."""
-
-    def __init__(self, request: StreamRequest, ends: re.Pattern[str]) -> None:
         super().__init__(request)
-        self._ends = ends
-        self._errors_are_values = request.errors_are_values
+        self._marks = EndMarks()
+
+    def may_report_error(self, payload: Payload) -> bool:
+        """One that looks like an event of the API is no error, unless it has an `error`; nor is a value."""
+        if self._request.errors_are_values:
+            return payload.is_plain_text
+        return has_error(payload) or not self.items.fits(payload)
 
     def read(self, payload: Payload) -> ApiEvent:
-        """Look for the end and for errors; all else is an item."""
-        value = payload.value
-        kind = payload.event
-        if isinstance(value, dict):
-            if (value.get("error") or kind == "error") and not self._errors_are_values:
-                return FaultEvent(
-                    "upstream_error", "the API reported an error inside the stream", value.get("error") or value
-                )
-            if kind is None and isinstance(value.get("type"), str):
-                kind = str(value["type"])
+        """Look for errors, keep-alives and end marks; everything else is an event to deliver."""
+        if (fault := self.fault_in(payload)) is not None:
+            return fault
+        value, kind = payload.value, payload.event
+        if kind is None and isinstance(value, dict) and isinstance(value.get("type"), str):
+            kind = str(value["type"])
         if kind is not None and is_keep_alive(kind):
-            return _PING
-        if kind is not None and self._ends.fullmatch(kind):
-            self.answer_complete = True
-        return _ITEM
+            return KEEP_ALIVE
+        self._marks.events += 1
+        if kind is not None:
+            self._read_kind(kind, value)
+        self.answer_complete = self._marks.complete
+        return UNKNOWN_EVENT
 
-    def whole(self, rule: EndRule, *, done: bool) -> bool:
-        """The end was said, or `[DONE]` came."""
+    def _read_kind(self, kind: str, value: object) -> None:
+        self._marks.came += _RUN_ENDS.fullmatch(kind) is not None
+
+    def is_complete(self, rule: EndRule, *, done: bool) -> bool:
+        """Whether every end mark, or `[DONE]`, came."""
         return self.answer_complete or done
+
+
+class MediaAdapter(RunAdapter):
+    """One attempt at images, speech or a transcription."""
+
+    def __init__(self, request: StreamRequest) -> None:
+        super().__init__(request)
+        self._marks.expected = request.choices
+
+    def _read_kind(self, kind: str, value: object) -> None:
+        marks = self._marks
+        marks.known_types = marks.known_types or _MEDIA_TYPES.fullmatch(kind) is not None
+        has_result = isinstance(value, dict) and any(isinstance(value.get(name), str) for name in ("text", "b64_json"))
+        ends = _MEDIA_ENDS.fullmatch(kind) or (has_result and _WITH_A_RESULT.fullmatch(kind))
+        marks.came += bool(ends)
+
+    def is_complete(self, rule: EndRule, *, done: bool) -> bool:
+        """The same; the end of the body is enough where no event has a type that is known."""
+        marks = self._marks
+        if super().is_complete(rule, done=done):
+            return True
+        if marks.events and not marks.known_types and not marks.came:
+            self.end_note = "the stream ended without any mark, and none of its events has a type that is known"
+            return True
+        return False

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .adapter import ApiAdapter
 from .chat import ChatAdapter
-from .detect_only import MEDIA_ENDS, RUN_ENDS, DetectOnlyAdapter, EndMarkAdapter
+from .detect_only import DetectOnlyAdapter, MediaAdapter, RunAdapter
 from .request import Resume, StreamRequest
 from .responses import ResponsesAdapter
 
 
-def adapter_for(request: StreamRequest, resume: Resume | None = None, broken: ApiAdapter | None = None) -> ApiAdapter:
-    """The dialect of the API that a request goes to.
+def adapter_for(
+    request: StreamRequest,
+    resume: Resume | None = None,
+    broken: ApiAdapter | None = None,
+    habits: Collection[str] = (),
+) -> ApiAdapter:
+    """Return the adapter for one attempt at a request.
 
     Args:
-        resume: for the rest of an answer, of which.
-        broken: and what had read it until then.
+        resume: what was asked for, where the attempt brings the rest of an answer.
+        broken: the adapter that had read that answer until then.
+        habits: what the server is known to do, see `completion.Oddity`.
     """
     match request.method, request.steps:
         case "post", [*_, "completions"]:
             return ChatAdapter(request)
         case ("post", [*_, "responses"]) | ("get", [*_, "responses", _]):
-            return ResponsesAdapter(request, resume, broken if isinstance(broken, ResponsesAdapter) else None)
+            return ResponsesAdapter(request, resume, broken if isinstance(broken, ResponsesAdapter) else None, habits)
         case "post", [*_, "threads", _, "runs"] | [*_, "threads", "runs"] | [*_, "submit_tool_outputs"]:
-            return EndMarkAdapter(request, RUN_ENDS)
+            return RunAdapter(request)
         case "post", [*_, "images" | "audio", _]:
-            return EndMarkAdapter(request, MEDIA_ENDS)
+            return MediaAdapter(request)
     return DetectOnlyAdapter(request)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
-"""`auto` becomes `strict` on hosts known to be exact, and `learnt` where a finish_reason was seen before."""
+from ..redaction import identifier
 
+EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
+"""`auto` becomes `strict` on hosts known to be exact, and `learnt` where a server always sends a finish_reason."""
 
 _EXACT_HOSTS = (
     ".api.openai.com",
     ".openai.azure.com",
     ".openai.azure.us",
     ".cognitiveservices.azure.com",
-    ".services.ai.azure.com",
 )
 
 
@@ -30,6 +30,8 @@ class StreamRequest:
     """`name` or `name:port`."""
     body: dict[str, object] = field(default_factory=dict)
     """The JSON that was sent; empty where it was not a JSON object."""
+    sent: Callable[[], dict[str, object] | None] = lambda: None
+    """Reads the JSON back from what was sent, since the program may have edited `body` inside; None where it cannot."""
     resendable: bool = True
     """Whether the body can be sent a second time."""
     starting_after: int | None = None
@@ -73,10 +75,10 @@ class StreamRequest:
         return f".{self._name}".endswith(_EXACT_HOSTS)
 
     def end_rule(self, wanted: EndRule, *, learnt: bool) -> EndRule:
-        """The rule its answer ends by: the policy's, where that is not `auto`.
+        """Return the rule that its answer ends by: the policy's, where that is not `auto`.
 
         Args:
-            learnt: this server has sent a finish_reason before.
+            learnt: whether this server is known to send a finish_reason with each answer.
         """
         if wanted != "auto":
             return wanted
@@ -95,7 +97,13 @@ class StreamRequest:
     @property
     def model(self) -> str | None:
         model = self.body.get("model")
-        return model if isinstance(model, str) else None
+        return identifier(model) if isinstance(model, str) else None  # it is logged
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same answer may be expected again: it is asked for at temperature 0, or with a seed."""
+        temperature = self.body.get("temperature")
+        return (type(temperature) in (int, float) and temperature == 0) or self.body.get("seed") is not None
 
     @property
     def choices(self) -> int:

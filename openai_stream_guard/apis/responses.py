@@ -1,4 +1,4 @@
-"""The Responses API: numbered events, items that open and close, and a terminal event that ends the stream.
+"""The Responses API: numbered events, items that open and close, and a terminal event that completes the answer.
 
 Any event `….delta` with a string is text, on the channel of its output, its part and its kind; every other event says
 something once. https://platform.openai.com/docs/api-reference/responses-streaming
@@ -9,198 +9,231 @@ delivered events gives the helper's snapshot of the unbroken stream.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
-from .adapter import ApiEvent, DataEvent, FaultEvent, KeepAlive, is_keep_alive, plain_id
-from .chat_deltas import tokens_in
+from .adapter import (
+    KEEP_ALIVE,
+    UNKNOWN_EVENT,
+    ApiAdapter,
+    ApiEvent,
+    DataEvent,
+    FaultEvent,
+    api_error,
+    is_keep_alive,
+    plain_id,
+)
+from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity
+from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_as, reported_failure
+from .output_places import OutputPlaces, integer_in
 from .partial_answer import outputs_from
+from .repeated_events import names_in, trim_event
 from .request import EndRule, Resume, StreamRequest
 from .second_answer import Diverged, SecondAnswer
-from .sequence import Gap, Sequence
-from .transcript import Identity, Key, TextDelta, Transcript
+from .sequence import Sequence
+from .transcript import TextDelta, Transcript
 
-_PING = KeepAlive()
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_FINAL = ("completed", "incomplete", "failed", "cancelled")
+"""Values of a response's `status` that end it, whatever the event is called: `response.done` of some gateways."""
 _UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
 """Items that say it all in texts, which a repetition is held against; hosted tools do not."""
+_KEEP_ALIVE_EVENT = DataEvent(is_progress=False)
+"""In this API keep-alives are handed on, as the SDK does."""
 _COUNTS = {int, type(None)}
-_PARTS = ("content_index", "summary_index", "annotation_index")
 
 
-class ResponsesAdapter:
-    """One attempt at `/responses`, or at one stored response."""
+class ResponsesAdapter(ApiAdapter):
+    """One attempt at `/responses`, or at one stored response.
 
+    Args:
+        resume: what was asked for, where this is the rest of an answer.
+        broken: the adapter of the attempt that broke before it, between two events.
+        habits: what this server is known to do, see `HOLES` and `NO_TERMINAL`.
+    """
+
+    items = RESPONSE_ITEMS
+    end_marks = "terminal_event"
     reissuable = True
-    has_finished = False
 
     def __init__(
-        self, request: StreamRequest, resume: Resume | None = None, broken: ResponsesAdapter | None = None
+        self,
+        request: StreamRequest,
+        resume: Resume | None = None,
+        broken: ResponsesAdapter | None = None,
+        habits: Collection[str] = (),
     ) -> None:
-        """Read one attempt; `broken` is the one that a resumed answer goes on from, between two of its events."""
-        self._request = request
-        self._sequence = Sequence(request.starting_after if resume is None else resume.after)
-        self._begun = False
+        super().__init__(request)
+        after = request.starting_after if resume is None else resume.after
+        self._sequence = Sequence(after, trusted=HOLES not in habits)
+        self._needs_terminal = NO_TERMINAL not in habits
+        self._lifecycles: Lifecycles = Lifecycles() if broken is None else broken._lifecycles
         self._open_calls: set[object] = set() if broken is None else broken._open_calls
         self.tool_call_open = bool(self._open_calls)
-        self._latest: int | None = None if broken is None else broken._latest
-        self._unplaced: dict[object, int] = {} if broken is None else broken._unplaced
-        """The places of items that came without an `output_index`, by id: llama.cpp counts nothing."""
-        self.response_id: str | None = request.stored_id if resume is None else resume.response_id
-        self.answer_complete = False
-        self.over = False
-        """A terminal event came: whatever follows is nothing."""
+        self._places: OutputPlaces = OutputPlaces(self._lifecycles) if broken is None else broken._places
+        self.response_id = request.stored_id if resume is None else resume.response_id
 
     @property
     def missing(self) -> bool:
-        """Events wait for one that has not come."""
-        return self._sequence.missing
+        """Whether events are held back, since one before them has not come."""
+        return self._sequence.missing is not None
 
     @property
     def resume_after(self) -> int | None:
         """The number up to which this attempt has everything."""
         return self._sequence.last
 
-    def in_sequence(self, payload: Payload) -> list[Payload]:
-        """By number: duplicates dropped, disorder put right. Raises `Gap`."""
-        value = payload.value
-        if not isinstance(value, dict):
-            return [payload]
-        number = value.get("sequence_number")
-        kind = value.get("type") or payload.event
-        if kind == "error":  # whatever its number
-            return [payload]
-        first = kind in _LIFECYCLE or self._request.stored_id is not None
-        if kind in _TERMINAL and number is None and self._sequence.missing:
-            raise Gap
-        return self._sequence.accept(payload, number if type(number) is int else None, kind, first=first)
+    @property
+    def went_on(self) -> bool:
+        """Whether output, or another lifecycle, came behind a terminal event."""
+        return self._lifecycles.revoked
 
-    def append(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
-        """Deltas of a text that has begun, each with the number that is due."""
-        end = start
+    def in_sequence(self, payload: Payload) -> list[Payload]:
+        """Return the events that are due, by their numbers. Raises `Gap`."""
+        value = payload.value
+        if not isinstance(value, dict) or self.fault_in(payload) is not None:
+            return [payload]
+        kind, number = value.get("type") or payload.event, integer_in(value, "sequence_number")
+        if isinstance(kind, str) and is_keep_alive(kind):
+            return [payload] if number is None else [payload, *self._sequence.keep_alive(number)]
+        if kind == "response.created":
+            return self._sequence.restart(payload, number)
+        return self._sequence.accept(payload, number)
+
+    def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
+        """Append the deltas of texts that have begun, each with the number that is due."""
+        if self._lifecycles.settled or self._lifecycles.number or transcript.overflowed:
+            return start
+        end, size, open_items = start, 0, self._lifecycles.open_items
         try:
             while end < len(payloads):
-                value: Any = payloads[end].value
+                payload = payloads[end]
+                value: Any = payload.value
                 kind, text, number = value["type"], value["delta"], value["sequence_number"]
                 place, part, summary = value["output_index"], value.get("content_index"), value.get("summary_index")
                 if not {place.__class__, part.__class__, summary.__class__} <= _COUNTS:
                     break
                 if not text or not kind.endswith(".delta") or value.get("error") or value.get("object"):
                     break
-                channel = transcript.text_channels[place, part, summary, kind.removesuffix(".delta")]
+                key = (place, part, summary, kind.removesuffix(".delta"))
+                channel = transcript.text_channels[key]
                 piece = text.encode("utf-8", "surrogatepass")
-                if not self._sequence.follow(number):
+                if key not in open_items or not self._sequence.follow(payload, number):
                     break
                 channel += piece
+                size += len(piece)
                 transcript.sequence = number
                 end += 1
         except (AttributeError, KeyError, TypeError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
+        transcript.size += size
         return end
+
+    def fault_in(self, payload: Payload) -> FaultEvent | None:
+        """Return the fault of a payload that is an error of the API, a page, or a whole answer in place of a stream."""
+        value = payload.value
+        if isinstance(value, dict) and value.get("object") == "response" and not has_error(payload):
+            return FaultEvent("not_a_stream", WHOLE_ANSWER, value)
+        if isinstance(value, dict) and (value.get("type") or payload.event) == "error" and not has_error(payload):
+            return api_error(reported_as(payload, value))  # even if it says nothing more
+        return super().fault_in(payload)
+
+    def may_report_error(self, payload: Payload) -> bool:
+        """An event `response.…` is no error, unless it has one of its own; the error of a failed response is inside."""
+        value = payload.value
+        if not isinstance(value, dict):
+            return True
+        return "response" not in value and (has_error(payload) or not self.items.fits(payload))
 
     def read(self, payload: Payload) -> ApiEvent:
         """Sort an event and name the channel of its text."""
         value = payload.value
-        if not isinstance(value, dict):
-            if payload.event == "error":
-                return FaultEvent("upstream_error", "the API reported an error inside the stream", value)
-            return _PING if value is None else DataEvent()
-        kind = value.get("type") or payload.event
-        nested = None if "response" in value else value.get("error")
-        if nested or kind == "error":
-            if (number := _number(value)) is not None:
+        if (fault := self.fault_in(payload)) is not None:
+            if isinstance(value, dict) and (number := integer_in(value, "sequence_number")) is not None:
                 self._sequence.skip(number)
-            return FaultEvent("upstream_error", "the API reported an error inside the stream", nested or value)
-        if isinstance(kind, str) and is_keep_alive(kind):
-            return _PING
-        if value.get("object") == "response":
-            return FaultEvent("not_a_stream", "the body is a whole answer where a stream was asked for")
-        self._begun = True
+            return fault
+        if not isinstance(value, dict):
+            return KEEP_ALIVE if value is None else UNKNOWN_EVENT
+        kind = value.get("type") or payload.event
         if not isinstance(kind, str):
-            return DataEvent()
-        return self._item(kind, value)
+            return UNKNOWN_EVENT
+        if is_keep_alive(kind):
+            return _KEEP_ALIVE_EVENT
+        event = self._read_event(kind, value)
+        if kind == "response.failed":
+            event = event._replace(failure=reported_failure(payload))
+        self.answer_complete = self._lifecycles.settled
+        return event
 
-    def _item(self, kind: str, value: Mapping[str, object]) -> DataEvent:
-        delta = value.get("delta")
+    def _read_event(self, kind: str, value: Mapping[str, object]) -> DataEvent:
+        lifecycles, delta = self._lifecycles, value.get("delta")
+        if kind in _LIFECYCLE:
+            lifecycles.begin(anew=kind == "response.created")
+        elif "output_index" in value or "item_id" in value or "item" in value or (delta and isinstance(delta, str)):
+            lifecycles.add_output()
         if kind.endswith(".delta") and isinstance(delta, str):
-            text_deltas: list[TextDelta] = [(self._channel(kind, value), delta)] if delta else []
-            return DataEvent(text_deltas, sequence=_number(value))
-        text_deltas, identities = [], []
-        if kind in _LIFECYCLE or kind in _TERMINAL:
-            identities = self._name(value)
-        if kind in _TERMINAL:
-            self.over = self.answer_complete = True
-        if kind == "response.output_item.added":
-            self._place_next(value)
-            text_deltas, identities = self._opened(value)
-        if kind.startswith("response.output_item."):
-            self._note_call(kind, value)
-        return DataEvent(text_deltas, identities, self._once(kind, value), _number(value))
-
-    def _place_next(self, value: Mapping[str, object]) -> None:
-        """An item begins: count it, where the server does not."""
-        if type(value.get("output_index")) is int:
-            return
-        name = _item_id(value)
-        if name is None or name not in self._unplaced:
-            self._latest = 0 if self._latest is None else self._latest + 1
-            if name is not None:
-                self._unplaced[name] = self._latest
-
-    def _place(self, value: Mapping[str, object]) -> int | None:
-        """The output that an event is about."""
-        place = value.get("output_index")
-        return place if type(place) is int else self._unplaced.get(_item_id(value), self._latest)
-
-    def _channel(self, kind: str, value: Mapping[str, object]) -> Key:
-        return (self._place(value), *(_index(value, name) for name in _PARTS[:2]), kind.removesuffix(".delta"))
-
-    def _once(self, kind: str, value: Mapping[str, object]) -> Hashable:
-        """What an event that carries no text of its own would be repeated as."""
-        return (kind, self._place(value), *(_index(value, name) for name in _PARTS))
-
-    def _opened(self, value: Mapping[str, object]) -> tuple[list[TextDelta], list[Identity]]:
-        """An item begins. A message shows nothing yet; any other item is a deed, and visible."""
-        place, item = self._place(value), value.get("item")
-        if not isinstance(item, dict):
-            return [], []
-        said = {name: part for name, part in item.items() if isinstance(part, str) and part}
-        names = ("id", "call_id", "type")
-        identities: list[Identity] = [(("item", place, name), said[name]) for name in names if name in said]
-        if item.get("type") == "message":
-            return [], identities
-        return [((place, None, None, "item"), f"{said.get('type', '')} {said.get('name', '')}")], identities
-
-    def _name(self, value: Mapping[str, object]) -> list[Identity]:
+            text_deltas: list[TextDelta] = [(self._places.channel(kind, value), delta)] if delta else []
+            lifecycles.open_items.update(key for key, _ in text_deltas)
+            return DataEvent(text_deltas, sequence=integer_in(value, "sequence_number"))
+        text_deltas = []
         response = value.get("response")
-        if not isinstance(response, dict):
-            return []
-        self.response_id = plain_id(response.get("id")) or self.response_id
-        return [(("response",), {name: part for name, part in response.items() if name != "output"})]
+        if isinstance(response, dict):
+            self.response_id = plain_id(response.get("id")) or self.response_id
+        if kind not in _LIFECYCLE and _is_terminal(kind, value):
+            lifecycles.settle()
+        if kind == "response.output_item.added":
+            self._places.begin(value)
+            text_deltas, _ = self._places.opened(value)
+        if kind.startswith("response.output_item."):
+            self._note_item(kind, value)
+        elif kind.endswith(".done"):
+            lifecycles.open_items.discard(self._places.channel(kind.removesuffix(".done"), value))
+        identities, once = names_in(kind, value, self._places), self._places.once(kind, value)
+        return DataEvent(text_deltas, identities, once, integer_in(value, "sequence_number"))
 
-    def _note_call(self, kind: str, value: Mapping[str, object]) -> None:
-        item = value.get("item")
+    def _note_item(self, kind: str, value: Mapping[str, object]) -> None:
+        """Keep which items are open, and which of them are tool calls."""
+        item, place, lifecycles = value.get("item"), self._places.of(value), self._lifecycles
         kind_of_item = item.get("type") if isinstance(item, dict) else None
-        if isinstance(kind_of_item, str) and kind_of_item.endswith("_call"):
-            place = self._place(value)
-            if kind.endswith(".added"):
+        is_call = isinstance(kind_of_item, str) and kind_of_item.endswith("_call")
+        if kind.endswith(".added"):
+            lifecycles.open_items.add((place, "item"))
+            if is_call:
                 self._open_calls.add(place)
-            else:
-                self._open_calls.discard(place)
-            self.tool_call_open = bool(self._open_calls)
+        elif kind.endswith(".done"):
+            lifecycles.close_item(place)
+            self._open_calls.discard(place)
+        self.tool_call_open = bool(self._open_calls)
 
-    def whole(self, rule: EndRule, *, done: bool) -> bool:
-        """A terminal event ends the stream, and nothing else does but for the lenient."""
-        return self.over or (done and rule == "lenient" and self._begun)
+    def is_complete(self, rule: EndRule, *, done: bool) -> bool:
+        """Whether a terminal event stands, or `[DONE]` is enough."""
+        if self._lifecycles.complete_at_end(rule, done=done):
+            return True
+        return done and not self._needs_terminal and self._lifecycles.only_terminal_missing
 
-    def trim(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+    def oddity(self, rule: EndRule, *, done: bool) -> Oddity | None:
+        """A hole in the numbers, or no terminal event after all items; nothing inside an open tool call."""
+        if self.tool_call_open:
+            return None
+        if (number := self._sequence.missing) is not None:
+            return Oddity(HOLES, number)
+        return Oddity(NO_TERMINAL) if done and rule != "strict" and self._lifecycles.only_terminal_missing else None
+
+    def accept_oddity(self, oddity: Oddity) -> list[Payload]:
+        """Take the oddity for a habit; return the events that were held back for it."""
+        if oddity.habit == HOLES:
+            return self._sequence.distrust()
+        self._needs_terminal = False
+        return []
+
+    def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
         """Drop what a repeated event has said before, and give the rest the names the consumer knows."""
         value = payload.value
         kind = value.get("type") or payload.event if isinstance(value, dict) else None
-        if not isinstance(value, dict) or not isinstance(kind, str):
+        if not isinstance(value, dict) or not isinstance(kind, str) or is_keep_alive(kind):
             return payload if replay.caught_up else None
         try:
             new = self._trimmed(kind, value, replay)
@@ -210,62 +243,34 @@ class ResponsesAdapter:
         except RecursionError:
             raise Diverged from None
 
-    def _trimmed(self, kind: str, value: dict[str, object], replay: SecondAnswer) -> dict[str, object] | None:
-        new = dict(value)
-        delta = value.get("delta")
-        if kind.endswith(".delta") and isinstance(delta, str):
-            live = replay.caught_up
-            new["delta"] = surplus = replay.take(self._channel(kind, value), delta) if delta else ""
-            if not surplus and (delta or not live):
-                return None
-            _trim_logprobs(new, delta.removesuffix(surplus))
-        else:
-            if kind == "response.output_item.added":
-                self._check_opened(value, replay)
-            if replay.repeats(self._once(kind, value)):
-                return None
-        self._rename(new, replay)
-        number = replay.number(_number(value))
-        if number is not None:
+    def _trimmed(self, kind: str, value: dict[str, Any], replay: SecondAnswer) -> dict[str, Any] | None:
+        one_identity = self._request.one_identity or self._request.body.get("store") is False
+        new = trim_event(kind, value, replay, self._places, one_identity=one_identity)
+        number = None if new is None or not self._sequence.trusted else integer_in(value, "sequence_number")
+        if new is not None and (number := replay.number(number)) is not None:
             new["sequence_number"] = number
         return new
 
-    def _check_opened(self, value: Mapping[str, object], replay: SecondAnswer) -> None:
-        text_deltas, identities = self._opened(value)
-        for key, text in text_deltas:
-            replay.take(key, text)
-        for key, name in identities:
-            known = replay.identify(key, name)
-            if key[2] == "type" and known not in (None, name):
-                raise Diverged
-
-    def _rename(self, new: dict[str, object], replay: SecondAnswer) -> None:
-        """The items' first ids; in the final response only where its real ones are of no use or not wanted."""
-        place = self._place(new)
-        if "item_id" in new and (known := replay.identify(("item", place, "id"), new["item_id"])) is not None:
-            new["item_id"] = known
-        item = new.get("item")
-        if isinstance(item, dict):
-            new["item"] = _renamed(item, place, replay)
-        response = new.get("response")
-        if isinstance(response, dict) and (self._request.one_identity or self._request.body.get("store") is False):
-            output = response.get("output")
-            items = output if isinstance(output, list) else []
-            renamed = [
-                _renamed(part, index, replay) if isinstance(part, dict) else part for index, part in enumerate(items)
-            ]
-            named = replay.known(("response",))
-            first = named.get("id") if isinstance(named, dict) else None
-            new["response"] = {**response, "output": renamed, "id": first or response.get("id")}
+    def whole_texts(self, payload: Payload) -> Iterable[TextDelta]:
+        """Return what `….done` and terminal events say of the texts that were told in deltas."""
+        value = payload.value
+        kind = value.get("type") or payload.event if isinstance(value, dict) else None
+        if not isinstance(kind, str) or not isinstance(value, dict):
+            return ()
+        return self._places.whole_texts(kind, value, only_opened=self._request.starting_after is not None)
 
     def may_replay(self, transcript: Transcript) -> bool:
-        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts."""
-        repeatable = _UNSTORED if self._request.body.get("store") is False else ("message",)
-        items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
-        return all(kind in repeatable for kind in items)
+        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts.
 
-    def may_continue(self, transcript: Transcript) -> None:
-        """This API knows no continuation."""
+        What a reasoning item holds sealed, where that was asked for, is good under its own id only.
+        """
+        body = self._request.body
+        repeatable = set(_UNSTORED if body.get("store") is False else ("message",))
+        include = body.get("include")
+        if isinstance(include, list) and "reasoning.encrypted_content" in include:
+            repeatable.discard("reasoning")
+        items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
+        return repeatable.issuperset(items)
 
     def partial_text(self, transcript: Transcript) -> str:
         """All output text, in the order of the outputs."""
@@ -278,28 +283,7 @@ class ResponsesAdapter:
         return {**base, "object": "response", "status": "incomplete", "output": outputs_from(transcript)}
 
 
-def _number(value: Mapping[str, object]) -> int | None:
-    return _index(value, "sequence_number")
-
-
-def _index(value: Mapping[str, object], name: str) -> int | None:
-    number = value.get(name)
-    return number if type(number) is int else None
-
-
-def _item_id(value: Mapping[str, object]) -> str | None:
-    item = value.get("item")
-    name = item.get("id") if isinstance(item, dict) else value.get("item_id")
-    return name if isinstance(name, str) else None
-
-
-def _renamed(item: Mapping[str, object], place: object, replay: SecondAnswer) -> dict[str, object]:
-    known = {name: replay.known(("item", place, name)) for name in ("id", "call_id")}
-    return {**item, **{name: first for name, first in known.items() if first is not None and name in item}}
-
-
-def _trim_logprobs(new: dict[str, object], cut: str) -> None:
-    """Drop the log probabilities of the text that was cut. Raises `Diverged` where it does not end with a token."""
-    logprobs = new.get("logprobs")
-    if isinstance(logprobs, list) and logprobs and cut:
-        new["logprobs"] = logprobs[tokens_in(logprobs, cut) :]
+def _is_terminal(kind: str, value: Mapping[str, object]) -> bool:
+    """Whether an event that is none of `_LIFECYCLE` ends a response."""
+    response = value.get("response")
+    return kind in _TERMINAL or (isinstance(response, dict) and response.get("status") in _FINAL)

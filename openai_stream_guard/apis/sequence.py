@@ -1,11 +1,19 @@
-"""Putting numbered events in order: duplicates out, disorder right, gaps noticed."""
+"""Events by their `sequence_number`: duplicates dropped, disorder put right, losses noticed.
+
+A number is a hint. Bridges number some kinds of events only, gateways reuse the upstream's numbers for events of their
+own or give all of them the same one, and a keep-alive may use up a number or share that of the next event. So numbers
+are believed only while all of them make sense; from the first that does not, everything is delivered as it comes. In a
+resumed answer they are proof, since the server was asked for what follows a number.
+"""
 
 from __future__ import annotations
 
 from ..decoding.payload import Payload
 
 _MAX_WAITING = 64
-"""Events; a number that has not come after so many later ones is lost."""
+"""Events that wait for an earlier one. A number that has not come after so many later ones is lost."""
+_REMEMBERED = 64
+"""Events of which a second copy is known. Another event under a number of theirs, or an older one, is no duplicate."""
 
 
 class Gap(Exception):
@@ -13,68 +21,142 @@ class Gap(Exception):
 
 
 class Sequence:
-    """The events of one attempt by their `sequence_number`; those without one pass as they come."""
+    """The events of one attempt in their order.
 
-    def __init__(self, following: int | None = None) -> None:
-        self._next = None if following is None else following + 1
+    Args:
+        after: for the rest of an answer, the number of the last event that is already there. Numbers are proof then.
+        trusted: whether numbers mean anything at all on this server.
+    """
+
+    def __init__(self, after: int | None = None, *, trusted: bool = True) -> None:
+        self._next = None if after is None else after + 1
+        """The number that is due; None before the first."""
+        self._is_proof = after is not None
+        self.trusted = trusted or self._is_proof
+        """Whether the numbers have made sense so far."""
         self._waiting: dict[int, Payload] = {}
-        self._first: tuple[int, object] | None = None
-        self._trusted = True
+        self._hashes = [0] * _REMEMBERED
+        """Of the payloads delivered last, each at its number modulo the length."""
+        self._start = self._next
+        """The first number of this count."""
+        self._used_by_keep_alives: int | None = None
+        """The last of the numbers from the next one on that keep-alives had: it may be used up, or come again."""
+        self._restarted_at: int | None = None
+        """What was due before the count that has just begun."""
 
     @property
     def last(self) -> int | None:
-        """The number up to which nothing is missing."""
+        """The number up to which nothing is missing; None where numbers mean nothing."""
         return None if self._next is None else self._next - 1
 
     @property
-    def missing(self) -> bool:
-        """Whether later events wait for one that has not come."""
-        return bool(self._waiting)
+    def missing(self) -> int | None:
+        """The number that later events wait for; None while none waits."""
+        return self._next if self._waiting else None
 
-    def follow(self, number: object) -> bool:
-        """Take the very number that is due, where nothing waits; False for any other, of which nothing was taken."""
-        if number.__class__ is not int or number != self._next or self._waiting or self._first is None:
+    def follow(self, payload: Payload, number: object) -> bool:
+        """Take an event if its number is the one that is due and none waits; else return False and take nothing."""
+        if number.__class__ is not int or number != self._next or self._waiting or self._restarted_at is not None:
             return False
+        self._hashes[self._next % _REMEMBERED] = hash(payload.raw)
         self._next += 1
         return True
 
-    def accept(self, payload: Payload, number: int | None, kind: object = None, *, first: bool) -> list[Payload]:
-        """The events that are due now.
-
-        Args:
-            kind: the event's type. Where another one comes under the first one's number, the server only fills the
-                field in (with the same number each time, or 0 where it has none): nothing is numbered then.
-            first: whether this event can be the first of a stream, so that a missing first one is noticed.
+    def accept(self, payload: Payload, number: int | None) -> list[Payload]:
+        """Take an event and return those that are due now.
 
         Raises:
-            Gap: if too many events wait.
+            Gap: if too many events wait for one that has not come.
         """
-        if number is None or not self._trusted:
+        if not self.trusted:
             return [payload]
-        self._first = self._first or (number, kind)
-        if number == self._first[0] and kind != self._first[1]:
-            return [*self._distrust(), payload]
+        if number is None:
+            if not self._is_proof:
+                return [*self.distrust(), payload]
+            if self._waiting:
+                raise Gap
+            return [payload]
         if self._next is None:
-            self._next = number if first else 0
-        if number < self._next or number in self._waiting:
-            return []
+            self._begin_count(number)
+        if self._restarted_at is not None:
+            # Where the old count goes on behind an event that seemed to begin a new one, neither means anything.
+            if number == self._restarted_at != self._next:
+                return [*self.distrust(), payload]
+            self._restarted_at = None
+        assert self._next is not None
+        if number < self._next:
+            return [] if self._is_duplicate(payload, number) else [*self.distrust(), payload]
+        if (same := self._waiting.get(number)) is not None:
+            return [] if self._is_proof or same.raw == payload.raw else [*self.distrust(), payload]
         self._waiting[number] = payload
-        due = []
-        while self._next in self._waiting:
-            due.append(self._waiting.pop(self._next))
-            self._next += 1
+        due = self._due()
         if len(self._waiting) > _MAX_WAITING:
             raise Gap
         return due
 
+    def restart(self, payload: Payload, number: int | None) -> list[Payload]:
+        """Take an event that begins another lifecycle, and with it another count.
+
+        Raises:
+            Gap: if events of the count before wait for one that has not come.
+        """
+        if not self.trusted or self._is_proof or number is None or self._next is None:
+            return self.accept(payload, number)
+        if self._waiting:
+            raise Gap
+        due_before, self._restarted_at = self._next, None
+        self._begin_count(number)
+        due = self.accept(payload, number)
+        self._restarted_at = due_before
+        return due
+
+    def keep_alive(self, number: int) -> list[Payload]:
+        """Note the number of a keep-alive, which the next event may have too; return the events that are due now."""
+        if not self.trusted or self._next is None:
+            return []
+        used = self._used_by_keep_alives
+        if number == (self._next if used is None else max(self._next, used + 1)):
+            self._used_by_keep_alives = number
+        return self._due()
+
     def skip(self, number: int) -> None:
-        """An event has come by itself; where its number is the one that is due, the next one is."""
+        """Note the number of an error: where it was due, the next one is."""
         if number == self._next:
             self._next += 1
 
-    def _distrust(self) -> list[Payload]:
-        """The numbers mean nothing: what waits for one of them is due."""
-        due = [self._waiting[number] for number in sorted(self._waiting)]
+    def distrust(self) -> list[Payload]:
+        """Believe no number any more; return the events that were held back, as they came."""
+        waiting = list(self._waiting.values())
         self._waiting.clear()
-        self._trusted, self._next = False, None
+        self.trusted, self._next = False, None
+        return waiting
+
+    def _begin_count(self, number: int) -> None:
+        self._next = self._start = number
+        self._used_by_keep_alives = None
+
+    def _is_duplicate(self, payload: Payload, number: int) -> bool:
+        """Whether an event that has been delivered came again."""
+        assert self._next is not None
+        assert self._start is not None
+        if self._is_proof:
+            return True
+        is_remembered = number >= self._start and self._next - number <= _REMEMBERED
+        return is_remembered and self._hashes[number % _REMEMBERED] == hash(payload.raw)
+
+    def _due(self) -> list[Payload]:
+        """Take the events that wait for none any more."""
+        due: list[Payload] = []
+        while self._waiting:
+            assert self._next is not None
+            payload = self._waiting.pop(self._next, None)
+            if payload is not None:
+                self._hashes[self._next % _REMEMBERED] = hash(payload.raw)
+                due.append(payload)
+                self._next += 1
+                continue
+            used = self._used_by_keep_alives
+            if used is None or used < self._next or min(self._waiting) > used + 1:
+                break
+            self._next = min(self._waiting)
         return due

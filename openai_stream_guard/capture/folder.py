@@ -16,16 +16,17 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from ..notices import Ended, FaultSeen, Notice
-from .recorder import RecordedSession
-from .recording import Capture
+from ..apis.request import EndRule
+from ..notices import Attempt
+from .recorder import Recorder
+from .recording import Capture, ReadBuffer
 from .ssecap import dump
 
 logger = logging.getLogger("openai_stream_guard")
@@ -41,28 +42,23 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) 
 _warned: set[str] = set()
 
 
-def captured_session(
-    folder: str | os.PathLike[str],
-    *arguments: Any,
-    notify: Callable[[Notice], None],
-    **options: Any,
-) -> RecordedSession:
-    """Return a session that writes its recording to the folder whenever an attempt breaks.
+class FolderRecorder(Recorder):
+    """Records a stream, and writes its capture to the folder whenever an attempt breaks."""
 
-    Args:
-        arguments, notify, options: those of `RecordedSession`.
-    """
-    file = CaptureFile(os.fspath(folder))
+    def __init__(self, folder: str | os.PathLike[str], credentials: Collection[str]) -> None:
+        super().__init__(credentials)
+        self._file = CaptureFile(os.fspath(folder))
 
-    def write_and_notify(notice: Notice) -> None:
-        if isinstance(notice, FaultSeen):
-            file.write(session.capture)
-        notify(notice)
-        if isinstance(notice, Ended):
-            session.forget()
+    def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
+        """Write the attempt, if it broke."""
+        super().attempt_closed(attempt, rule, reason, repairs)
+        if attempt.fault is not None:
+            self._file.write(self.capture, self.stream_id)
 
-    session = RecordedSession(*arguments, notify=write_and_notify, **options)
-    return session
+    def stream_ended(self) -> None:
+        """Let go of what was recorded, which the stream would keep for as long as it lives."""
+        self.capture = replace(self.capture, attempts=())
+        self._buffer = ReadBuffer()
 
 
 class CaptureFile:
@@ -73,17 +69,21 @@ class CaptureFile:
         self._name = ""
         self._owner = 0
 
-    def write(self, capture: Capture) -> None:
+    def write(self, capture: Capture, stream_id: str = "-") -> None:
         """Replace the contents of the file. Never raises: a failure is logged, once for each folder."""
+        fields = {"stream_id": stream_id, "stream_event": "capture"}
         try:
             self._write(capture)
         except Exception as error:  # a diagnostic must not break a stream
             if self._folder not in _warned:
                 _warned.add(self._folder)
                 cause = getattr(error, "strerror", None) or type(error).__name__
-                logger.warning("cannot write the capture to %r: %s", self._folder, cause)
+                logger.warning(
+                    "stream %s: cannot write the capture to %r: %s", stream_id, self._folder, cause, extra=fields
+                )
         else:
-            logger.info("captured the fault in %r", os.path.join(self._folder, self._name))
+            path = os.path.join(self._folder, self._name)
+            logger.info("stream %s capture: %r", stream_id, path, extra=fields)
 
     def _write(self, capture: Capture) -> None:
         now = datetime.now(timezone.utc)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..apis.request import EndRule, StreamRequest
 from ..config.policy import Policy
@@ -20,7 +20,9 @@ from ..decoding.payload import Payload
 from ..decoding.reader import Reader, RepairMode
 from ..engine.decisions import Reissue, StreamFault
 from ..engine.host_memory import HostMemory
-from .recorder import RecordedSession
+from ..engine.server_habits import Server
+from ..engine.session import Session
+from .recorder import Recorder
 from .recording import Capture, Read, Recording, Verdict
 
 Comparison: TypeAlias = Literal["same", "different", "unknown"]
@@ -113,13 +115,13 @@ class _CaptureRun:
         self._hosts = HostMemory()
 
     def attempts(self) -> Iterator[Rerun]:
-        session: RecordedSession | None = None
+        session: _RecordedSession | None = None
         for number, recording in enumerate(self._capture.attempts):
             rule = self._end_rule or recording.rule
             if rule == "learnt":
-                self._hosts.record_finish(self._request.host, self._request.path, self._request.model)
+                self._hosts.habits.expect_finish(Server(self._request.host, self._request.path, self._request.model))
             opened = self._opened_at(recording)
-            decision = None if session is None else session.decision
+            decision = None if session is None else session.session.decision
             if recording.lost_bytes:
                 session = None
             elif number == 0:
@@ -137,10 +139,11 @@ class _CaptureRun:
                 return
 
     def _opened_at(self, recording: Recording) -> float:
-        return self._capture.origin + recording.opened
+        return round(self._capture.origin + recording.opened, 6)
 
-    def _new_session(self, request: StreamRequest, recording: Recording, rule: EndRule) -> RecordedSession:
-        return RecordedSession(
+    def _new_session(self, request: StreamRequest, recording: Recording, rule: EndRule) -> _RecordedSession:
+        recorder = Recorder()
+        session = Session(
             request,
             self._policy.replace(end_rule="auto" if rule == "learnt" else rule),
             self._hosts,
@@ -148,7 +151,9 @@ class _CaptureRun:
             clocks=self._capture.timeouts,
             max_retries=len(self._capture.attempts) + 1,
             head=recording.head,
+            observer=recorder,
         )
+        return _RecordedSession(session, recorder)
 
     def _run_isolated(self, recording: Recording, rule: EndRule) -> Rerun:
         """Run what is left of an attempt as a stream of its own, because something before it is missing."""
@@ -162,33 +167,41 @@ class _CaptureRun:
         return _run(session, recording, reads, self._opened_at(recording), start)
 
 
-def _reopen(session: RecordedSession, decision: Reissue, recording: Recording, now: float) -> None:
+class _RecordedSession(NamedTuple):
+    session: Session
+    recorder: Recorder
+
+
+def _reopen(recorded: _RecordedSession, decision: Reissue, recording: Recording, now: float) -> None:
     if decision.resume is not None:
         decision = replace(decision, resume=replace(decision.resume, poll=recording.polled))
-    session.reopened(decision, recording.head, now)
+    recorded.session.reopened(decision, recording.head, now)
 
 
-def _run(session: RecordedSession, recording: Recording, reads: Iterable[Read], opened: float, start: int = 0) -> Rerun:
+def _run(
+    recorded: _RecordedSession, recording: Recording, reads: Iterable[Read], opened: float, start: int = 0
+) -> Rerun:
     """Feed the reads to a session, and to a reader of our own that shows what each read completes."""
-    before = len(session.capture.attempts)
-    policy = session.capture.policy
+    session, recorder = recorded
+    before = len(recorder.capture.attempts)
+    policy = recorder.capture.policy
     reader = StepReader(policy.repair, policy.max_event_bytes, start)
     ending = recording.ending
     for at, data, waiting_since in reads:
         if session.decision is not None:
             break
-        session.waiting_since = opened + waiting_since
+        session.consumer_resumed(opened + waiting_since)
         session.receive(data, opened + at)
         reader.feed(at, data)
     if session.decision is None and ending is not None and ending.by != "guard":
-        session.waiting_since = opened + ending.waiting_since
+        session.consumer_resumed(opened + ending.waiting_since)
         now = opened + ending.at
         if ending.by == "body":
             session.end(now)
         else:
             session.fail(StreamFault(ending.fault or "disconnected", ending.reason, ending=ending.how), now)
         reader.finish(ending.at)
-    ended = session.capture.attempts[before:]
+    ended = recorder.capture.attempts[before:]
     verdict = ended[0].verdict if ended else None
     return Rerun(recording, tuple(reader.steps), verdict, start, fault_offset=reader.fault_offset)
 

@@ -35,12 +35,14 @@ class PolicyFields(TypedDict, total=False):
     backoff_initial: float
     backoff_max: float
     max_elapsed: float
+    outage_timeout: float
     recovery: Sequence[str]
     continuation: ContinuationStyle
     delivery: DeliveryMode
     max_held_bytes: int
     idle_timeout: float | None
     first_event_timeout: float | None
+    linger_timeout: float
     repair: RepairMode
     end_rule: EndRuleSetting
     lenient_hosts: Sequence[str]
@@ -61,7 +63,7 @@ class Policy:
     """
 
     max_retries: int | None = None
-    """Re-issues after the first failure; `none` follows the client's `max_retries`, 0 repairs and detects."""
+    """Answered re-issues after the first failure; `none` follows the client's `max_retries`, 0 only repairs."""
 
     backoff_initial: float = 0.5
     """Seconds before the first re-issue; doubled for each further one, jittered as the SDK does."""
@@ -71,6 +73,9 @@ class Policy:
 
     max_elapsed: float = 120.0
     """Seconds from a fault to the next newly delivered event; no wait is begun that would end later."""
+
+    outage_timeout: float = 30.0
+    """Seconds to wait for a host that refuses re-issues, or for a token; with 0 each refusal costs a retry."""
 
     recovery: tuple[str, ...] = ("resume", "restart", "replay")
     """Allowed ways of recovery; `continue` and `stateful` are opt-in, with `none` every fault is raised."""
@@ -88,7 +93,10 @@ class Policy:
     """Seconds without an event (comments do not count); `none` is the read timeout, at least 300 s."""
 
     first_event_timeout: float | None = None
-    """Seconds until the first event; `none` is `idle_timeout`."""
+    """Seconds until the first event; `none`: while bytes come within the read timeout, up to 1,800 s."""
+
+    linger_timeout: float = 30.0
+    """Seconds without a byte after a complete answer before its stream is ended, since not every server closes it."""
 
     repair: RepairMode = "safe"
     """`safe` repairs framing and never changes a payload, `off` only detects."""
@@ -100,7 +108,7 @@ class Policy:
     """Hosts whose streams may end without any mark."""
 
     retry_budget: float | None = 0.1
-    """Tokens a started stream adds to its host's bucket of 10; a re-issue costs 1; `none` is no budget."""
+    """Tokens that each started stream adds to the 10 of its host; a re-issue borrows one; `none` is no budget."""
 
     max_event_bytes: int = 256 << 20
     """Bytes of one event or unfinished line; more is the fault `oversized`."""
@@ -129,10 +137,27 @@ class Policy:
                 raise StreamGuardConfigError(f"Unknown setting {name!r}{suggestion(name, SETTINGS)}")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type] # __post_init__ converts sequences
 
+    @property
+    def useless_combinations(self) -> list[str]:
+        """Sentences about fields that have no effect as they are combined."""
+        continues = "continue" in self.recovery
+        found = []
+        if self.continuation is not None and not continues:
+            found.append("continuation has no effect, since recovery does not name 'continue'")
+        if continues and self.continuation is None:
+            found.append("recovery names 'continue', which has no effect without continuation")
+        if self.backoff_initial > self.backoff_max:
+            found.append(f"backoff_initial is never waited, since backoff_max is {self.backoff_max:g} s")
+        return found
+
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Policy:
-        """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`."""
-        return cls().replace(**read_environment(environ))
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Policy:
+        """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`.
+
+        Args:
+            environ: the variables; None for those of the process. (As a default, `help()` would print them all.)
+        """
+        return cls().replace(**read_environment(os.environ if environ is None else environ))
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -140,12 +165,14 @@ SETTINGS: Mapping[str, Setting] = {
     "backoff_initial": fields.SECONDS,
     "backoff_max": fields.SECONDS,
     "max_elapsed": fields.SECONDS,
+    "outage_timeout": fields.SECONDS,
     "recovery": fields.any_of(("resume", "restart", "continue", "replay", "stateful")),
     "continuation": optional(fields.word_or_callable("vllm", "prefill")),
     "delivery": fields.one_of("live", "atomic", "tool_calls"),
     "max_held_bytes": fields.SIZE,
     "idle_timeout": optional(fields.TIMEOUT),
     "first_event_timeout": optional(fields.TIMEOUT),
+    "linger_timeout": fields.TIMEOUT,
     "repair": fields.one_of("safe", "off", removed={"lenient": _LENIENT_REMOVED}),
     "end_rule": fields.one_of("auto", "strict", "lenient"),
     "lenient_hosts": fields.HOSTS,

@@ -15,25 +15,30 @@ import re
 from typing import Literal, NamedTuple
 
 from ..sse import Line, parse_retry, split_field
-from .dispatch import CUT_SHORT, Block, Dispatcher, Fields, RepairMode
+from .dispatch import CUT_SHORT, Block, Dispatcher, Fields, RepairMode, error_object
 from .event_data import DONE, EventData, Position
-from .json_text import undecodable
+from .json_text import closes_more_than_it_opens, stock_error, undecodable
 from .payload import DecodeFault
 
-StrayKind = Literal["blank", "html", "bare_done", "bare_json", "error_line", "json_array", "bytes_repr", "ignored"]
+StrayKind = Literal["blank", "page", "bare_done", "bare_json", "error_line", "json_array", "fragment", "ignored"]
 
 _FIELD_NAMES = (b"data", b"event", b"id", b"retry")
+_LINE_ENDS_INSIDE = "a line ends inside a JSON string"
 _PADDING = re.compile(rb"(?:[ \t\v\f\0]|\xef\xbb\xbf)*")
 _STRAY_LINES: tuple[tuple[StrayKind, re.Pattern[bytes]], ...] = (
     ("blank", re.compile(rb"$")),
-    ("html", re.compile(rb"<!doctype|<html", re.IGNORECASE)),
+    ("page", re.compile(rb"<!doctype|<html|<\?xml", re.IGNORECASE)),
     ("bare_done", re.compile(rb"\[DONE\][ \t\0]*$")),
     ("bare_json", re.compile(rb"(?=\{)")),
     ("error_line", re.compile(rb"error:[ \t]*(?=\{)")),
     ("json_array", re.compile(rb"(?=\[[ \t]*(?:\{|$))")),
-    ("bytes_repr", re.compile(rb"""(?=b['"](?:data:|event:|id:|retry:|:|\{|\[DONE\]))""")),
+    ("fragment", re.compile(rb"""(?=b['"](?:data:|event:|id:|retry:|:|\{|\[DONE\]))""")),  # as Python writes bytes
+    ("fragment", re.compile(rb"""(?=.*":)|(?=.*[}\]][ \t\0]*$)""", re.DOTALL)),
 )
 """Lines that no SSE field begins: the first pattern that matches names the kind. All others are `ignored`."""
+_UNKNOWN_FIELD = re.compile(rb"(?!a:|ta:|ata:)[A-Za-z][\w.-]*:(.*)", re.DOTALL)
+"""A field that SSE does not have. What is left of `data:` when its beginning was lost is none."""
+_HTTP_STATUS = re.compile(rb"\s*HTTP_STATUS/([0-9]{3})")
 
 
 class StrayLine(NamedTuple):
@@ -56,6 +61,9 @@ class BlockParser:
         """What decoding the first ignored line that is not UTF-8 raises."""
         self._repairing = repair == "safe"
         self._block: Block | None = None
+        self._interrupted: Block | None = None
+        """The unfinished block that an `error` event was written over; that event is `_block`."""
+        self._http_status: int | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -81,7 +89,7 @@ class BlockParser:
         name, value = self._parse_field(line.text)
         if block is not None and self._repairing:
             if block.data.in_string:
-                self._fail_inside_string(block)
+                self._interrupt(block, line, name, value)
                 return
             if block.found_as:
                 self._continue_bare_json(block, line, name)
@@ -90,7 +98,7 @@ class BlockParser:
             self.out.count_repair("glued_prefix")
         match name:
             case b"":
-                pass
+                self._read_comment(line, value)
             case b"data":
                 self._add_data(line, value)
             case None:
@@ -106,13 +114,18 @@ class BlockParser:
         block = self._block
         if block is None or self.out.fault is not None or self.out.done:
             return
-        if not self._repairing or block.found_as:
-            self.out.unfinished = block.found_as is not None or bool(block.data.text.strip())
-            return
         before = len(self.out.payloads)
-        self.out.dispatch(block, body_ended=True)
-        if len(self.out.payloads) > before:
+        if last.text or not self.out.dispatch_error_text(block):
+            if block.found_as == "json_array":
+                self.out.fail_with_array(block)
+                return
+            if not self._repairing or block.found_as:
+                self.out.unfinished = block.found_as is not None or bool(block.data.text.strip())
+                return
+            self.out.dispatch(block, body_ended=True)
+        if len(self.out.payloads) > before and self._repairing:
             self.out.count_repair("unterminated_event")
+        self._judge_interrupted()
 
     def _parse_field(self, text: bytes) -> tuple[bytes | None, bytes]:
         """Name and value of a field. The name of a comment is empty; that of any other line is None."""
@@ -125,6 +138,13 @@ class BlockParser:
             if name in _FIELD_NAMES and name != text:  # a padded word without a colon is no field
                 return name, value
         return None, b""
+
+    def _read_comment(self, line: Line, value: bytes) -> None:
+        """Look for a status that DashScope writes. What begins with `:` may also be the rest of an event."""
+        if status := _HTTP_STATUS.match(value):
+            self._http_status = int(status[1])
+        elif value.rstrip().endswith((b"}", b"]")) and closes_more_than_it_opens(value):
+            self._take_fragment(line, line.text)
 
     # Fields.
 
@@ -157,10 +177,12 @@ class BlockParser:
     def _take_stray_line(self, line: Line) -> None:
         stray = classify_stray_line(line.text)
         match stray.kind:
-            case "html":
+            case "page":
                 self._fail_not_a_stream("an HTML page stands where events should", line)
             case "ignored":
                 self._ignore(line)
+            case "fragment":
+                self._take_fragment(line, stray.text)
             case _ if not self._repairing:
                 self._ignore(line)
             case "blank":
@@ -169,15 +191,19 @@ class BlockParser:
                     self._end_block()
             case "bare_done" if self._block is not None and self._block.data.has_done:
                 self.out.dispatch_values(self._block)
-            case "json_array":
-                if self._begin_next_block(line):
-                    self.out.fault = DecodeFault("not_a_stream", "the body is a JSON array", line.start)
-            case "bytes_repr":
-                if block := self._begin_next_block(line):
-                    block.data.add_line(stray.text)
-                    self.out.dispatch(block)
             case _:
                 self._begin_bare_json(line, stray)
+
+    def _take_fragment(self, line: Line, text: bytes) -> None:
+        """A piece of JSON whose beginning is lost, or a whole JSON text that is not an object."""
+        is_json = stock_error(text) is None
+        if is_json and not self._repairing:
+            self._ignore(line)
+        elif is_json:
+            self._begin_bare_json(line, StrayLine("json_array", text))
+        elif self._block is None or not self._repairing or self._begin_next_block(line):
+            error = stock_error(text)
+            self.out.fault = DecodeFault("malformed", "a piece of JSON stands outside any event", line.start, error)
 
     def _ignore(self, line: Line) -> None:
         self.undecodable = self.undecodable or undecodable(line.text)
@@ -190,11 +216,12 @@ class BlockParser:
     def _begin_bare_json(self, line: Line, stray: StrayLine) -> None:
         if block := self._begin_next_block(line):
             block.found_as = stray.kind
-            self.out.count_repair(stray.kind)
+            if stray.kind != "json_array":  # which is an item of no API, and is not handed out
+                self.out.count_repair(stray.kind)
             self._add_bare_json(block, stray.text)
 
     def _continue_bare_json(self, block: Block, line: Line, name: bytes | None) -> None:
-        if name in _FIELD_NAMES or classify_stray_line(line.text).kind in ("html", "bare_done"):
+        if name in _FIELD_NAMES or classify_stray_line(line.text).kind in ("page", "bare_done"):
             self.out.fail(CUT_SHORT, block)
         else:
             self._add_bare_json(block, line.text)
@@ -202,7 +229,10 @@ class BlockParser:
     def _add_bare_json(self, block: Block, text: bytes) -> None:
         """Add a line to a JSON text outside any field. Once it is whole it is dispatched, without a blank line."""
         block.data.add_line(text)
-        if self.out.dispatch_single(block, needs_bracket=True):
+        if block.found_as == "json_array":
+            if block.data.position is not Position.INSIDE_VALUE:
+                self.out.fail_with_array(block)
+        elif self.out.dispatch_single(block, needs_bracket=True):
             self._block = None
         elif block.data.position is not Position.INSIDE_VALUE:
             self.out.dispatch(block)
@@ -235,15 +265,35 @@ class BlockParser:
             return
         if block.found_as:  # JSON outside any field may have blank lines between its tokens
             if block.data.in_string:
-                self._fail_inside_string(block)
+                self.out.fail(_LINE_ENDS_INSIDE, block)
             return
         block.fields |= block.late_fields
         self.out.last_id = block.fields.get("id", self.out.last_id)  # also for a block without data
-        self.out.dispatch(block)
         self._block = None
+        block.http_status, self._http_status = self._http_status, None
+        self.out.dispatch(block)
+        self._judge_interrupted()
 
-    def _fail_inside_string(self, block: Block) -> None:
-        self.out.fail("a line ends inside a JSON string", block)
+    # An unfinished event that something else was written into.
+
+    def _interrupt(self, block: Block, line: Line, name: bytes | None, value: bytes) -> None:
+        """A line came inside a JSON string. It may hold an error of the API, whose server could not go on."""
+        if name == b"event" and value.strip() == b"error":
+            self._interrupted = block
+            self._block = None
+            self._begin_block(line, {"event": "error"})
+            return
+        text = value if name == b"data" else b""
+        if name is None:
+            stray = classify_stray_line(line.text)
+            text = error_object(stray.text) if stray.kind == "error_line" else stray.text
+        self.out.fail(_LINE_ENDS_INSIDE, block, self.out.object_payload(block, text))
+
+    def _judge_interrupted(self) -> None:
+        """The `error` event that was written over a block has ended: the block is the fault, and says what it was."""
+        if self._interrupted is not None:
+            written = self.out.payloads.pop() if self.out.payloads else None
+            self.out.fail(_LINE_ENDS_INSIDE, self._interrupted, written)
 
 
 def without_padding(line: bytes) -> bytes:
@@ -257,5 +307,7 @@ def classify_stray_line(line: bytes) -> StrayLine:
     text = without_padding(line)
     for kind, pattern in _STRAY_LINES:
         if found := pattern.match(text):
+            if kind == "fragment" and (unknown := _UNKNOWN_FIELD.match(text)) and stock_error(unknown[1]) is None:
+                break
             return StrayLine(kind, DONE if kind == "bare_done" else text[found.end() :])
     return StrayLine("ignored", text)

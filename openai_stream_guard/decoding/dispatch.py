@@ -13,7 +13,7 @@ from typing import Literal, TypedDict
 
 from .event_data import DONE, EventData, Position
 from .json_text import loads, stock_error
-from .payload import DecodeFault, Payload
+from .payload import DecodeFault, IrregularPayload, Payload
 
 RepairMode = Literal["safe", "off"]
 
@@ -28,6 +28,11 @@ _CUT_FIELD_NAMES = {
 _CUT_DONE = {DONE[:length] for length in range(2, len(DONE))}
 
 
+def error_object(text: bytes) -> bytes:
+    """Return the payload that the value of an `error` line stands for, as llama.cpp writes it."""
+    return b'{"error": ' + text + b"}"
+
+
 class Fields(TypedDict, total=False):
     """The fields of an event besides its data."""
 
@@ -39,7 +44,7 @@ class Fields(TypedDict, total=False):
 class Block:
     """An event, or a payload outside any field, as far as its lines have come."""
 
-    __slots__ = ("data", "fields", "found_as", "late_fields", "start")
+    __slots__ = ("data", "fields", "found_as", "http_status", "late_fields", "start")
 
     def __init__(self, start: int, data: EventData, fields: Fields) -> None:
         self.start = start
@@ -49,7 +54,8 @@ class Block:
         self.late_fields: Fields = {}
         """Fields after whole data. They belong to the next event, unless a blank line ends this one first."""
         self.found_as: str | None = None
-        """For a JSON text outside any field: the key of `REPAIRS` it counts as."""
+        """For a JSON text outside any field: the kind of its first line."""
+        self.http_status: int | None = None
 
 
 class Dispatcher:
@@ -73,16 +79,37 @@ class Dispatcher:
         """Count one repair; `kind` is a key of `REPAIRS`."""
         self.repairs[kind] += 1
 
-    def fail(self, reason: str, block: Block) -> None:
+    def fail(self, reason: str, block: Block, interrupted_by: Payload | None = None) -> None:
         """End the reading: this block is damaged in a way that cannot be repaired."""
         error = stock_error(block.data.text)
         if reason == NOT_JSON and isinstance(error, UnicodeDecodeError):
             reason = "the data is not UTF-8"
-        self.fault = DecodeFault("malformed", reason, block.start, error)
+        if interrupted_by is None:
+            interrupted_by = self.object_payload(block, block.data.last_part)
+        self.fault = DecodeFault("malformed", reason, block.start, error, interrupted_by)
+
+    def fail_with_array(self, block: Block) -> None:
+        """End the reading: a JSON array outside any field is no item of any API. It may hold an error."""
+        text = block.data.text
+        try:
+            payload = self._payload(block, text, loads(text))
+        except (ValueError, RecursionError):
+            payload = None
+        self.fault = DecodeFault("not_a_stream", "the body is a JSON array", block.start, payload=payload)
+
+    def object_payload(self, block: Block, text: bytes) -> Payload | None:
+        """Return a payload with the fields of a block and this text as its data, if that is one JSON object."""
+        try:
+            value = loads(text)
+        except (ValueError, RecursionError):
+            return None
+        return self._payload(block, text, value) if isinstance(value, dict) else None
 
     def dispatch(self, block: Block, *, body_ended: bool = False) -> None:
         """Hand out what the block holds. It was ended by a blank line, or by the end of the body."""
         if self.dispatch_single(block, needs_bracket=body_ended):
+            return
+        if not body_ended and self.dispatch_error_text(block):
             return
         if not self._repairing:
             self.fail(NOT_JSON, block)
@@ -130,6 +157,18 @@ class Dispatcher:
         self._emit(block, text, value)
         return True
 
+    def dispatch_error_text(self, block: Block) -> bool:
+        """Hand out the data of an `error` event if it is plain text. Return False where it is, or may be cut, JSON."""
+        text = block.data.text.strip()
+        if block.fields.get("event") != "error" or not text or text.startswith((b"{", b'"', b"[{", b"[DONE]")):
+            return False
+        if stock_error(text) is None:
+            return False
+        decoded, status = text.decode("utf-8", "replace"), block.http_status
+        payload = IrregularPayload("error", text, decoded, self.last_id, None, is_plain_text=True, http_status=status)
+        self.payloads.append(payload)
+        return True
+
     def dispatch_values(self, block: Block, *, is_end: bool = True) -> bool:
         """
         Hand out the values found so far. Return False where that ended the reading, by `[DONE]` or by a fault.
@@ -164,9 +203,17 @@ class Dispatcher:
             self._emit(block, text, value)
 
     def _emit(self, block: Block, text: bytes, value: object, event: str | None = None) -> None:
-        fields = block.fields
-        self.last_id = fields.get("id", self.last_id)
-        if block.found_as == "error_line":
-            text, value = b'{"error": ' + text + b"}", {"error": value}
-        self.payloads.append(Payload(event or fields.get("event"), text, value, self.last_id, fields.get("retry")))
+        self.last_id = block.fields.get("id", self.last_id)
+        self.payloads.append(self._payload(block, text, value, event))
         self.done = text == DONE
+
+    def _payload(self, block: Block, text: bytes, value: object, event: str | None = None) -> Payload:
+        event, retry, status = event or block.fields.get("event"), block.fields.get("retry"), block.http_status
+        if not block.found_as and status is None:
+            return Payload(event, text, value, self.last_id, retry)
+        if block.found_as == "error_line":
+            text, value = error_object(text), {"error": value}
+        outside_field = block.found_as is not None
+        return IrregularPayload(
+            event, text, value, self.last_id, retry, outside_field=outside_field, http_status=status
+        )

@@ -80,6 +80,12 @@ class EventData:
         return self._lines[0] if len(self._lines) == 1 and not self._examined else None
 
     @property
+    def last_part(self) -> bytes:
+        """What may have been written over an unfinished value: the last line, or what follows a `data:` inside it."""
+        last = self._lines[-1] if self._lines else b""
+        return last.rpartition(b"data:")[2] if len(self._lines) == 1 or b"data:" in last else last
+
+    @property
     def position(self) -> Position:
         """Where the last line ended."""
         self._examine()

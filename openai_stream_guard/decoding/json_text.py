@@ -63,6 +63,17 @@ def undecodable(text: bytes) -> UnicodeDecodeError | None:
     return None
 
 
+def closes_more_than_it_opens(text: bytes) -> bool:
+    """Return whether `text` is one JSON value, and then a bracket or a comma of what it stood in."""
+    try:
+        decoded = text.decode().lstrip()
+        _, end = _decoder.raw_decode(decoded)
+    except (ValueError, RecursionError):
+        return False
+    return decoded[end:].lstrip()[:1] in {",", "}", "]"}
+
+
+_decoder = json.JSONDecoder()
 _BRACKET = re.compile(rb'["{}\[\]]')
 _QUOTE = re.compile(rb'"|\\.?', re.DOTALL)  # or a backslash with the character that it escapes
 

@@ -32,6 +32,13 @@ class Payload:
 
     __slots__ = ("event", "id", "raw", "retry", "value")
 
+    outside_field: bool = False
+    """Whether it stood on a line that no SSE field begins."""
+    is_plain_text: bool = False
+    """Whether it is the text of an `error` event that is not JSON: `raw` is the text as sent, `value` is decoded."""
+    http_status: int | None = None
+    """The status that a comment of the same event named, as DashScope writes it: `:HTTP_STATUS/429`."""
+
     def __init__(self, event: str | None, raw: bytes, value: object, id: str | None, retry: int | None) -> None:
         self.event = event
         self.raw = raw
@@ -61,6 +68,29 @@ class Payload:
         return f"<Payload event={self.event!r} {len(self.raw)} bytes>"  # never the text
 
 
+class IrregularPayload(Payload):
+    """A payload that did not come as the data of a plain event. A class of its own, so that others hold no more."""
+
+    __slots__ = ("http_status", "is_plain_text", "outside_field")
+
+    def __init__(
+        self,
+        event: str | None,
+        raw: bytes,
+        value: object,
+        id: str | None,
+        retry: int | None,
+        *,
+        outside_field: bool = False,
+        is_plain_text: bool = False,
+        http_status: int | None = None,
+    ) -> None:
+        super().__init__(event, raw, value, id, retry)
+        self.outside_field = outside_field
+        self.is_plain_text = is_plain_text
+        self.http_status = http_status
+
+
 @dataclass(frozen=True)
 class DecodeFault:
     """
@@ -68,12 +98,15 @@ class DecodeFault:
 
     `reason` is a sentence without payload text. `offset` is where the damaged event or line begins in the body, in
     bytes. `error` is the exception that `bytes.decode` or `json.loads` raises for its data, if any: it holds the text.
+    `payload` is a whole JSON text that is no payload of the stream but may tell what happened: an object that was
+    written into the unfinished event, or an array, number, string or literal outside any event.
     """
 
     kind: Literal["malformed", "not_a_stream", "oversized"]
     reason: str
     offset: int
     error: Exception | None = None
+    payload: Payload | None = None
 
     def __repr__(self) -> str:
         return f"<DecodeFault {self.kind} at byte {self.offset}: {self.reason}>"  # not the error, which holds text

@@ -22,7 +22,7 @@ from ..sse import Lines
 from .blocks import BlockParser
 from .dispatch import RepairMode
 from .json_text import loads, undecodable
-from .payload import REPAIRS, DecodeFault, Payload
+from .payload import REPAIRS, DecodeFault, IrregularPayload, Payload
 
 __all__ = ["REPAIRS", "DecodeFault", "Payload", "Reader", "RepairMode"]
 
@@ -58,6 +58,7 @@ class Reader:
         """Whether nothing more will be read: a fault or `[DONE]` came."""
         self.error: Exception | None = None
         """What the SDK raises for a body that ends inside a character; known after `finish`."""
+        self._repairing = repair == "safe"
         self._limit = max_event_bytes
         self._lines = Lines()
         self._blocks = BlockParser(repair)
@@ -127,12 +128,25 @@ class Reader:
             last = self._lines.rest()
             self.error = undecodable(last.text)
             self._blocks.finish(last)
+            self._read_lone_value()
             self.over = self._has_ended()
         payloads = self._take_payloads()
         if not self.over and not self.events and (error := self._blocks.undecodable) is not None:
             self._out.fault = DecodeFault("not_a_stream", "the body is neither events nor text", 0, error)
             self.over = True
         return payloads
+
+    def _read_lone_value(self) -> None:
+        """A whole body that is a JSON number, string or literal is a page, as an object or array is."""
+        nothing_came = not (self._out.payloads or self.events or self._has_ended())
+        if not (nothing_came and self._repairing and 0 < self.bytes <= _TAIL):
+            return
+        try:
+            value = loads(bytes(self._tail))
+        except (ValueError, RecursionError):
+            return
+        payload = IrregularPayload(None, bytes(self._tail), value, None, None, outside_field=True)
+        self._out.fault = DecodeFault("not_a_stream", "the body is one JSON value", 0, payload=payload)
 
     def _has_ended(self) -> bool:
         return self._out.fault is not None or self._out.done

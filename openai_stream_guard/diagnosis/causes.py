@@ -6,7 +6,9 @@ times and defaults of products come from their own documentation.
 
 from __future__ import annotations
 
-from ..notices import StoppedBy
+from collections.abc import Sequence
+
+from ..notices import Attempt, StoppedBy
 from .cause import Cause
 from .causes_bad_answer import BAD_ANSWER
 from .causes_early_end import EARLY_END
@@ -26,14 +28,19 @@ CLOSED = (
 
 _STOPS: dict[StoppedBy, str] = {
     "retries": "max_retries was reached.",
-    "time": "max_elapsed was reached.",
-    "budget": "The retry budget of this host is spent.",
+    "time": "Its host did not come back within `outage_timeout`, or nothing new came within `max_elapsed`.",
+    "budget": "No token of this host's `retry_budget` could be had within `outage_timeout`, since re-issues broke too.",
     "policy": "The recovery policy allows no further recovery here.",
     "unsafe": "Sending this request again could repeat an effect.",
     "diverged": "This model does not repeat itself, so a second answer cannot be joined to what was delivered; "
     'with delivery="atomic" the second one may be another.',
     "not_retryable": "Asking again would not help.",
 }
+
+
+_UNSAFE_RESPONSE = (
+    "A response with `store=False` can be asked for again, and one with `background=True` is resumed where it broke."
+)
 
 
 def likely_causes(evidence: Evidence) -> tuple[Cause, ...]:
@@ -47,6 +54,11 @@ def advice(evidence: Evidence) -> str:
     return causes[0].advice(evidence) if causes else ""
 
 
-def hint(evidence: Evidence, stopped_by: StoppedBy) -> str:
+def hint(evidence: Evidence, stopped_by: StoppedBy, attempts: Sequence[Attempt] = ()) -> str:
     """Return the likely cause and its remedy, and why recovery stopped."""
-    return f"{advice(evidence)} {_STOPS[stopped_by]}"
+    sentences = [advice(evidence), _STOPS[stopped_by]]
+    if stopped_by == "unsafe" and evidence.marks == "terminal_event":
+        sentences.append(_UNSAFE_RESPONSE)
+    if attempts and attempts[-1].error is not None:
+        sentences.append(f"The last re-issue got no response ({attempts[-1].error}).")
+    return " ".join(sentences)

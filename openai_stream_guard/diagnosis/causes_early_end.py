@@ -15,6 +15,9 @@ ENVOY_CLOSE_DELAY = 1.5
 """Seconds. Envoy keeps a connection open for one more second after it gave up on a stream (`delayed_close_timeout`),
 whatever the reason: behind it a silence shorter than this is no sign of a timeout."""
 
+TOGETHER = 3
+"""How many streams of a host break in the same second before that is more likely one event than several."""
+
 _CUT_SHORT: tuple[FaultKind, ...] = ("disconnected", "truncated")
 _NOT_BY_US: tuple[Ending, ...] = ("clean", "unterminated", "short", "reset")
 
@@ -59,7 +62,8 @@ EARLY_END: tuple[Cause, ...] = (
     ),
     Cause(
         "idle_cut_envoy", _CUT_SHORT, lambda e: names(e, "envoy") and _cut_when_idle(e),
-        "The stream was cut after {e.silence:.0f} s without a byte, likely by Envoy",
+        "The stream was cut after {e.silence:.0f} s without a byte, likely by Envoy, which closes a connection 1 s "
+        "after its idle timeout, here about {e.envoy_idle_timeout:.0f} s",
         "raise `stream_idle_timeout` (5 minutes unless set) or the route's `idle_timeout`, or let the server send "
         "keep-alive comments",
     ),
@@ -98,6 +102,13 @@ EARLY_END: tuple[Cause, ...] = (
         "let the server send keep-alive comments, or raise that timeout (nginx `proxy_read_timeout`, HAProxy `timeout "
         "server`, Envoy `stream_idle_timeout`, Apache `ProxyTimeout`, the load balancer's idle timeout)",
     ),
+    # Cut together with others.
+    Cause(
+        "cut_together", _CUT_SHORT, lambda e: e.ending in _NOT_BY_US and e.cut_together >= TOGETHER,
+        "At the same moment {e.cut_together} streams of this host broke, so something between was likely restarted",
+        "check for a restart or a deployment of the server, a gateway or a proxy at that time, and let it finish the "
+        "streams that are open before it stops",
+    ),
     # Cut at a certain age.
     Cause(
         "old_cut_envoy", _CUT_SHORT,
@@ -122,10 +133,28 @@ EARLY_END: tuple[Cause, ...] = (
     ),
     # Ended in good order, but too early.
     Cause(
+        "json_cut_short", ("truncated",), lambda e: not e.events and (e.clues.media == "json" or e.opening == "json"),
+        "The answer is one JSON document that ends too early, likely because the server or a gateway before it "
+        "ignores `stream`",
+        "check `base_url` and the gateway's streaming setting, or ask this server without `stream=True`",
+    ),
+    Cause(
+        "empty_stream_nginx", ("truncated", "disconnected"), lambda e: e.bytes == 0 and names(e, "nginx"),
+        "Not one byte came through nginx, which holds the first ones back while it buffers and loses them when its "
+        "upstream dies",
+        "set `proxy_buffering off; proxy_http_version 1.1;`, and check nginx's error log",
+    ),
+    Cause(
         "empty_stream", ("truncated",), lambda e: e.bytes == 0,
         "The stream is empty, as when a server refuses the request without saying so (llama-cpp-python does where the "
         "prompt is longer than `n_ctx`)",
         "check the server's log, and the length of the prompt",
+    ),
+    Cause(
+        "done_before_last_event", ("truncated",), lambda e: e.done and e.marks == "terminal_event",
+        "`[DONE]` came before the event that ends the answer, likely added by a gateway whose own upstream broke off",
+        "check the gateway's log, or ask the server without it; if this server never sends such an event, set "
+        '`end_rule="lenient"`',
     ),
     Cause(
         "done_too_early", ("truncated",), lambda e: e.done,
@@ -139,9 +168,32 @@ EARLY_END: tuple[Cause, ...] = (
         "set `proxy_http_version 1.1; proxy_buffering off;`, and check nginx's error log",
     ),
     Cause(
+        "clean_end_lighttpd", ("truncated",), lambda e: names(e, "lighttpd"),
+        "The body ended in good order but too early, likely because lighttpd hides that its upstream died",
+        "set `server.stream-response-body = 1`, and check lighttpd's error log",
+    ),
+    Cause(
+        "clean_end_portkey", ("truncated",), lambda e: names(e, "portkey"),
+        "The body ended in good order but too early, likely because Portkey's gateway hides that the provider behind "
+        "it broke off",
+        "check Portkey's log for that request, or ask the provider without it and compare",
+    ),
+    Cause(
         "cut_inside_event", ("truncated",), lambda e: e.inside_event,
         "The body ended in good order but inside an event, likely because a proxy hides that its upstream died",
         "check the server for a crash, and for proxies that speak HTTP/1.0 to it (nginx `proxy_http_version 1.1`)",
+    ),
+    Cause(
+        "no_terminal_event", ("truncated",), lambda e: e.marks == "terminal_event",
+        "The body ended in good order but without the event that ends the answer, likely because the server stopped "
+        "early or a proxy hides that its upstream died",
+        "check their logs; if this server never sends such an event, name it in `lenient_hosts`",
+    ),
+    Cause(
+        "ended_early", ("truncated",), lambda e: e.marks == "unknown",
+        "The body ended in good order but too early, likely because the server stopped or a proxy hides that its "
+        "upstream died",
+        "check their logs around that time",
     ),
     Cause(
         "truncated", ("truncated",), always,

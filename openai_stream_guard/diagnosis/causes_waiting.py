@@ -28,6 +28,11 @@ WAITING: tuple[Cause, ...] = (
         "set `proxy_buffering off; proxy_http_version 1.1;`, or let the server send `x-accel-buffering: no`",
     ),
     Cause(
+        "buffered_lighttpd", _WHOLE_OR_STALLED, lambda e: e.bursts and names(e, "lighttpd"),
+        "Events come in bursts, likely because lighttpd collects them",
+        "set `server.stream-response-body = 1`",
+    ),
+    Cause(
         "buffered_compressed", _WHOLE_OR_STALLED, lambda e: e.bursts and e.clues.encoding is not None,
         "Events come in bursts and compressed, likely because the compression collects them",
         "switch it off for text/event-stream (nginx `gzip off`), or send `accept-encoding: identity`",
@@ -54,6 +59,13 @@ WAITING: tuple[Cause, ...] = (
         "Not one byte came within this request's own read timeout of {e.read_timeout:.1f} s",
         "raise `timeout=` of the client or the request (`httpx.Timeout(60, read=600)`), or let the server send "
         "keep-alive comments",
+    ),
+    Cause(
+        "stalled_at_once_nginx", ("stalled",), lambda e: e.bytes == 0 and names(e, "nginx"),
+        "The headers came and then nothing, likely because nginx holds events back, or the model is still loading or "
+        "reads a long prompt",
+        "set `proxy_buffering off; proxy_http_version 1.1;`; if the server only needs that long, raise "
+        "`first_event_timeout`",
     ),
     Cause(
         "stalled_at_once", ("stalled",), lambda e: e.events == 0,

@@ -31,11 +31,14 @@ Media: TypeAlias = Literal["events", "html", "json", "other"]
 Opening: TypeAlias = Literal["html", "json", "compressed", "other"]
 Party: TypeAlias = Literal[
     "apache", "aws", "caddy", "cloudflare", "cloudfront", "envoy", "google", "gunicorn", "kong", "litellm",
-    "llama.cpp", "nginx", "squid", "uvicorn", "varnish",
+    "lighttpd", "llama.cpp", "nginx", "portkey", "squid", "uvicorn", "varnish",
 ]  # fmt: skip
 """A product that a response's headers name."""
 Complaint: TypeAlias = Literal["context", "memory", "quota", "rate", "overloaded"]
-"""What an API's error is about, where its words say so."""
+"""What an API's error is about, where its words say so. `engine.retry_rules` has the words."""
+Marks: TypeAlias = Literal["finish_reason", "terminal_event", "unknown"]
+"""How an API marks the end of an answer: by a `finish_reason` and `[DONE]`, by an event of its own, or in a way that is
+not known."""
 
 Headers: TypeAlias = Mapping[str, str]
 
@@ -50,6 +53,7 @@ _NAMES_IN_HEADERS: dict[str, Party] = {
     "google": "google",
     "gunicorn": "gunicorn",
     "kong": "kong",
+    "lighttpd": "lighttpd",
     "llama.cpp": "llama.cpp",
     "nginx": "nginx",
     "openresty": "nginx",
@@ -65,14 +69,8 @@ _HEADER_PREFIXES: dict[str, Party] = {
     "x-envoy-": "envoy",
     "x-kong-": "kong",
     "x-litellm-": "litellm",
+    "x-portkey-": "portkey",
     "x-varnish": "varnish",
-}
-_COMPLAINTS: dict[Complaint, tuple[str, ...]] = {
-    "memory": ("out of memory", "outofmemory", "failed to allocate"),
-    "context": ("context_length", "context length", "context size", "context_size", "context window", "kv cache"),
-    "quota": ("insufficient_quota",),
-    "rate": ("rate_limit", "rate limit", "too many requests"),
-    "overloaded": ("overloaded", "unavailable_error", "service unavailable"),
 }
 _ENCODINGS = ("gzip", "br", "zstd", "deflate")
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
@@ -135,22 +133,25 @@ def opening_from(first: bytes) -> Opening:
     return "other"
 
 
-def complaint_from(body: object) -> Complaint | None:
-    """Return what an error object is about, from its code, type and message."""
-    said = body
-    if isinstance(body, Mapping):
-        said = " ".join(str(body.get(name)) for name in ("code", "type", "message"))
-    words = str(said).lower()
-    return next((about for about, marks in _COMPLAINTS.items() if any(mark in words for mark in marks)), None)
+SAME_MOMENT = 1.0
+"""Seconds after a cut within which another stream that was open then was cut together with it."""
 
 
 class Cut(NamedTuple):
-    """A connection that was cut."""
+    """A connection that was cut, and how many were cut together with it."""
 
     seconds: float
     """From the first read of the body to the cut."""
     silence: float
     """From the last byte to the cut."""
+    at: float = 0.0
+    """When it was cut, or the first of those that were cut together with it, on the session's clock."""
+    together: int = 1
+    """How many connections to this host were cut at that moment, this one included."""
+
+    def includes(self, at: float, seconds: float) -> bool:
+        """Return whether a stream that was cut at that time, that many seconds after it began, was cut together."""
+        return 0 <= at - self.at <= min(SAME_MOMENT, seconds)
 
 
 COLLECTING = 0.5
@@ -186,6 +187,7 @@ class Evidence:
     not_utf8: bool = False
     """A character is damaged, not the JSON."""
     complaint: Complaint | None = None
+    marks: Marks = "finish_reason"
 
     seconds: float = 0.0
     """From the first read to the end."""
@@ -201,8 +203,10 @@ class Evidence:
     """The longest time that the program took between two reads; 0 where that is not known, as over HTTP/2."""
     read_timeout: float = math.inf
     """That of the request."""
+    at: float = 0.0
+    """When the attempt ended, on the session's clock."""
     cuts: tuple[Cut, ...] = ()
-    """The latest cuts by this host, this one included."""
+    """The latest cuts by this host, this one included; of those at the same moment one."""
 
     @property
     def bursts(self) -> bool:
@@ -216,11 +220,27 @@ class Evidence:
         return self.events >= 10 and self.events >= 5 * self.reads
 
     @property
+    def envoy_idle_timeout(self) -> float:
+        """The idle timeout of Envoy, which closes the connection one second after it gave up on a stream."""
+        return max(0.0, self.silence - 1.0)
+
+    @property
+    def cut_together(self) -> int:
+        """How many connections to this host were cut at the moment at which this one was."""
+        return max([1, *(cut.together for cut in self.cuts if self._at_my_moment(cut))])
+
+    @property
     def same_silence(self) -> bool:
-        """Whether several attempts were cut after the same silence."""
-        return self.silence >= 0.5 and sum(alike(self.silence, cut.silence) for cut in self.cuts) > 1
+        """Whether attempts were cut after the same silence at another moment too."""
+        return self.silence >= 0.5 and any(alike(self.silence, cut.silence) for cut in self._other_cuts())
 
     @property
     def same_length(self) -> bool:
-        """Whether several attempts were cut at the same age."""
-        return self.seconds >= 1.0 and sum(alike(self.seconds, cut.seconds) for cut in self.cuts) > 1
+        """Whether attempts were cut at the same age at another moment too."""
+        return self.seconds >= 1.0 and any(alike(self.seconds, cut.seconds) for cut in self._other_cuts())
+
+    def _other_cuts(self) -> list[Cut]:
+        return [cut for cut in self.cuts if not self._at_my_moment(cut)]
+
+    def _at_my_moment(self, cut: Cut) -> bool:
+        return cut.includes(self.at, self.seconds)

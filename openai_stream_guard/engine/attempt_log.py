@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..diagnosis.evidence import Ending, Evidence, Headers, ResponseHead, clues_from, complaint_from, opening_from
-from ..notices import Attempt, FaultKind, Outcome, RecoveryMethod, StreamReport
+from ..diagnosis.evidence import Complaint, Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
+from ..notices import (
+    Attempt,
+    Ended,
+    FaultKind,
+    FaultSeen,
+    Outcome,
+    Recovering,
+    RecoveryMethod,
+    Refused,
+    ServerNotice,
+    StoppedBy,
+    StreamReport,
+    Waiting,
+    WaitReason,
+)
+from ..redaction import identifier
+from .retry_rules import judge_error
 
 if TYPE_CHECKING:
     from ..decoding.reader import Reader
-    from .decisions import StreamFault, Timeouts
+    from .decisions import Refusal, Reissue, StreamFault, Timeouts, Wait
+
+
+_WAITS: dict[WaitReason, str] = {"host": "the host to accept requests", "budget": "a token of the retry budget"}
 
 
 class AttemptTimes(NamedTuple):
@@ -32,9 +52,12 @@ def evidence_from(
     fault: FaultKind | None,
     ending: Ending,
     error: Exception | None,
-    body: object,
+    body: object = None,
+    complaint: Complaint | None = None,
     reads: int,
     read_timeout: float,
+    marks: Marks = "finish_reason",
+    at: float = 0.0,
 ) -> Evidence:
     """Return what the likely cause of an attempt's end can be found from, for a live stream and a recorded one.
 
@@ -42,8 +65,10 @@ def evidence_from(
         reader: the one that decoded the attempt's body.
         ending: how the body ended on the wire.
         error: the exception of the transport or of the decoding, if there was one.
-        body: the API's error object, if one ended the attempt.
+        body: what the API reported, if an error ended the attempt; or its `complaint`, where that is known.
         reads: how many reads of the transport brought bytes.
+        marks: how the API marks the end of an answer.
+        at: when the attempt ended, on a clock that all attempts at a host share.
     """
     return Evidence(
         fault=fault,
@@ -57,8 +82,10 @@ def evidence_from(
         unterminated="unterminated_event" in reader.repairs,
         done=reader.done,
         not_utf8=isinstance(error, UnicodeDecodeError),
-        complaint=complaint_from(body),
+        complaint=complaint or judge_error(body).complaint,
+        marks=marks,
         read_timeout=read_timeout,
+        at=at,
         **times._asdict(),
     )
 
@@ -66,7 +93,21 @@ def evidence_from(
 class AttemptLog:
     """What has happened to one logical stream so far."""
 
-    def __init__(self, now: float, requests: int, head: ResponseHead) -> None:
+    def __init__(
+        self,
+        now: float,
+        requests: int,
+        head: ResponseHead,
+        *,
+        host: str | None = None,
+        model: str | None = None,
+        stream_id: str | None = None,
+        requested_at: float | None = None,
+    ) -> None:
+        self._host = host or ""
+        self._model = model
+        self._stream_id = stream_id or ""
+        self._requested_at = now if requested_at is None else requested_at
         self.attempts: list[Attempt] = []
         self.recoveries: list[RecoveryMethod] = []
         self.delivered = 0
@@ -83,6 +124,9 @@ class AttemptLog:
         self._worst_gap = 0.0
         self._fault_at: float | None = None
         self._recovery_seconds = 0.0
+        self._waits: dict[WaitReason, float] = {}
+        self._waits_for: WaitReason | None = None
+        self._wait_began_at = 0.0
         self.open_attempt(None, now, requests, head)
 
     def open_attempt(self, way: RecoveryMethod | None, now: float, requests: int, head: ResponseHead) -> None:
@@ -127,9 +171,10 @@ class AttemptLog:
             )
         )
 
-    def refused(self, way: RecoveryMethod, status: int | None, request_id: str | None) -> None:
+    def refused(self, way: RecoveryMethod, refusal: Refusal) -> None:
         """Record a re-issue that got no stream."""
-        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True))
+        status, request_id, error = refusal.status, refusal.request_id, refusal.error
+        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True, error=error))
 
     def progress(self, delivered: int, now: float) -> None:
         """Record a read that brought events, of which `delivered` were handed to the consumer."""
@@ -151,8 +196,10 @@ class AttemptLog:
             self._consumer_busy_seconds = max(self._consumer_busy_seconds, now - self.read_at)
         self._waiting_since = now
 
-    def evidence(self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float) -> Evidence:
-        """Return the evidence for a fault of the open attempt."""
+    def evidence(
+        self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float, marks: Marks = "finish_reason"
+    ) -> Evidence:
+        """Return the evidence for a fault of the open attempt; `marks` are those by which the API ends an answer."""
         first = not self.attempts  # a later attempt's waits may be waits for its recovery
         times = AttemptTimes(
             seconds=now - self._opened,
@@ -169,9 +216,11 @@ class AttemptLog:
             fault=fault.kind,
             ending=fault.ending,
             error=fault.error,
-            body=fault.body,
+            complaint=fault.verdict.complaint,
             reads=self.reads,
             read_timeout=clocks.read,
+            marks=marks,
+            at=now,
         )
 
     def mark_recovered(self, now: float) -> None:
@@ -183,22 +232,94 @@ class AttemptLog:
             self._recovered = True
             self.recoveries.append(self.way)
 
+    def wait_began(self, reason: WaitReason, now: float) -> bool:
+        """Record that the stream waits before it is sent again; return whether that is the first time for this."""
+        self._waits_for, self._wait_began_at = reason, now
+        first = reason not in self._waits
+        self._waits.setdefault(reason, 0.0)
+        return first
+
+    def wait_ended(self, now: float) -> None:
+        """Record that a wait is over, if there was one."""
+        if self._waits_for is not None:
+            self._waits[self._waits_for] += now - self._wait_began_at
+            self._waits_for = None
+
     def note(self, text: str) -> None:
         """Record something unusual that is not a fault."""
         self._notes[text] += 1
 
     def report(self, outcome: Outcome, hint: str | None = None) -> StreamReport:
         """Return everything so far, frozen."""
+        notes = [text if count == 1 else f"{text} ({count} times)" for text, count in self._notes.items()]
+        notes += [f"waited {seconds:.1f} s for {_WAITS[reason]}" for reason, seconds in self._waits.items()]
         return StreamReport(
             outcome=outcome,
             attempts=tuple(self.attempts),
             recoveries=self.recoveries,
             repairs=self._repairs,
-            notes=tuple(text if count == 1 else f"{text} ({count} times)" for text, count in self._notes.items()),
+            notes=tuple(notes),
             events=self.delivered,
             bytes=self._bytes,
             first_event_seconds=self._first_event_seconds,
+            first_chunk_seconds=self._first_chunk_seconds,
+            chunk_seconds=self._chunk_seconds,
             worst_gap_seconds=self._worst_gap,
+            waited_seconds=sum(self._waits.values()),
             recovery_seconds=self._recovery_seconds,
             hint=hint,
+            stream_id=self._stream_id,
         )
+
+    @property
+    def _first_chunk_seconds(self) -> float | None:
+        first = self._first_event_seconds
+        return None if first is None else self._started + first - self._requested_at
+
+    @property
+    def _chunk_seconds(self) -> float | None:
+        first, last = self._first_event_seconds, self._last_event_at
+        if first is None or last is None or self.delivered < 2:
+            return None
+        return (last - self._started - first) / (self.delivered - 1)
+
+    # The notices of what was recorded last.
+
+    def fault_seen(self, fault: StreamFault, hint: str) -> FaultSeen:
+        """Return the notice of the attempt that broke."""
+        reason = fault.reason
+        if fault.kind == "upstream_error" and (name := error_name(fault.body)):
+            reason = f"{name}: {reason}"
+        return FaultSeen(reason, len(self.attempts), self.attempts[-1], self._host, self._model, hint, self._stream_id)
+
+    def recovering(self, reissue: Reissue) -> Recovering:
+        """Return the notice of a re-issue that is due."""
+        number = len(self.attempts) + 1
+        return Recovering(reissue.way, reissue.delay, number, self._host, self._model, self._stream_id)
+
+    def refusal_seen(self) -> Refused:
+        """Return the notice of the re-issue that was refused."""
+        last, number = self.attempts[-1], len(self.attempts)
+        return Refused(last.status, number, last.request_id, self._host, self._model, last.error, self._stream_id)
+
+    def waiting(self, wait: Wait) -> Waiting:
+        """Return the notice of a wait."""
+        number = len(self.attempts) + 1
+        return Waiting(wait.reason, wait.limit, number, self._host, self._model, self._stream_id)
+
+    def server_notice(self, text: str, is_warning: bool) -> ServerNotice:
+        """Return a notice about the server."""
+        return ServerNotice(text, is_warning, self._host, self._model, self._stream_id)
+
+    def ended(self, report: StreamReport, stopped_by: StoppedBy | None) -> Ended:
+        """Return the notice of the end."""
+        return Ended(report, stopped_by, self._host, self._model, self._stream_id)
+
+
+def error_name(body: object) -> str:
+    """Return what an API's error object calls itself, by type and code, without its message; empty if it does not."""
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    if not isinstance(error, Mapping):
+        return ""
+    parts = [(key, error.get(key)) for key in ("type", "code")]
+    return ", ".join(f"{key} {identifier(str(value)[:60])}" for key, value in parts if isinstance(value, str | int))

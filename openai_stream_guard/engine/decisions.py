@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from ..apis.error_shapes import ReportedError
 from ..apis.request import Resume
+from ..decoding.payload import Payload
 from ..diagnosis.evidence import Ending, Evidence
-from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy
+from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy, WaitReason
+from .retry_budget import Ticket
+from .retry_rules import ErrorVerdict, judge_error
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,20 @@ class StreamFault:
     error: Exception | None = None
     """The exception of the transport or of the decoding, if there was one."""
     body: object = None
-    """The API's error object, if it sent one."""
+    """The API's error object, if it sent one; or the page that stands in place of a stream."""
+    reported: ReportedError | None = None
+    """All that the API said about the error, if it sent one."""
     ending: Ending = "open"
     """How the body ended on the wire."""
+    last_event: Payload | None = None
+    """The event by which the answer ended as failed. It is delivered where nothing is left to try, as the SDK does."""
+
+    @property
+    def verdict(self) -> ErrorVerdict:
+        """Whether the API's error may pass, and what it is about."""
+        if self.reported is None:
+            return judge_error(self.body)
+        return judge_error(self.reported.payload, self.reported.http_status)
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,24 @@ class Reissue:
     within: float = math.inf
     """Seconds after the delay within which the response has to begin."""
 
+    @property
+    def is_poll(self) -> bool:
+        """Whether it asks for a stored response as a whole, which generates nothing."""
+        return self.resume is not None and self.resume.poll
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Decision: wait until the ticket is called, or so many seconds."""
+
+    seconds: float
+    ticket: Ticket
+    reason: WaitReason
+    limit: float
+    """The longest that it may wait in all, in seconds from now, over several decisions of this kind."""
+    probes: bool = False
+    """Only time has to pass, since this stream is the next to probe the host; it depends on no other stream."""
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -82,16 +115,37 @@ class Refusal:
     request_id: str | None = None
     retry_after: float | None = None
     """Seconds that the server asks to wait."""
+    error: str | None = None
+    """The class of the exception, without an HTTP response."""
+    lost: bool = False
+    """The request was sent and its response lost, or it timed out."""
+
+    @property
+    def scope(self) -> Literal["host", "stream", "generation"]:
+        """What the refusal is about.
+
+        `host`: the server accepts no requests, so others need not try. `stream`: only this request, as by a rate
+        limit. `generation`: the server may have generated an answer before the connection failed.
+        """
+        if self.lost or self.status in (408, 504):
+            return "generation"
+        return "host" if self.status is None or self.status >= 500 else "stream"
 
 
-Decision: TypeAlias = Reissue | Finish | Fail
+Decision: TypeAlias = Reissue | Wait | Finish | Fail
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds without an event after which a stream is stalled; infinite means never."""
+    """Seconds after which a stream is stalled; infinite means never."""
 
     first_event: float = math.inf
+    """Until the first event, whatever comes."""
     idle: float = math.inf
+    """Without an event, after the first one."""
+    first_byte: float = math.inf
+    """Without a byte, before the first event."""
+    linger: float = math.inf
+    """Without a byte, once the answer is complete. Infinite: a complete stream is never ended for silence."""
     read: float = math.inf
     """The read timeout of the request: seconds without a byte."""

@@ -1,9 +1,9 @@
-"""What the consumer is handed, and when.
+"""What is delivered to the consumer, and when.
 
-A healthy live stream passes straight through. Items wait here while a repeated answer catches up with what was
+A healthy live stream passes straight through. Events are held back while a repeated answer catches up with what was
 delivered, while a tool call is open (`delivery="tool_calls"`), or until the end (`delivery="atomic"`).
 
-The law its tests keep: the transcript holds exactly what was handed over; what is held can be dropped without trace.
+Tests hold: the transcript contains exactly what was delivered; what is held back can be dropped without trace.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..apis.second_answer import Addition, ReplayChecker, SecondAnswer
+from ..apis.sequence import Gap
 from ..apis.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -19,60 +20,65 @@ if TYPE_CHECKING:
     from ..config.policy import Policy
     from ..decoding.payload import Payload
 
-
 MAX_ENTRIES = 65_536
-"""Of a transcript: texts side by side, ids and kinds of event. A long response with a thousand items has some ten
-thousand; what has more is an attempt to fill the memory."""
-
-
+"""Texts, ids and kinds of event that a transcript may hold side by side. A long response with a thousand output items
+has some ten thousand; more is an attempt to fill the memory."""
 HELD_COST = 512
-"""Bytes that Python takes for an item beside its text, at least."""
+"""Bytes that Python needs for an event besides its text, at least."""
 
 
 class Oversized(Exception):
-    """More would have to be held than is allowed, in words."""
+    """More would have to be held than is allowed; the message says of what."""
 
 
 class Delivery:
-    """The hand-over of one logical stream."""
+    """Delivers one logical stream."""
 
     def __init__(self, policy: Policy) -> None:
         self.transcript = Transcript()
         self._mode = policy.delivery
         self._max_held = policy.max_held_bytes
+        self.is_rest = False
+        """The current answer is the rest of a stored one: what it says of a text as a whole is proof."""
         self._replay: SecondAnswer | None = None
         self._held: list[tuple[Payload, DataEvent | Addition]] = []
         self._held_bytes = 0
 
     @property
     def caught_up(self) -> bool:
-        """Whether the current attempt has repeated all that was handed over before it."""
+        """Whether the current attempt has repeated everything that was delivered before it."""
         return self._replay is None or self._replay.caught_up
 
     @property
     def gaining(self) -> bool:
-        """Whether something new is held: the current attempt has come further than what was handed over."""
+        """Whether something new is held: the current attempt has come further than what was delivered."""
         return self.caught_up and bool(self._held)
 
     def accept(self, payload: Payload, item: DataEvent, adapter: ApiAdapter) -> Sequence[Payload]:
-        """Take one item of the current attempt; return what may be handed over now.
+        """Take one event of the current attempt; return what may be delivered now.
 
         Raises:
             Diverged: if a repeated answer is not the first one again.
+            Gap: if what is said of a text as a whole shows that a part of it has not come.
             Oversized: if too much would have to be held.
         """
         if self.transcript.entries + len(item.text_deltas) + len(item.identities) > MAX_ENTRIES:
             raise Oversized("the answer has more parts side by side than any answer has")
-        if self._replay is None and self._mode == "live":
-            self.transcript.add(item.text_deltas, item.identities, item.kind, item.sequence)
-            return (payload,)
         news: DataEvent | Addition = item
-        if self._replay is not None:
-            trimmed = adapter.trim(payload, self._replay)
+        if self._replay is None:
+            if item.kind is not None:
+                news = self._completed(payload, item, adapter)
+            if self._mode == "live":
+                self.transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
+                return (payload,)
+        else:
+            trimmed = adapter.trim_repeated(payload, self._replay)
             news = self._replay.news()
             if trimmed is None:
                 return self._release_if_due(adapter)
             payload = trimmed
+        if self._replay is None:
+            self.transcript.hold(news.text_deltas)
         self._held.append((payload, news))
         self._held_bytes += len(payload.raw) + HELD_COST
         due = self._release_if_due(adapter)
@@ -80,19 +86,48 @@ class Delivery:
             raise Oversized("more would have to be held than max_held_bytes allows")
         return due
 
+    def _completed(self, payload: Payload, item: DataEvent, adapter: ApiAdapter) -> DataEvent:
+        """An item that may say of texts what they are as a whole: with those of which nothing had come yet."""
+        untold = []
+        for key, text in adapter.whole_texts(payload):
+            told, whole = self.transcript.told(key), text.encode("utf-8", "surrogatepass")
+            if told == whole or self.transcript.overflowed:
+                continue
+            if not told:
+                untold.append((key, text))
+            elif self.is_rest or has_hole(told, whole):
+                raise Gap
+        return item._replace(text_deltas=[*item.text_deltas, *untold]) if untold else item
+
     def _release_if_due(self, adapter: ApiAdapter) -> Sequence[Payload]:
         if not self.caught_up or self._mode == "atomic" or (self._mode == "tool_calls" and adapter.tool_call_open):
             return ()
         return self.release()
 
     def release(self) -> Sequence[Payload]:
-        """Hand over all that is held."""
+        """Return everything that is held, as delivered."""
         held, self._held, self._held_bytes = self._held, [], 0
+        self.transcript.held.clear()
         for _, news in held:
             self.transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
         return [payload for payload, _ in held]
 
     def begin_again(self, continuation: SecondAnswer | None = None) -> None:
-        """A new attempt starts: drop what is held, and hold the new answer against the transcript, or add it on."""
+        """Begin a new attempt: drop what is held, and check the new answer against the transcript, or add it on."""
         self._held, self._held_bytes = [], 0
-        self._replay = continuation or ReplayChecker(self.transcript)
+        self.transcript.held.clear()
+        self._replay = continuation or (None if self.transcript.empty else ReplayChecker(self.transcript))
+        self.is_rest = False
+
+
+def has_hole(told: bytes, whole: bytes) -> bool:
+    """Whether a text came with something missing: it is what the whole is without one part, or a few small ones."""
+    if len(told) >= len(whole):
+        return False
+    pairs = enumerate(zip(told, whole, strict=False))
+    head = next((at for at, (one, other) in pairs if one != other), len(told))
+    tail = len(told) - head
+    if whole.endswith(told[head:]) and len(whole) - tail >= head:
+        return True
+    rest = iter(whole)
+    return 2 * len(told) >= len(whole) and all(byte in rest for byte in told)

@@ -1,7 +1,7 @@
-"""What this process has learnt about the servers it talks to, and the budget of re-issues that each of them gets.
+"""What this process has learnt about the servers it talks to.
 
-Only positive evidence is kept: a server has sent a `finish_reason`, a model did not repeat itself, connections were
-cut. All of it is bounded, shared between threads, and forgotten by a forked child.
+Only positive evidence is kept: a model did not repeat itself, connections were cut. How a server ends its answers is in
+`server_habits`. All of it is bounded, shared between threads, and forgotten by a forked child.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
 from ..diagnosis.evidence import Cut, Evidence
+from .retry_budget import RetryBudget
+from .server_habits import ServerHabits
 
 _MAX_KEYS = 1024
 """How many servers are remembered; the one least recently recorded is forgotten first."""
 _MAX_CUTS = 8
-"""How many cuts are remembered of one host."""
+"""How many moments at which connections were cut are remembered of one host."""
+_DIVERGENCES = 2
 DIVERGENCE_SECONDS = 600.0
 """How long no replay is tried for a model that did not repeat itself."""
 
@@ -37,37 +40,38 @@ class HostMemory:
 
     def forget(self) -> None:
         """Start anew, as in a new process."""
-        self._lock = threading.Lock()
-        self._finishing: OrderedDict[Hashable, float] = OrderedDict()
-        self._diverging: OrderedDict[Hashable, float] = OrderedDict()
+        # Reentrant, since the garbage collector may close a stream, which is recorded, while the lock is held.
+        self._lock = threading.RLock()
+        self._diverging: OrderedDict[Hashable, tuple[float, ...]] = OrderedDict()
         self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
-        self.budget = Budget()
+        self.budget = RetryBudget()
+        self.habits = ServerHabits()
 
-    def record_finish(self, host: str, path: str, model: str | None) -> None:
-        """Remember that this server ended an answer with a `finish_reason`."""
-        self._record(self._finishing, (host, path, model), 0.0)
-
-    def sends_finish(self, host: str, path: str, model: str | None) -> bool:
-        """Return whether this server has ended an answer with a `finish_reason`."""
-        return (host, path, model) in self._finishing
-
-    def record_divergence(self, host: str, model: str | None, now: float) -> None:
+    def record_divergence(self, host: str, model: str | None, deterministic: bool, now: float) -> None:
         """Remember that this model gave another answer to the same request."""
-        self._record(self._diverging, (host, model), now)
+        key = (host, model, deterministic)
+        self._record(self._diverging, key, (*self._diverging.get(key, ()), now)[-_DIVERGENCES:])
 
-    def diverged_recently(self, host: str, model: str | None, now: float) -> bool:
-        """Return whether this model diverged within the last `DIVERGENCE_SECONDS`."""
-        diverged_at = self._diverging.get((host, model))
-        return diverged_at is not None and now - diverged_at < DIVERGENCE_SECONDS
+    def diverged_recently(self, host: str, model: str | None, deterministic: bool, now: float) -> bool:
+        """Return whether this model diverged twice within the last `DIVERGENCE_SECONDS`.
+
+        Once says little: of one prompt, at one moment. What it does at temperature 0 is another matter than what it
+        does at others.
+        """
+        times = self._diverging.get((host, model, deterministic), ())
+        return len(times) == _DIVERGENCES and now - times[0] < DIVERGENCE_SECONDS
 
     def record_fault(self, host: str, evidence: Evidence) -> Evidence:
         """Remember when a connection was cut, and return the evidence `with_cuts`.
 
-        Cuts at equal times point to a timeout, and not to an accident.
+        Cuts after equal times, at different moments, point to a timeout. Those at one moment point to a restart.
         """
         if evidence.fault in ("disconnected", "truncated"):
-            cut = Cut(evidence.seconds, evidence.silence)
-            self._record(self._cuts, host, (*self._cuts.get(host, ()), cut)[-_MAX_CUTS:])
+            earlier, cut = self._cuts.get(host, ()), Cut(evidence.seconds, evidence.silence, evidence.at)
+            if earlier and earlier[-1].includes(cut.at, cut.seconds):
+                cut = cut._replace(at=earlier[-1].at, together=earlier[-1].together + 1)
+                earlier = earlier[:-1]
+            self._record(self._cuts, host, (*earlier, cut)[-_MAX_CUTS:])
         return self.with_cuts(host, evidence)
 
     def with_cuts(self, host: str, evidence: Evidence) -> Evidence:
@@ -89,43 +93,3 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
-
-
-CAPACITY = 10.0
-
-
-_MAX_HOSTS = 1024
-
-
-class Budget:
-    """
-    A bucket of `CAPACITY` tokens for each host, full at first.
-
-    Safe to share between threads. A host is forgotten, and starts with a full bucket again, once `_MAX_HOSTS` others
-    have been used since.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._tokens: OrderedDict[str, float] = OrderedDict()
-
-    def deposit(self, host: str, ratio: float) -> None:
-        """Add `ratio` tokens for a stream that starts."""
-        with self._lock:
-            self._put(host, self._tokens.get(host, CAPACITY) + ratio)
-
-    def withdraw(self, host: str) -> bool:
-        """Take one token, for a re-issue; False, and nothing taken, where less than one is left."""
-        with self._lock:
-            held = self._tokens.get(host, CAPACITY)
-            if held < 1:
-                return False
-            self._put(host, held - 1)
-            return True
-
-    def _put(self, host: str, tokens: float) -> None:
-        # Rounded, since ten times 0.1 added up as floats falls short of the one token that it has to buy.
-        self._tokens[host] = round(min(tokens, CAPACITY), 9)
-        self._tokens.move_to_end(host)
-        if len(self._tokens) > _MAX_HOSTS:
-            self._tokens.popitem(last=False)

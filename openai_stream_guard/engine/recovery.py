@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..apis.continuation import Continuation, continued_body
 from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
-from .decisions import Reissue, StreamFault
-from .retry_rules import backoff, error_is_retryable
+from .decisions import Refusal, Reissue, StreamFault, Wait
+from .retry_budget import MAX_PROBE_DELAY, Hold, Ticket
+from .retry_rules import MAX_RETRY_AFTER, backoff
 
 if TYPE_CHECKING:
     from ..apis.adapter import ApiAdapter
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MIN_POLL = 0.5
 """Shortest pause in seconds between two polls for an unfinished response, whatever the backoff: polls cost no retry."""
+
+MIN_PAUSE = 0.25
+"""The same between two requests that are refused at no cost of a retry."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def choose_recovery(
         return "unsafe"
     if not transcript.visible:
         return RecoveryPlan("restart") if "restart" in policy.recovery else "policy"
+    if transcript.overflowed:  # what was delivered is not all kept, and so cannot be told again
+        return "unsafe"
     if "continue" in policy.recovery and policy.continuation is not None and adapter.may_continue(transcript):
         return RecoveryPlan("continue")
     if "replay" not in policy.recovery:
@@ -70,12 +76,12 @@ def choose_recovery(
 def deserves_retry(fault: StreamFault) -> bool:
     """Return whether the same request may do better: an oversized answer stays so, and a refused request too."""
     if fault.kind == "upstream_error":
-        return error_is_retryable(fault.body)
+        return fault.verdict.retryable
     return fault.kind != "oversized"
 
 
 class Recovery:
-    """What one logical stream has spent on recovery, and what it may still spend."""
+    """What one logical stream has spent on recovery, and what it may still spend: retries, time, its host's budget."""
 
     def __init__(
         self,
@@ -84,7 +90,6 @@ class Recovery:
         hosts: HostMemory,
         *,
         max_retries: int,
-        requests: int,
         jitter: Callable[[], float],
         note: Callable[[str], None],
     ) -> None:
@@ -94,44 +99,97 @@ class Recovery:
         self._request = request
         self._hosts = hosts
         self._max_retries = max_retries
-        self._requests = requests
         self._jitter = jitter
         self._note = note
+        self._planned: Reissue | None = None
+        self._retries = 0
+        """Re-issues that may have generated an answer."""
         self._reissues = 0
+        """All re-issues, with those that were refused."""
         self._polls = 0
-        self._fault_at: float | None = None
+        self.repeating = False
+        """The open attempt repeats what was delivered. The idle timeout watches it."""
+        self._no_progress_since: float | None = None
+        self._fault_at = 0.0
+        self._ticket: Ticket | None = None
+        """Of the attempt that is open or waits to be."""
+        self._first_event_due = False
         if policy.retry_budget is not None:
-            hosts.budget.deposit(request.host, policy.retry_budget)
+            hosts.budget.stream_started(request.host, policy.retry_budget)
+
+    # What the session tells.
 
     def failed(self, now: float) -> None:
-        """Record a fault. `max_elapsed` counts from the first one."""
-        if self._fault_at is None:
-            self._fault_at = now
+        """Record a fault. `max_elapsed` counts from the first one without progress after it."""
+        self.repeating = False
+        if self._no_progress_since is None:
+            self._no_progress_since = now
+        self._fault_at = now
+        if self._ticket is not None:
+            self._hosts.budget.broke(self._ticket, now)
+            self._ticket = None
+
+    def answered(self, reissue: Reissue, now: float) -> None:
+        """Record that a re-issue was answered with a stream."""
+        if reissue.is_poll:
+            return
+        self._reissues += 1
+        self._retries += 1
+        if self._ticket is not None:
+            self._first_event_due = True
+            self._hosts.budget.answered(self._ticket, now)
+
+    def received(self) -> None:
+        """Record that events came."""
+        if self._first_event_due and self._ticket is not None:
+            self._first_event_due = False
+            self._hosts.budget.first_event(self._ticket)
 
     def succeeded(self) -> None:
         """Record that something new was delivered, which stops the clock of `max_elapsed`."""
-        self._fault_at = None
+        self.repeating = False
+        if self._no_progress_since is not None:
+            self._no_progress_since = None
+            if self._ticket is not None:
+                self._hosts.budget.led_on(self._ticket)
+
+    def ended(self, *, complete: bool) -> None:
+        """Record that the stream is over."""
+        ticket, self._ticket = self._ticket, None
+        if complete and self._policy.retry_budget:
+            self._hosts.budget.completed(self._request.host, ticket)
+        elif ticket is not None:
+            self._hosts.budget.leave(ticket)
+
+    def consumer_resumed(self, now: float) -> None:
+        """Record that the program asks for more: what it did with the last events before a fault is its own time."""
+        if self._no_progress_since is not None and self._no_progress_since == self._fault_at < now:
+            self._no_progress_since = self._fault_at = now
+
+    def repeated(self, seconds: float) -> None:
+        """Record that a second answer has repeated what was delivered, for so long; that time does not count."""
+        self.repeating = True
+        if self._no_progress_since is not None:
+            self._no_progress_since += seconds
 
     @property
     def deadline(self) -> float:
-        """When something new has to be delivered; infinite without a fault."""
-        return math.inf if self._fault_at is None else self._fault_at + self._policy.max_elapsed
+        """When something new has to be delivered; infinite without a fault, and while a second answer repeats."""
+        if self._no_progress_since is None or self.repeating:
+            return math.inf
+        return self._no_progress_since + self._policy.max_elapsed
 
-    def plan(
-        self, adapter: ApiAdapter, transcript: Transcript, now: float, retry_after: float | None
-    ) -> Reissue | StoppedBy:
-        """Return how to send the request again, or what prevents it: no safe method, no retry, time or budget left.
+    # What to do next.
 
-        Args:
-            retry_after: seconds that a refusing server asks to wait.
-        """
+    def plan(self, adapter: ApiAdapter, transcript: Transcript, now: float) -> Reissue | StoppedBy:
+        """Return how and when to send the request again, or what prevents it: no safe method, no retry or time left."""
         policy, request = self._policy, self._request
-        recently_diverged = self._hosts.diverged_recently(request.host, request.model, now)
+        recently_diverged = self._diverged_recently(now)
         plan = choose_recovery(policy, request, adapter, transcript, recently_diverged=recently_diverged)
         if not isinstance(plan, RecoveryPlan):
             return plan
-        delay = backoff(policy, self._reissues, jitter=self._jitter(), retry_after=retry_after)
-        if self._requests > self._max_retries:
+        delay = backoff(policy, self._reissues, jitter=self._jitter())
+        if self._retries >= self._max_retries:
             return "retries"
         if now + delay > self.deadline:
             return "time"
@@ -141,19 +199,80 @@ class Recovery:
             plan = choose_recovery(others, request, adapter, transcript, recently_diverged=recently_diverged)
             if not isinstance(plan, RecoveryPlan):
                 return plan
-        if policy.retry_budget is not None and not self._hosts.budget.withdraw(request.host):
-            return "budget"
-        self._requests += 1
-        self._reissues += 1
-        return Reissue(delay, plan.way, self._reissues, plan.resume, body, self.deadline - now - delay)
+        self._planned = Reissue(delay, plan.way, self._reissues + 1, plan.resume, body, self.deadline - now - delay)
+        return self._planned
+
+    def _diverged_recently(self, now: float) -> bool:
+        request = self._request
+        return self._hosts.diverged_recently(request.host, request.model, request.deterministic, now)
+
+    def proceed(self, now: float) -> Reissue | Wait | StoppedBy:
+        """Return whether what was planned may be sent now, or what it waits for. Called when its delay has passed."""
+        planned, policy, request = self._planned, self._policy, self._request
+        assert planned is not None
+        if planned.is_poll:
+            return planned
+        if planned.way == "replay" and self._diverged_recently(now):
+            return "diverged"  # which others may have found out while this stream waited
+        if self._ticket is None:
+            needs_token = policy.retry_budget is not None and planned.resume is None
+            self._ticket = Ticket(request.host, needs_token=needs_token, lends=policy.retry_budget != 0)
+        self._ticket.since = self._fault_at
+        hold = self._hosts.budget.request(self._ticket, now, outage_timeout=policy.outage_timeout)
+        if hold is None:
+            return replace(planned, within=self.deadline - now)
+        if isinstance(hold, Hold):
+            left = self.deadline - now
+            if left > 0 and not (hold.probes and hold.seconds > left):
+                return Wait(min(hold.seconds, left), self._ticket, hold.reason, min(hold.limit, left), hold.probes)
+            hold = hold.reason
+        return "budget" if hold == "budget" else "time"
+
+    def refused(self, refusal: Refusal, now: float) -> Reissue | Wait | StoppedBy:
+        """Return what follows a refusal that may pass. It costs no retry, unless an answer may have been generated."""
+        policy, ticket, planned = self._policy, self._ticket, self._planned
+        assert planned is not None
+        self._reissues += not planned.is_poll
+        scope = "stream" if planned.is_poll and refusal.scope == "host" else refusal.scope
+
+        def probe_delay(refusals: int) -> float:
+            delay = backoff(policy, refusals + 1, jitter=self._jitter(), retry_after=refusal.retry_after)
+            return delay if delay == refusal.retry_after else max(MIN_PAUSE, min(delay, MAX_PROBE_DELAY))
+
+        if ticket is not None:
+            if scope == "generation":
+                self._hosts.budget.broke(ticket, now, probe_delay)
+            else:
+                waits = scope == "host" and policy.outage_timeout > 0
+                promised = refusal.retry_after is not None and refusal.retry_after <= MAX_RETRY_AFTER
+                self._hosts.budget.refused(ticket, now, probe_delay if waits else None, promised=promised)
+        if scope == "host" and policy.outage_timeout > 0:
+            return self.proceed(now)
+        delay = backoff(policy, self._reissues + self._polls, jitter=self._jitter(), retry_after=refusal.retry_after)
+        if scope == "generation" or policy.outage_timeout == 0:
+            self._retries += 1
+            if self._retries >= self._max_retries:
+                return "retries"
+        elif delay != refusal.retry_after:
+            delay = max(delay, MIN_PAUSE)
+            if now + delay > self._fault_at + policy.outage_timeout:
+                return "time"
+        if now + delay > self.deadline:
+            return "time"
+        self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=self.deadline - now - delay)
+        return self._planned
 
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
         """Return when to poll again for a response that is not finished: that generates nothing and costs no retry."""
+        if self._ticket is not None:  # it was refused, since the response can no longer be streamed
+            self._hosts.budget.refused(self._ticket, now, None)
+            self._ticket = None
         delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), MIN_POLL)
         self._polls += 1
         if now + delay > self.deadline:
             return "time"
-        return Reissue(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
+        self._planned = Reissue(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
+        return self._planned
 
     def _continued(self, adapter: ApiAdapter, transcript: Transcript) -> Mapping[str, object] | None:
         """Return the JSON that asks for the rest of the answer; None if that cannot be made."""
@@ -163,7 +282,7 @@ class Recovery:
         spent = transcript.deltas  # a delta is a token or more
         self.continuation = Continuation(transcript, key, spent)
         try:
-            body = continued_body(how, self._request.body, transcript.text(key), spent)
+            body = continued_body(how, self._request.sent() or self._request.body, transcript.text(key), spent)
         except Exception as error:
             # The user's callable failed. That must not hide the fault of the stream, which is about to be raised.
             self._note(f"the continuation raised {type(error).__name__}")

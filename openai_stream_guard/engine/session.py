@@ -1,41 +1,39 @@
-"""The plot of one logical stream: what arrives goes in, what to do comes out.
+"""The state of one logical stream: what arrives goes in, what to do comes out.
 
-    receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a verdict: Reopen, Finish or GiveUp
+    receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a decision: Reissue, Finish or Fail
 
-It reads nothing, waits for nothing and knows no SDK: time is an argument, chance a parameter.
-
-The laws its tests keep, for every series of cuts, faults and refusals: what was delivered is a prefix of one answer,
-nothing twice; a session that finishes has delivered all of it; requests are at most `1 + max_retries`, but for polls.
+It reads nothing, waits for nothing and knows no SDK: time and jitter are arguments.
+Tests hold, for any cuts, faults and refusals: what was delivered is a prefix of one answer, nothing twice; a session
+that finishes has delivered all of it; requests are at most `1 + max_retries`, polls aside.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
+from ..apis.adapter import ApiAdapter
 from ..apis.registry import adapter_for
 from ..apis.request import Resume, StreamRequest
-from ..apis.second_answer import Diverged
-from ..apis.sequence import Gap
 from ..apis.transcript import Transcript
 from ..config.policy import Policy
 from ..decoding.payload import Payload
-from ..decoding.reader import Reader
 from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
-from ..notices import Ended, FaultKind, FaultSeen, Notice, Outcome, Recovering, Refused, StoppedBy, StreamReport
+from ..notices import Notice, Outcome, StoppedBy, StreamReport
+from .attempt import DIVERGED, SEALED, UNTOLD, AttemptReader
 from .attempt_log import AttemptLog
-from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts
-from .delivery import Delivery, Oversized
+from .deadlines import Deadline, next_deadline
+from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts, Wait
+from .delivery import Delivery
 from .host_memory import HostMemory
+from .observer import SessionObserver
 from .recovery import Recovery, deserves_retry
+from .server_habits import HabitTracker
 
-AFTER_THE_FINISH = 5.0
-"""Seconds to wait for what may follow the last finish_reason: usage, filter results, `[DONE]`."""
-
-_GAP = StreamFault("gap", "events are missing, by their sequence_number")
-_DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
+_TOLERANCE = 0.005
+"""Seconds that a read may be called off early."""
 
 
 class Session:
@@ -54,286 +52,334 @@ class Session:
         head: ResponseHead = ResponseHead(),  # noqa: B008 - frozen
         jitter: Callable[[], float] = lambda: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
+        stream_id: str = "",
+        requested_at: float | None = None,
+        observer: SessionObserver | None = None,
     ) -> None:
+        now = now if observer is None else round(now, 6)
         self.request = request
         self.decision: Decision | None = None
         """What to do now; None: go on reading."""
         self.outcome: Outcome = "open"
         self.waiting_since = 0.0
-        """When the program was done with the last events: what it takes for them is no silence of the stream's."""
+        """When the program asked for more after the last events. Its own time is not silence of the stream."""
         self._policy = policy
         self._hosts = hosts
         self._clocks = clocks
         self._notify = notify
         self._first: FirstFailure | None = None
-        self._out: list[Payload] = []
-        self._straight = policy.delivery == "live"
-        """Each item is handed over as it comes: nothing is held, and no attempt went before."""
         self._delivery = Delivery(policy)
-        self._log = AttemptLog(now, requests, head)
-        self._recovery = Recovery(
-            policy, request, hosts, max_retries=max_retries, requests=requests, jitter=jitter, note=self._log.note
+        names = {"host": request.host, "model": request.model, "stream_id": stream_id}
+        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at)
+        lenient = request.host_in(policy.lenient_hosts)
+        self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
+        self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)
+        self._observer = observer
+        self._begin(None, is_straight=policy.delivery == "live")
+        if observer is not None:
+            observer.stream_opened(stream_id, request, policy, clocks, now)
+            observer.attempt_opened(head, now, polled=False)
+
+    def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None, *, is_straight: bool = False) -> None:
+        self._attempt = AttemptReader(
+            adapter_for(self.request, resume, broken, self._habits.known),
+            self.request,
+            self._policy,
+            self._delivery,
+            self._habits,
+            note=self._log.note,
+            delivered=lambda: self._log.delivered,
+            only_failed=self._first is None or self._first.fault.last_event is not None,
+            is_straight=is_straight,
         )
-        self._begin(None)
-
-    def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None) -> None:
-        self.adapter: ApiAdapter = adapter_for(self.request, resume, broken)
-        self._reader = Reader(self._policy.repair, self._policy.max_event_bytes)
-        learnt = self._hosts.sends_finish(self.request.host, self.request.path, self.request.model)
-        self._rule = self.request.end_rule(self._policy.end_rule, learnt=learnt)
-        self._items = 0
-        self._answer_complete = False  # whether what was accepted leaves nothing of the answer that could be missing
+        self._brought_progress = False
         self._deadline: float | None = None
-
-    # What arrives. Each returns what may be delivered now; look at `decision` after delivering it.
+        self._limit = ""
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
-        """Take the bytes of one read."""
+        """Take the bytes of one read; return what may be delivered."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.bytes_received(data, now, self.waiting_since)
         self._log.reads += 1
         self._log.read_at = now
-        payloads, over = self._reader.feed(data), self._reader.over
-        if not payloads and not over and now < self.deadline:  # most reads of a few bytes
-            return payloads
-        self._out = []  # else it would hold what was handed over last, for as long as all goes the short way
-        if payloads and self._straight:
-            count = self.adapter.append(payloads, 0, self._delivery.transcript)
-            self._items += count
+        attempt = self._attempt
+        payloads, over = attempt.reader.feed(data), attempt.reader.over
+        if not payloads and not over:  # most reads of a few bytes
+            if not attempt.items or attempt.answer_complete:  # then any byte is a sign of life
+                self._deadline = None
+            if now < self.deadline:
+                return payloads
+        attempt.out = []  # else it would hold what was delivered last, for as long as all goes the short way
+        if payloads and attempt.is_straight:
+            count = attempt.adapter.append_text_deltas(payloads, 0, self._delivery.transcript)
+            attempt.items += count
             if count == len(payloads) and not over:  # nearly every read: by `_read` an event takes 3 µs more of its 80
                 self._deadline = None
+                self._brought_progress = True
                 self._log.progress(count, now)
                 return payloads
-            self._out, payloads = payloads[:count], payloads[count:]
+            attempt.out, payloads = payloads[:count], payloads[count:]
         if payloads or over:
             self._read(payloads, now)
-        if not self._out and self.decision is None and now >= self.deadline:
+        if not attempt.out and self.decision is None and now >= self.deadline:
             waited = now - max(self._log.progress_at, self.waiting_since)
-            too_long = now >= self._recovery.deadline
-            late = "nothing new within max_elapsed after a fault" if too_long else f"no event for {waited:.1f} s"
-            self._break(StreamFault("stalled", f"{late}, though bytes arrive"), now)
-        return self._out
+            self._break(StreamFault("stalled", f"no event for {waited:.1f} s, though bytes arrive"), now)
+        return attempt.out
 
     def end(self, now: float) -> list[Payload]:
-        """The body ended in good order."""
-        self._out = []
-        self._read(self._reader.finish(), now)
+        """Take a clean end of the body."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.body_ended(now, self.waiting_since)
+        attempt = self._finish_reading(now)
         if self.decision is None:
-            self._judge_end(now)
-        return self._out
+            before, attempt.out, taken = attempt.items, [], attempt.out
+            fault = attempt.end_of_body()
+            self._count_progress(before, now)
+            attempt.out = taken + attempt.out
+            self._judge(fault, now)
+        return attempt.out
 
     def fail(self, fault: StreamFault, now: float) -> list[Payload]:
-        """The transport broke. A last event that is whole but for its blank line still counts."""
-        self._out = []
-        self._read(self._reader.finish(), now)
+        """Take an error of the transport. A last event that lacks nothing but its blank line still counts."""
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.transport_failed(fault, now, self.waiting_since)
+        attempt = self._finish_reading(now)
         if self.decision is None:
             self._break(fault, now)
-        return self._out
+        return attempt.out
+
+    def _finish_reading(self, now: float) -> AttemptReader:
+        self._attempt.out = []
+        self._read(self._attempt.reader.finish(), now)
+        return self._attempt
 
     def consumer_resumed(self, now: float) -> None:
         """The program is done with the last events; what it took for them is not silence of the stream."""
-        self.waiting_since = now
+        self._recovery.consumer_resumed(now)
+        if self._brought_progress:  # a keep-alive that is handed on is no event, and does not start the wait anew
+            self.waiting_since, self._deadline = now if self._observer is None else round(now, 6), None
 
     def asked_for_more(self, now: float) -> None:
-        """The program waits for bytes, after whatever it did with the last."""
+        """Note that the program waits for bytes."""
         self._log.consumer_waits(now)
 
+    def proceed(self, now: float) -> None:
+        """Decide whether the request may be sent now: the delay of a `Reissue` has passed, or a `Wait` is over."""
+        self._attempt.out = []
+        self._log.wait_ended(now)
+        answer = self._recovery.proceed(now)
+        if isinstance(answer, Reissue):
+            self._decide(answer)
+        else:
+            self._recover(answer, now)
+
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
-        """A re-issue was answered: a new attempt begins."""
+        """Begin a new attempt: a re-issue was answered."""
+        now = now if self._observer is None else round(now, 6)
         self.decision = None
-        self._straight = False
+        self._recovery.answered(decision, now)
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
         if rest is None:
             self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
+        else:
+            self._delivery.is_rest = True
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
+        if self._observer is not None:
+            self._observer.attempt_opened(head, now, polled=decision.is_poll)
 
-    def refused(self, decision: Reissue, refusal: Refusal, now: float) -> None:
-        """A re-issue got no stream: it has cost one retry."""
+    def refused(self, decision: Reissue, refusal: Refusal, now: float) -> list[Payload]:
+        """Take a re-issue that got no stream; return what may be delivered."""
+        self._attempt.out = []
         if decision.resume is not None and refusal.unfinished:
-            self._go_on(self._recovery.poll(decision.resume, now))
-            return
-        self._log.refused(decision.way, refusal.status, refusal.request_id)
-        request, number = self.request, len(self._log.attempts)
-        self._notify(Refused(refusal.status, number, refusal.request_id, request.host, request.model))
-        if decision.resume is not None and refusal.no_longer_streamed and request.starting_after is None:
-            self._go_on(self._recovery.poll(replace(decision.resume, poll=True), now))
+            self._recover(self._recovery.poll(decision.resume, now), now)
+            return self._attempt.out
+        self._log.refused(decision.way, refusal)
+        self._notify(self._log.refusal_seen())
+        if decision.resume is not None and refusal.no_longer_streamed and self.request.starting_after is None:
+            self._recover(self._recovery.poll(replace(decision.resume, poll=True), now), now)
         elif refusal.retryable:
-            self._go_on(self._recovery.plan(self.adapter, self.transcript, now, refusal.retry_after))
+            self._recover(self._recovery.refused(refusal, now), now)
         else:
             self._give_up("not_retryable")
+        return self._attempt.out
 
     def abandon(self, now: float) -> None:
-        """The consumer went away. Not a fault, and never a reason to ask again."""
+        """End a stream that the consumer has left. That is no fault, and nothing is sent again."""
         if self.outcome == "open":
             if self._log.reading:
-                self._close_attempt(None, now)
+                self._close_attempt(None, None, now)
             self._end("abandoned", None)
 
     def report(self) -> StreamReport:
-        """All that has happened so far."""
+        """Return what has happened so far."""
         return self._log.report(self.outcome, None if self._first is None else advice(self._first.evidence))
 
     @property
     def deadline(self) -> float:
-        """When the stream counts as stalled, on the clock that `now` comes from."""
-        if self._deadline is None:  # only an event moves it, and most reads of a few bytes bring none
-            clocks = self._clocks
-            wait = AFTER_THE_FINISH if self._answer_complete else clocks.idle if self._items else clocks.first_event
-            self._deadline = min(max(self._log.progress_at, self.waiting_since) + wait, self._recovery.deadline)
+        """When the stream is stalled, or over because its answer is complete, on the clock of `now`."""
+        if self._deadline is None:  # most reads of a few bytes do not move it
+            phase, goes_on = self._attempt.phase, self._habits.goes_on
+            found = next_deadline(phase, self._clocks, self._log, self.waiting_since, goes_on=goes_on)
+            self._deadline, self._limit = min(found, Deadline(self._recovery.deadline, "max_elapsed"))
         return self._deadline
 
     @property
+    def adapter(self) -> ApiAdapter:
+        """What reads the open attempt, or has read the last."""
+        return self._attempt.adapter
+
+    @property
+    def first_failure(self) -> FirstFailure | None:
+        """The first fault and where it struck; None while there was none."""
+        return self._first
+
+    @property
     def raw_tail(self) -> bytes:
-        """The last bytes that were read, not masked yet."""
-        return self._reader.tail
+        """The last bytes that were read, not redacted yet."""
+        return self._attempt.reader.tail
 
     @property
     def transcript(self) -> Transcript:
-        """What was delivered."""
+        """What was delivered so far."""
         return self._delivery.transcript
 
     # What it means.
-
     def _read(self, payloads: list[Payload], now: float) -> None:
-        """Take the payloads of one read, then look whether they ended anything."""
+        """Take the payloads of one read, then judge whether they ended the attempt."""
         self._deadline = None
-        over = self._reader.over
-        done = payloads.pop() if over and self._reader.done and payloads else None
-        before = self._items
-        fault = self._sort(payloads)
-        if self._items > before or self._out:
-            self._log.progress(len(self._out), now)
-            if self._out or self._delivery.gaining:
-                self._recovery.succeeded()
-        if fault is not None:
-            self._break(fault, now)
-        elif self.adapter.over:
-            self._complete(now)
-        elif done is not None:
-            self._judge_done(done, now)
-        elif over and (decode_fault := self._reader.fault) is not None:
-            reason = f"{decode_fault.reason}, at byte {decode_fault.offset}"
-            self._break(StreamFault(decode_fault.kind, reason, decode_fault.error), now)
+        attempt = self._attempt
+        reader, before = attempt.reader, attempt.items - len(attempt.out)
+        done = payloads.pop() if reader.over and reader.done and payloads else None
+        fault = attempt.take(payloads)
+        if fault is None and done is not None:
+            fault = attempt.end(done=True)
+        elif fault is None:
+            fault = attempt.damage
+        self._count_progress(before, now)
+        if fault is not None or done is not None:
+            self._judge(fault, now)
+        if done is not None and isinstance(self.decision, Finish):
+            attempt.out.append(done)
 
-    def _sort(self, payloads: list[Payload]) -> StreamFault | None:
-        """Deliver the items among some payloads; stop at what is none."""
-        adapter, start = self.adapter, 0
-        while start < len(payloads) and not adapter.over:
-            end = adapter.append(payloads, start, self.transcript) if self._straight else start
-            self._items += end - start
-            self._out += payloads[start:end]
-            try:
-                due = adapter.in_sequence(payloads[end]) if end < len(payloads) else ()
-            except Gap:
-                return _GAP
-            for payload in due:
-                if (fault := self._sort_one(payload)) is not None:
-                    return fault
-            start = end + 1
-        return None
-
-    def _sort_one(self, payload: Payload) -> StreamFault | None:
-        """The same for a payload that may be anything."""
-        reading = self.adapter.read(payload)
-        if isinstance(reading, FaultEvent):
-            return StreamFault(reading.fault, reading.reason, body=reading.body)
-        if not isinstance(reading, DataEvent):
-            self._log.note("a keep-alive came as an event")
-            return None
-        self._items += 1
-        try:
-            self._out += self._delivery.accept(payload, reading, self.adapter)
-        except Diverged:
-            return _DIVERGED
-        except Oversized as excess:
-            return StreamFault("oversized", str(excess))
-        self._answer_complete = self.adapter.answer_complete
-        return None
-
-    def _judge_done(self, done: Payload, now: float) -> None:
-        if self.adapter.missing:
-            self._break(_GAP, now)
-        elif not self.adapter.whole(self._rule, done=True):
-            self._break(StreamFault("truncated", "[DONE] came before the answer was complete"), now)
-        elif self._complete(now):
-            self._out.append(done)
-
-    def _judge_end(self, now: float) -> None:
-        if self._reader.unfinished:
-            self._break(
-                StreamFault("truncated", "the body ends inside an event", self._reader.error, ending="clean"), now
-            )
-        elif self.adapter.missing:
-            self._break(_GAP, now)
-        elif self.adapter.whole(self._rule, done=False):
-            self._complete(now)
-        elif not self._items:
-            self._break(StreamFault("truncated", "the body ends without an event", ending="clean"), now)
-        elif self.request.host_in(self._policy.lenient_hosts):
-            self._log.note("the stream ended without any mark, as lenient_hosts allows")
+    def _judge(self, fault: StreamFault | None, now: float) -> None:
+        """End the attempt: with a fault, or complete."""
+        if fault is None:
             self._complete(now)
         else:
-            self._break(StreamFault("truncated", "the body ends without its end mark", ending="clean"), now)
+            self._break(fault, now)
 
-    def _complete(self, now: float) -> bool:
-        """The answer is whole, unless it ended before the point that was delivered."""
+    def _count_progress(self, items_before: int, now: float) -> None:
+        out = self._attempt.out
+        self._brought_progress = self._attempt.items > items_before
+        if not self._brought_progress:  # keep-alives that are handed on
+            self._log.delivered += len(out)
+            return
+        since = self._log.progress_at if items_before else now
+        self._log.progress(len(out), now)
+        self._recovery.received()
+        if out or self._delivery.gaining:
+            self._recovery.succeeded()
+        elif not self._delivery.caught_up:
+            self._recovery.repeated(now - since)
+
+    def _complete(self, now: float) -> None:
+        """Finish the stream, unless this answer ended before what was delivered."""
         if not self._delivery.caught_up:
-            self._break(_DIVERGED, now)
-            return False
-        held = self._delivery.release()
-        self._out += held
+            self._break(DIVERGED, now)
+            return
+        self._attempt.out += (held := self._delivery.release())
         self._log.progress(len(held), now)
         self._log.mark_recovered(now)
-        self._close_attempt(None, now)
-        self.decision = Finish()
+        self._close_attempt(None, "the answer is whole", now)
+        self._habits.completed(self.adapter)
+        self._decide(Finish())
         self._end("recovered" if len(self._log.attempts) > 1 else "complete", None)
-        return True
 
     def _break(self, fault: StreamFault, now: float) -> None:
-        """The attempt is over before its answer is whole, or the connection is after it."""
-        if self._answer_complete and self._delivery.caught_up:
-            self._log.note(f"{fault.kind} after the answer was complete")
+        """End the attempt with a fault. Behind a complete answer it is only noted, unless it is the API's own word."""
+        complete = self._attempt.answer_complete and self._delivery.caught_up
+        limit = self._limit if now >= self.deadline - _TOLERANCE else "the request's read timeout"
+        if complete and fault.kind != "upstream_error":
+            if fault.kind == "stalled" and limit in ("linger_timeout", "idle_timeout"):
+                self._report_server(f"the answer was complete and the server did not end its stream: {limit} did", True)
+            else:
+                self._log.note(f"{fault.kind} after the answer was complete")
             self._complete(now)
             return
-        found = self._log.evidence(fault, self._reader, self._clocks, now)
-        evidence = self._hosts.record_fault(self.request.host, found)
-        self._close_attempt(fault.kind, now)
-        request, attempt = self.request, self._log.attempts[-1]
+        if fault.kind == "stalled":
+            late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
+            fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
+        found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
+        request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
+        self._close_attempt(fault, fault.reason, now)
+        attempt = self._log.attempts[-1]
         if self._first is None:
             self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
-        number = len(self._log.attempts)
-        self._notify(FaultSeen(fault.reason, number, attempt, request.host, request.model, advice(evidence)))
-        if fault.kind == "diverged":
-            self._hosts.record_divergence(request.host, request.model, now)
+        self._notify(self._log.fault_seen(fault, advice(evidence)))
+        is_stored = request.background or request.stored_id is not None
+        if fault is SEALED:
+            self._give_up("unsafe")
+        elif fault is UNTOLD and is_stored:  # it was read, and cannot be asked for again: it is not the rest of this
             self._give_up("diverged")
-        elif not deserves_retry(fault):
+        elif fault.kind == "diverged":
+            if not is_stored:  # else it is no other generation
+                self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
+            self._give_up("diverged")
+        elif complete or not deserves_retry(fault):
             self._give_up("not_retryable")
+        elif fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
+            self._give_up("time")  # it would queue anew, and not be answered in time
         else:
-            self._go_on(self._recovery.plan(self.adapter, self.transcript, now, None))
+            self._recover(self._recovery.plan(self.adapter, self.transcript, now), now)
 
-    def _go_on(self, answer: Reissue | StoppedBy) -> None:
-        if not isinstance(answer, Reissue):
+    def _recover(self, answer: Reissue | Wait | StoppedBy, now: float) -> None:
+        if isinstance(answer, str):
             self._give_up(answer)
             return
-        self.decision = answer
-        if answer.resume is None or not answer.resume.poll:  # a poll costs nothing worth telling
-            number = len(self._log.attempts) + 1
-            self._notify(Recovering(answer.way, answer.delay, number, self.request.host, self.request.model))
+        self._decide(answer)
+        if isinstance(answer, Wait):
+            if self._log.wait_began(answer.reason, now):
+                self._notify(self._log.waiting(answer))
+        elif not answer.is_poll:  # a poll costs nothing worth reporting
+            self._notify(self._log.recovering(answer))
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
         self._first = replace(self._first, evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
-        self.decision = Fail(self._first, stopped_by)
+        self._habits.failed()
+        if (last_event := self._first.fault.last_event) is not None and not self.transcript.visible:
+            self._attempt.out.append(last_event)
+            self._log.delivered += 1
+            self._log.note("the answer ended as failed, and asking again did not help")
+            self._decide(Finish())
+            self._end("complete", None)
+            return
+        self._decide(Fail(self._first, stopped_by))
         self._end("failed", stopped_by)
 
-    def _close_attempt(self, fault: FaultKind | None, now: float) -> None:
-        read, request, response_id = self._reader, self.request, self.adapter.response_id
-        if self.adapter.has_finished:
-            self._hosts.record_finish(request.host, request.path, request.model)
-        self._log.close_attempt(
-            fault, now, events=read.events, bytes=read.bytes, repairs=read.repairs, response_id=response_id
-        )
+    def _close_attempt(self, fault: StreamFault | None, reason: str | None, now: float) -> None:
+        read, name = self._attempt.reader, self.adapter.response_id
+        kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes}
+        self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name)
+        if self._observer is not None:
+            self._observer.attempt_closed(self._log.attempts[-1], self._attempt.rule, reason, read.repairs)
+
+    def _decide(self, decision: Decision) -> None:
+        self.decision = decision
+        self._deadline = math.inf  # a reader of raw bytes may go on reading
+
+    def _report_server(self, text: str, is_warning: bool) -> None:
+        self._log.note(text)
+        self._notify(self._log.server_notice(text, is_warning))
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
-        self._notify(Ended(self.report(), stopped_by, self.request.host, self.request.model))
+        self._recovery.ended(complete=outcome in ("complete", "recovered"))
+        self._notify(self._log.ended(self.report(), stopped_by))
+        if self._observer is not None:
+            self._observer.stream_ended()

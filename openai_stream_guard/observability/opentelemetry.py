@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from ..notices import Ended, FaultSeen, Notice, Recovering, Refused, StreamReport
+from ..notices import Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
 
 try:
     from opentelemetry import metrics, trace
@@ -36,6 +36,18 @@ _FIRST_EVENT = _meter.create_histogram(
     "s",
     "From the first read to the first event.",
     explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
+)
+_FIRST_CHUNK = _meter.create_histogram(
+    "openai_stream_guard.time_to_first_chunk",
+    "s",
+    "From the request to the first event that was delivered.",
+    explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
+)
+_PER_CHUNK = _meter.create_histogram(
+    "openai_stream_guard.time_per_output_chunk",
+    "s",
+    "Mean time from one delivered event of a stream to the next.",
+    explicit_bucket_boundaries_advisory=tuple(0.001 * 2**power for power in range(16)),
 )
 _WORST_GAP = _meter.create_histogram(
     "openai_stream_guard.worst_gap.duration",
@@ -66,6 +78,7 @@ def recorder() -> Callable[[Notice], None]:
         if span.is_recording() and (event := _span_event(notice)) is not None:
             name, attributes = event
             known = {key: value for key, value in attributes.items() if value is not None}
+            known["openai_stream_guard.stream_id"] = notice.stream_id
             span.add_event(f"openai_stream_guard.{name}", {**known, **server})
 
     return record
@@ -102,6 +115,10 @@ def _measure(notice: Notice, server: Attributes) -> None:
     if report.first_event_seconds is not None:
         _FIRST_EVENT.record(report.first_event_seconds, server)
         _WORST_GAP.record(report.worst_gap_seconds, server)
+    if report.first_chunk_seconds is not None:
+        _FIRST_CHUNK.record(report.first_chunk_seconds, server)
+    if report.chunk_seconds is not None:
+        _PER_CHUNK.record(report.chunk_seconds, server)
     if report.recoveries:
         _RECOVERY.record(report.recovery_seconds, server)
 
@@ -135,6 +152,13 @@ def _span_event(notice: Notice) -> tuple[str, Mapping[str, str | int | float | S
                 "openai_stream_guard.attempt": number,
                 "openai_stream_guard.request_id": request_id,
                 "http.response.status_code": status,
+                "error.type": notice.error or (None if status is None else str(status)),
+            }
+        case Waiting(reason, seconds, number):
+            return "waiting", {
+                "openai_stream_guard.waits_for": reason,
+                "openai_stream_guard.attempt": number,
+                "openai_stream_guard.limit": seconds,
             }
         case Ended(report, stopped_by) if len(report.attempts) > 1 or report.outcome != "complete" or report.repairs:
             return "ended", {

@@ -1,4 +1,4 @@
-"""Publishes notices: to the log (WARNING for a fault, INFO for a recovery), the user's hook and OpenTelemetry."""
+"""Publishes notices: to the log, to the user's hook and to OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
-from ..notices import Ended, FaultSeen, Notice, Recovering, Refused
+from ..notices import (
+    Ended,
+    FaultSeen,
+    Notice,
+    Recovering,
+    Refused,
+    ServerNotice,
+    StoppedBy,
+    StreamReport,
+    Waiting,
+    counted,
+)
 from ..redaction import redact_tail
 
 logger = logging.getLogger("openai_stream_guard")
+MAX_LINE = 199
+"""Characters of a line without a hint, so that what collects logs does not cut it."""
 Listener: TypeAlias = Callable[[Notice], object]
+Fields: TypeAlias = dict[str, object]
 
 attached: list[Listener] = []
 """Listeners to every stream while tests run; see `openai_stream_guard.testing`."""
@@ -62,31 +76,78 @@ def _unlink(error: BaseException, transport_error: BaseException | None) -> None
         error = context
 
 
-def publish_raw(tail: bytes, credentials: Collection[str]) -> None:
+def publish_raw(tail: bytes, credentials: Collection[str], stream_id: str) -> None:
     """Log the last bytes of a faulty attempt, which hold answer text. Called only with the setting `log_raw`."""
-    logger.debug("raw tail of the faulty attempt: %r", redact_tail(tail, credentials))
+    fields: Fields = {"stream_id": stream_id, "stream_event": "raw_tail"}
+    logger.debug("stream %s raw tail: %r", stream_id, redact_tail(tail, credentials), extra=fields)
 
 
 def _log(notice: Notice) -> None:
+    """Log a notice: one WARNING for each stream that broke, and how it ended as INFO or ERROR; all else below.
+
+    The fields are attributes of the record as well (`extra`), for logs in JSON.
+    """
+    fields: Fields = {"stream_id": notice.stream_id, "server": notice.host, "model": notice.model}
+    where = f"host {_short(notice.host)}, model {_short(notice.model)}"
     match notice:
-        case FaultSeen(reason, number, attempt, host, model, hint):
-            logger.warning(
-                "stream fault: %s (%s), attempt %d, %d events, %d bytes, request id %s, host %s, model %s. %s",
-                attempt.fault, reason, number, attempt.events, attempt.bytes, attempt.request_id, host, model, hint,
-            )  # fmt: skip
-        case Recovering(way, delay, number, host, model):
-            logger.debug("asking again by %s in %.2f s, attempt %d, host %s, model %s", way, delay, number, host, model)
-        case Refused(status, number, request_id, host, model):
-            logger.warning(
-                "re-issue refused: status %s, attempt %d, request id %s, host %s, model %s",
-                status, number, request_id, host, model,
-            )  # fmt: skip
-        case Ended(report, stopped_by, host, model) if report.outcome == "recovered":
-            logger.info(
-                "stream recovered by %s in %d attempts, host %s, model %s",
-                ", ".join(report.recoveries) or "asking again", len(report.attempts), host, model,
-            )  # fmt: skip
-        case Ended(report, stopped_by, host, model) if report.outcome == "failed":
-            logger.debug("stream failed, stopped by %s, host %s, model %s", stopped_by, host, model)
-        case Ended(report, _, host, model):
-            logger.debug("stream %s, %d events, host %s, model %s", report.outcome, report.events, host, model)
+        case FaultSeen(reason, number, attempt):
+            fields |= {"stream_event": "fault", "attempt": number, "fault": attempt.fault, "reason": reason}
+            fields |= {"events": attempt.events, "bytes": attempt.bytes, "request_id": attempt.request_id}
+            text = f"{attempt.fault} after {attempt.events} events, {attempt.bytes} bytes, attempt {number}"
+            where += f", request id {attempt.request_id}, {reason}"
+            _write(logging.WARNING if number == 1 else logging.INFO, text, where, fields)
+            if number == 1 and notice.hint:
+                fields = {"stream_id": notice.stream_id, "stream_event": "hint", "hint": notice.hint}
+                _write(logging.INFO, notice.hint, "", fields)
+        case Recovering(way, delay, number):
+            fields |= {"stream_event": "recovering", "attempt": number, "way": way, "delay_seconds": delay}
+            _write(logging.DEBUG, f"by {way} in {delay:.2f} s, attempt {number}", where, fields)
+        case Refused(status, number, request_id):
+            fields |= {"stream_event": "refused", "attempt": number, "http_status": status}
+            fields |= {"request_id": request_id, "error": notice.error}
+            refusal = f"status {status}" if status is not None else notice.error or "no response"
+            text = f"{refusal}, attempt {number}"
+            where += f", request id {request_id}"
+            _write(logging.INFO, text, where, fields)
+        case Waiting(reason, seconds, number):
+            fields |= {"stream_event": "waiting", "attempt": number, "waits_for": reason, "limit_seconds": seconds}
+            what = "the host to accept requests" if reason == "host" else "a token of the retry budget"
+            _write(logging.INFO, f"up to {seconds:.1f} s for {what}, attempt {number}", where, fields)
+        case ServerNotice(text, is_warning):
+            fields |= {"stream_event": "server", "text": text}
+            _write(logging.WARNING if is_warning else logging.INFO, _short(text, 110), where, fields)
+        case Ended(report, stopped_by):
+            level, text = _ending(report, stopped_by)
+            fields |= {"stream_event": "ended", "outcome": report.outcome, "attempts": len(report.attempts)}
+            fields |= {"stopped_by": stopped_by, "recoveries": list(report.recoveries), "events": report.events}
+            fields |= {"bytes": report.bytes, "waited_seconds": report.waited_seconds}
+            fields |= {"recovery_seconds": report.recovery_seconds}
+            _write(level, text, where, fields)
+
+
+def _ending(report: StreamReport, stopped_by: StoppedBy | None) -> tuple[int, str]:
+    tries = counted(len(report.attempts), "attempt")
+    faults = [attempt.fault for attempt in report.attempts if attempt.fault is not None]
+    match report.outcome:
+        case "recovered":
+            return logging.INFO, f"recovered by {', '.join(report.recoveries) or 'asking again'} in {tries}"
+        case "failed":
+            return logging.ERROR, f"failed: {faults[0] if faults else 'unknown'} in {tries}, stopped by {stopped_by}"
+        case "abandoned" if report.attempts and (report.attempts[-1].fault or report.attempts[-1].refused):
+            return logging.WARNING, f"closed by the program after a fault ({faults[-1]}), before it was asked for again"
+    return logging.DEBUG, f"{report.outcome}, {counted(report.events, 'event')}"
+
+
+def _write(level: int, text: str, where: str, fields: Fields) -> None:
+    if logger.isEnabledFor(level):
+        # The kind of event is in the template, by which some collectors group records.
+        template = f"stream %s {fields['stream_event']}: %s"
+        line = f"{text}, {where}" if where else text
+        room = MAX_LINE - len(template) - 4  # the id is longer than its two placeholders
+        logger.log(level, template, fields["stream_id"] or "-", _short(line, room) if where else line, extra=fields)
+
+
+def _short(value: str | None, limit: int = 32) -> str:
+    """Shorten a value; the field has all of it."""
+    text = str(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -15,7 +15,7 @@ from ..observability.publish import listeners
 from .decoder import caught_by_sdk, on_stream
 from .helper_items import patch_helpers
 from .items import PlansStatus
-from .raw_readers import watch_reads
+from .raw_readers import examine_read_body, watch_reads
 from .requests import Guarding, OriginalRequest, asks_for_speech, copy_options
 from .runtime import RUNTIME
 from .streams import KEY, GuardedStream, build_item, guarded_stream_of
@@ -152,7 +152,10 @@ def _guard(request: OriginalRequest, kwargs: dict[str, Any]) -> None:
     response = kwargs["response"]
     if isinstance(getattr(response, "extensions", None), dict):  # else it is not from httpx or httpx2
         guarded = response.extensions[KEY] = GuardedStream(request, response, kwargs.get("retries_taken") or 0)
-        watch_reads(response, guarded)
+        if not kwargs.get("stream") and response.is_stream_consumed:
+            examine_read_body(response, guarded)  # speech, which the SDK has read as a whole
+        else:
+            watch_reads(response, guarded)
         if guarded.against_plans is None:
             RUNTIME.item_plans.look()  # not between an event and its item
 

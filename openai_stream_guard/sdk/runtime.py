@@ -15,7 +15,7 @@ request |
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from .items import ItemPlans
 
 if TYPE_CHECKING:
     from ..engine.decisions import Reissue
-    from ..engine.session import Session
+    from ..engine.observer import SessionObserver
     from .requests import OriginalRequest
     from .test_hooks import SentBy, TestHook
 
@@ -41,8 +41,8 @@ class Runtime:
         """What this process has learnt about servers."""
         self.item_plans = ItemPlans()
         """How items are built without the SDK."""
-        self.new_session: Callable[..., Session] | None = None
-        """Makes the sessions of all streams in place of `Session`, see `sessions_from`."""
+        self.new_observer: Callable[[Collection[str]], SessionObserver] | None = None
+        """Makes an observer for each stream, see `observers_from`."""
         self.request: ContextVar[OriginalRequest | None] = ContextVar("openai_stream_guard_request", default=None)
         """The streaming request that is being sent."""
         self.reissue: ContextVar[Reissue | None] = ContextVar("openai_stream_guard_reissue", default=None)
@@ -53,16 +53,16 @@ class Runtime:
         """For test hooks: who sends the streaming request that is being sent."""
 
     @contextmanager
-    def sessions_from(self, new_session: Callable[..., Session]) -> Iterator[None]:
-        """Let this function make the session of each stream that is opened inside the `with` block.
+    def observers_from(self, new_observer: Callable[[Collection[str]], SessionObserver]) -> Iterator[None]:
+        """Let this function make the observer of each stream that is opened inside the `with` block.
 
-        It is called with the arguments of `Session` and with `credentials`, what the request was authenticated with.
+        It is called with what the request was authenticated with.
         """
-        before, self.new_session = self.new_session, new_session
+        before, self.new_observer = self.new_observer, new_observer
         try:
             yield
         finally:
-            self.new_session = before
+            self.new_observer = before
 
 
 RUNTIME = Runtime()

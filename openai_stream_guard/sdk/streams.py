@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import random
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from ..engine.decisions import Fail, Refusal, Reissue
+from ..engine.observer import SessionObserver
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
 from ..items import NOT_BUILT
@@ -80,26 +82,30 @@ class GuardedStream:
             raw: the consumer reads the bytes as they are, so the request cannot be sent again.
         """
         request, policy = self.request, self.request.guarding.policy
+        linger = math.inf if raw else policy.linger_timeout  # a reader of bytes gets all of them
         if raw:
             policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
-        new_session: Callable[..., Session] = Session
-        if RUNTIME.new_session is not None:
-            new_session = partial(RUNTIME.new_session, credentials=self._credentials)
+        observer: SessionObserver | None = None
+        if RUNTIME.new_observer is not None:
+            observer = RUNTIME.new_observer(self._credentials)
         elif policy.capture is not None:
-            from ..capture.folder import captured_session  # a quarter of the time of `enable()`, and rarely asked for
+            from ..capture.folder import FolderRecorder  # a quarter of the time of `enable()`, and rarely asked for
 
-            new_session = partial(captured_session, policy.capture, credentials=self._credentials)
-        self.session = new_session(
+            observer = FolderRecorder(policy.capture, self._credentials)
+        self.session = Session(
             stream_request_from(request, response, one_identity=self.one_identity),
             policy,
             RUNTIME.hosts,
             now=timing.current.clock(),
             max_retries=request.max_retries if policy.max_retries is None else policy.max_retries,
-            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout),
+            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
             requests=1 + self._retries_taken,
             head=response_head(response, self._credentials),
             jitter=timing.current.jitter,
             notify=self._notify,
+            stream_id=f"{random.getrandbits(32):08x}",
+            requested_at=request.sent_at,
+            observer=observer,
         )
         return self.session
 
@@ -112,7 +118,7 @@ class GuardedStream:
         finally:
             self.notifying = False
         if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
-            publish_raw(self.session.raw_tail, self._credentials)
+            publish_raw(self.session.raw_tail, self._credentials, notice.stream_id)
 
     # What its exchange asks for, see `transport.exchange.SdkSide`.
 
@@ -124,8 +130,8 @@ class GuardedStream:
         """Send the request again by an asynchronous client. Raises what the SDK raises."""
         return await areissue(self.request, self._http_request, decision)
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own."""
         return refusal_from(error)
 
     def error(self, session: Session, decision: Fail) -> OpenAIStreamParseError:

@@ -53,6 +53,10 @@ class Clock:
         self.sleeps.append(seconds)
 
 
+MOMENT = 1.0
+"""Seconds of real time that a stream waits for another one."""
+
+
 class SkippedTime:
     """The `Timing` of streams that run by a test clock. Backoffs have no jitter, so that tests can predict them."""
 
@@ -84,6 +88,20 @@ class SkippedTime:
         import anyio.lowlevel
 
         await anyio.lowlevel.checkpoint()
+        self._clock.slept(seconds)
+
+    def wait_for_call(self, wake: threading.Event, seconds: float) -> None:
+        """Give the other stream a moment of real time; then it counts as slept."""
+        if not wake.wait(min(seconds, MOMENT)):
+            self._clock.slept(seconds)
+
+    async def await_call(self, wake: anyio.Event, seconds: float) -> None:
+        """Give the other stream a moment of real time; then it counts as slept."""
+        import anyio
+
+        with anyio.move_on_after(min(seconds, MOMENT)):
+            await wake.wait()
+            return
         self._clock.slept(seconds)
 
     def socket_deadline(self, response: HttpResponse, deadline: Callable[[float], float]) -> SocketDeadline:

@@ -6,10 +6,13 @@ stream takes the timing that is current when it is opened, and keeps it.
 
 from __future__ import annotations
 
+import asyncio
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -41,6 +44,12 @@ class Timing(Protocol):
     async def asleep(self, wake: anyio.Event, seconds: float) -> None:
         """Wait until the time is over or the event is set, in a task of asyncio or trio."""
 
+    def wait_for_call(self, wake: threading.Event, seconds: float) -> None:
+        """The same for what another stream sets: even where time is skipped, that stream needs some of it."""
+
+    async def await_call(self, wake: anyio.Event, seconds: float) -> None:
+        """The same in a task of asyncio or trio."""
+
     def socket_deadline(self, response: HttpResponse, deadline: Callable[[float], float]) -> SocketDeadline:
         """Let reads of this response end at a deadline."""
 
@@ -61,9 +70,31 @@ class RealTime:
         with anyio.move_on_after(seconds):
             await wake.wait()
 
+    wait_for_call = sleep
+    await_call = asleep
+
     def socket_deadline(self, response: HttpResponse, deadline: Callable[[float], float]) -> SocketDeadline:
         """Let reads of this response end at a deadline."""
         return SocketDeadline(response, deadline, self.clock)
+
+
+def setter_from_threads(event: anyio.Event) -> Callable[[], None]:
+    """Return a function that sets an event of the running task from any thread, as `threading.Event.set` would."""
+    try:
+        loop = asyncio.get_running_loop() if asyncio.current_task() is not None else None
+    except RuntimeError:
+        loop = None
+    schedule: Callable[[Callable[[], object]], object]
+    if loop is not None:
+        schedule = loop.call_soon_threadsafe
+    else:
+        schedule = sys.modules["trio"].lowlevel.current_trio_token().run_sync_soon
+
+    def set_event() -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it the task
+            schedule(event.set)
+
+    return set_event
 
 
 current: Timing = RealTime()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from ..decoding.payload import Payload
-from ..engine.decisions import Decision, Fail, Finish, Reissue
+from ..engine.decisions import Decision, Fail, Finish, Reissue, Wait
 from .exchange import AsyncExchange, SyncExchange
 
-_MISSING_BYTES = ("disconnected", "truncated", "stalled", "gap")
+_MISSING_BYTES = ("disconnected", "truncated", "stalled")  # a hole in the numbers is in plain sight, and may be a habit
 
 
 def _is_visible_in_bytes(decision: Decision | None) -> bool:
@@ -55,27 +55,41 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
+            if events and not isinstance(decision, Finish):
+                session.consumer_resumed(exchange.consumer_clock())
             if decision is None:
-                if events:
-                    session.consumer_resumed(exchange.consumer_clock())
                 continue
 
             if isinstance(decision, Finish):
                 exchange.drain()
                 return
             exchange.close()
-            while isinstance(decision, Reissue):
-                exchange.sleep(decision.delay)
+            while isinstance(decision, Reissue | Wait):
+                if isinstance(decision, Wait):
+                    exchange.wait(decision)
+                else:
+                    exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     return
+                session.proceed(exchange.clock())
+                decision = session.decision
+                if not isinstance(decision, Reissue):
+                    continue
                 try:
                     exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    refusal = exchange.refusal(error)
+                    if refusal is None:
+                        raise
+                    events = session.refused(decision, refusal, exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(decision)
@@ -116,27 +130,41 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
+            if events and not isinstance(decision, Finish):
+                session.consumer_resumed(exchange.consumer_clock())
             if decision is None:
-                if events:
-                    session.consumer_resumed(exchange.consumer_clock())
                 continue
 
             if isinstance(decision, Finish):
                 await exchange.drain()
                 return
             await exchange.close()
-            while isinstance(decision, Reissue):
-                await exchange.sleep(decision.delay)
+            while isinstance(decision, Reissue | Wait):
+                if isinstance(decision, Wait):
+                    await exchange.wait(decision)
+                else:
+                    await exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     return
+                session.proceed(exchange.clock())
+                decision = session.decision
+                if not isinstance(decision, Reissue):
+                    continue
                 try:
                     await exchange.reopen(decision)
                 except Exception as error:
-                    session.refused(decision, exchange.refusal(error), exchange.clock())
+                    refusal = exchange.refusal(error)
+                    if refusal is None:
+                        raise
+                    events = session.refused(decision, refusal, exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
+                return
+            if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
+                for event in events:
+                    yield event
                 return
             if isinstance(decision, Fail):
                 raise exchange.error(decision)

@@ -18,10 +18,10 @@ from typing import Any, ClassVar, Protocol
 import anyio
 
 from ..diagnosis.causes import CLOSED
-from ..engine.decisions import Fail, Refusal, Reissue, StreamFault
+from ..engine.decisions import Fail, Refusal, Reissue, StreamFault, Wait
 from ..engine.session import Session
 from . import clock as timing
-from .exceptions import fault_from, is_read_of_closed
+from .exceptions import add_context, fault_from, is_read_of_closed
 from .http import HttpResponse, MethodOverride, credentials_from, has_own_reader, read_timeout_error, response_head
 from .timeouts import SocketDeadline, TaskDeadline
 
@@ -43,8 +43,8 @@ class SdkSide(Protocol):
     async def areissue(self, decision: Reissue) -> HttpResponse:
         """Send the request again by an asynchronous client. Raises what the SDK raises."""
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own."""
 
     def error(self, session: Session, decision: Fail) -> Exception:
         """Make the exception to raise for the first failure."""
@@ -179,9 +179,13 @@ class _Exchange:
             error.__traceback__ = error.__traceback__.tb_next
         return fault
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
-        return self._sdk.refusal(error)
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own, to be raised as it is."""
+        refusal = self._sdk.refusal(error)
+        failure = self.session.first_failure
+        if refusal is None and failure is not None:
+            add_context(error, self._sdk.error(self.session, Fail(failure, "not_retryable")))
+        return refusal
 
     def error(self, decision: Fail) -> Exception:
         """Make the exception to raise for the first failure."""
@@ -236,6 +240,17 @@ class SyncExchange(_Exchange):
     def sleep(self, seconds: float) -> None:
         """Wait, unless the stream is closed meanwhile."""
         self._timing.sleep(self._wake, seconds)
+
+    def wait(self, decision: Wait) -> None:
+        """Wait until the ticket is called, unless the stream is closed meanwhile."""
+        wait = self._timing.sleep if decision.probes else self._timing.wait_for_call
+        decision.ticket.on_call(self._wake.set)
+        try:
+            if not self.abandoned:
+                wait(self._wake, decision.seconds)
+        finally:
+            decision.ticket.on_call(None)
+            self._wake.clear()  # whoever closes the stream sets `abandoned` as well
 
     def reopen(self, decision: Reissue) -> None:
         """Send the request again, and read from its response."""
@@ -305,6 +320,17 @@ class AsyncExchange(_Exchange):
         if self.abandoned:
             return
         await self._timing.asleep(self._wake_task, seconds)
+
+    async def wait(self, decision: Wait) -> None:
+        """Wait until the ticket is called, unless the stream is closed meanwhile or has been already."""
+        wait = self._timing.asleep if decision.probes else self._timing.await_call
+        self._wake_task = anyio.Event()
+        decision.ticket.on_call(timing.setter_from_threads(self._wake_task))
+        try:
+            if not self.abandoned:
+                await wait(self._wake_task, decision.seconds)
+        finally:
+            decision.ticket.on_call(None)
 
     async def reopen(self, decision: Reissue) -> None:
         """Send the request again, and read from its response."""

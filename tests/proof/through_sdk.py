@@ -14,6 +14,7 @@ import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, sdk
 from openai_stream_guard import activation as switch
 from openai_stream_guard.apis.request import Resume
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.testing.server.answers import stored_id
 
 from ..cuts import HTTP
@@ -112,7 +113,7 @@ async def _arun(
 
 def _begin(stream: Stream, fault: Fault, offset: int, seed: int, transport: Transport) -> Damaged:
     sdk.RUNTIME.hosts.forget()  # one run must not learn from another
-    sdk.RUNTIME.hosts.record_finish(HOST, stream.path, "m")
+    sdk.RUNTIME.hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
     first = damaged(stream.frames, fault, offset, seed)
     transport.begin(offset, first)
     return first

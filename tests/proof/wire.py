@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from openai_stream_guard.diagnosis.evidence import ResponseHead
-from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive, drive
 
@@ -93,6 +94,10 @@ class Wire:
         """Wait."""
         self.now += seconds
 
+    def wait(self, decision: Wait) -> None:
+        """Wait as long as there is nobody who could call."""
+        self.sleep(decision.seconds)
+
     def reopen(self, verdict: Reissue) -> None:
         """Ask again."""
         assert self.open == 0, "the broken response has to be closed first"
@@ -144,6 +149,10 @@ class AsyncWire:
         """Wait."""
         self._wire.sleep(seconds)
 
+    async def wait(self, decision: Wait) -> None:
+        """The same."""
+        self._wire.wait(decision)
+
     async def reopen(self, verdict: Reissue) -> None:
         """Ask again."""
         self._wire.reopen(verdict)
@@ -164,7 +173,7 @@ def see(
         busy: seconds that it takes for what each read brings.
     """
     hosts = HostMemory()
-    hosts.record_finish(HOST, stream.path, "m")  # as after the first stream in a process
+    hosts.habits.expect_finish(Server(HOST, stream.path, "m"))  # as after the first stream in a process
     session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
     wire = Wire(first, again, busy)
     wire.session = session

@@ -6,26 +6,26 @@ time. Requests that are refused before their headers are the SDK's to send again
 
 from __future__ import annotations
 
-import heapq
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import count
 from typing import Any
 
 from openai_stream_guard import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
-from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, Timeouts
+from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.retry_rules import backoff
+from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
 
 from ..responses import nameless
 from ..simulated import GaveUp
+from .crowd import Loop
 from .law import last_finish
 from .recorded import HOST, STREAMS, Stream
 from .wire import fault_from
@@ -38,39 +38,6 @@ RATE = 20.0
 """Streams that begin in a second."""
 STRUCK = ("reset", "reset", "clean", "silence")
 """How streams end that do not live to their end, each as often as it stands here."""
-
-
-class Loop:
-    """A scheduler whose clock jumps to whatever is due next."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._due: list[tuple[float, int, Coroutine[Any, Any, None]]] = []
-        self._order = count()
-
-    def start(self, coroutine: Coroutine[Any, Any, None], at: float) -> None:
-        """Run a coroutine from this time on."""
-        heapq.heappush(self._due, (at, next(self._order), coroutine))
-
-    def run(self) -> None:
-        """Until nothing is left to do."""
-        while self._due:
-            self.now, _, coroutine = heapq.heappop(self._due)
-            try:
-                seconds = coroutine.send(None)
-            except StopIteration:
-                continue
-            self.start(coroutine, self.now + seconds)
-
-
-class Pause:
-    """What a coroutine awaits to let simulated time pass."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def __await__(self) -> Generator[float, None, None]:
-        yield self._seconds
 
 
 class Refused(Exception):
@@ -126,7 +93,7 @@ class World:
         self._refusing = refusing
         self._hosts = HostMemory()
         for stream in STREAMS:
-            self._hosts.record_finish(HOST, stream.path, "m")
+            self._hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
 
     def run(self, streams: int) -> Figures:
         """So many streams, begun at random times."""
@@ -171,12 +138,12 @@ class World:
                 if not event.is_done:
                     items.append(event.value)
                 if slowness:
-                    await Pause(slowness)
+                    await loop.pause(slowness)
                 if len(items) >= patience:
                     break
         except GaveUp as error:
-            figures.stopped[error.verdict.stopped_by] += 1
-            if error.verdict.stopped_by == "budget":
+            figures.stopped[error.decision.stopped_by] += 1
+            if error.decision.stopped_by == "budget":
                 figures.out_of_budget.append(loop.now)
         await events.aclose()
         self._count(number, stream, session.outcome, network, items, left=len(items) >= patience)
@@ -188,7 +155,7 @@ class World:
                 return retry
             if retry < RETRIES:
                 self.figures.sdk_retries += 1
-                await Pause(backoff(self._policy, retry, jitter=self.dice.random()))
+                await self.loop.pause(backoff(self._policy, retry, jitter=self.dice.random()))
         return None
 
     def _count(
@@ -267,7 +234,7 @@ class Network:
         if self._next == len(self._reads):
             await self._end()
         pause = self._pause if self._next else self._thinking
-        await Pause(pause)
+        await world.loop.pause(pause)
         self.read_at = world.loop.now
         data = self._reads[self._next]
         self._next += 1
@@ -285,7 +252,7 @@ class Network:
         """How the body ends."""
         match self._ending:
             case "silence":
-                await Pause(IDLE)
+                await self._world.loop.pause(IDLE)
                 raise TimeoutError
             case "reset":
                 raise ConnectionResetError
@@ -302,14 +269,19 @@ class Network:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await Pause(seconds)
+        await self._world.loop.pause(seconds)
+
+    async def wait(self, decision: Wait) -> None:
+        """Wait for a token, or for the host."""
+        await self._world.loop.wait(decision)
+        decision.ticket.on_call(None)
 
     async def reopen(self, verdict: Reissue) -> None:
         """Ask again; the server says the same words, or says no."""
         assert self.open == 0, "the broken response has to be closed first"
         self.reissues += 1
         self._world.figures.reissued.append(self._world.loop.now)
-        await Pause(0.05)
+        await self._world.loop.pause(0.05)
         if self._world.refuses():
             raise Refused
         resume = verdict.resume

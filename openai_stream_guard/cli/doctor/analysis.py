@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from ...apis.registry import adapter_for
 from ...capture.recording import Capture, Ending, Read, Recording
 from ...capture.rerun import Step, StepReader, from_first_event
 from ...diagnosis.evidence import Evidence, clues_from
@@ -169,7 +170,15 @@ def _consumer_busy_seconds(recording: Recording) -> float:
 
 
 def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, headers_at: float) -> Evidence:
+    """Return the evidence of one attempt.
+
+    The times of a broken stream count from its headers, as the guard counts them, so that both name the same cause.
+    Behind a proxy that buffers, the wait for the headers would look like the age of the connection.
+    """
     reader, verdict, reads, ending = step_reader.reader, recording.verdict, recording.reads, recording.ending
+    fault, last = None if verdict is None else verdict.fault, _last_payload(step_reader.steps)
+    if fault is not None:
+        headers_at = 0.0
     event_times = [step.at for step in step_reader.steps if step.payloads]
     end = ending.at if ending is not None else (reads[-1].at if reads else 0.0)
     times = AttemptTimes(
@@ -180,7 +189,6 @@ def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, h
         waited=end - event_times[-1] if event_times else headers_at + end,
         consumer_busy_seconds=_consumer_busy_seconds(recording),
     )
-    fault, last = None if verdict is None else verdict.fault, _last_payload(step_reader.steps)
     evidence = evidence_from(
         reader,
         recording.head.headers,
@@ -188,9 +196,10 @@ def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, h
         fault=fault,
         ending="open" if ending is None or ending.by == "guard" else "clean" if ending.by == "body" else ending.how,
         error=None if reader.fault is None else reader.fault.error,
-        body=(last.get("error") or last) if fault == "upstream_error" else None,
+        body=last if fault == "upstream_error" else None,
         reads=len(reads) + recording.lost_reads,
         read_timeout=capture.timeouts.read,
+        marks=adapter_for(capture.request).end_marks,
     )
     return replace(evidence, bytes=sum(len(read.data) for read in reads) + recording.lost_bytes)
 

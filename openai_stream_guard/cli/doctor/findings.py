@@ -165,8 +165,12 @@ _TOPICS: Final[tuple[tuple[str, Topic], ...]] = (
     ("damaged_compression", "compression"),
     ("idle_cut", "idle"),
     ("old_cut", "age"),
-    ("clean_end_nginx", "hidden_end"),
+    ("empty_stream_nginx", "buffering"),
+    ("stalled_at_once_nginx", "buffering"),
+    ("clean_end", "hidden_end"),
     ("cut_inside_event", "hidden_end"),
+    ("no_terminal_event", "hidden_end"),
+    ("ended_early", "hidden_end"),
     ("truncated", "hidden_end"),
     ("short_body", "buffering"),
 )
@@ -180,9 +184,15 @@ def _shows_buffering(s: Stream) -> bool:
     return evidence.events >= 10 and (slow or not evidence.collected)
 
 
+_NEXT = 3600.0
+"""Seconds between two streams, for comparison: each begins after the one before it, so that none are cut together."""
+
+
 def findings_from(streams: Sequence[Stream]) -> tuple[Finding, ...]:
     """Return everything that is found in streams of one server, the worst first, each finding once."""
-    cuts = tuple(Cut(s.evidence.seconds, s.evidence.silence) for s in streams if s.answered and s.evidence.fault)
+    streams = [replace(s, evidence=replace(s.evidence, at=_NEXT * number)) for number, s in enumerate(streams)]
+    broken = [s.evidence for s in streams if s.answered and s.evidence.fault]
+    cuts = tuple(Cut(evidence.seconds, evidence.silence, evidence.at) for evidence in broken)
     found: dict[str, Finding] = {}
     for number, stream in enumerate(streams, 1):
         compared = replace(stream, evidence=replace(stream.evidence, cuts=cuts if stream.evidence.fault else ()))

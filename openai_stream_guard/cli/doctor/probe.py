@@ -7,14 +7,13 @@ finding: a refusal of the first request is the command's fault; whatever goes wr
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ...capture.recorder import RecordedSession
+from ...capture.recorder import Recorder
 from ...capture.recording import Ending, Recording, kept_head
-from ...decoding.payload import Payload
 from ...diagnosis.evidence import ResponseHead
 from ...redaction import redact
 from ..terminal import printable
@@ -135,7 +134,8 @@ class _Request:
         self._model = model
         self._title = title
         self._progress = progress
-        self._session: _WatchedSession | None = None
+        self._recorder: _WatchingRecorder | None = None
+        self._events = 0
 
     def send(self, headers: Mapping[str, str]) -> tuple[Stream, ...]:
         """Send the request, and read the answer to its end or to the limits of the doctor.
@@ -150,16 +150,16 @@ class _Request:
         self._sent_at = self._clock()
         self._progress(self._title, 0.0, 0, 0)
         try:
-            with RUNTIME.sessions_from(self._open_session):
+            with RUNTIME.observers_from(self._new_recorder):
                 self._read(self._create(dict(headers)))
         except openai.APIStatusError as error:
-            if self._session is None:
+            if self._recorder is None:
                 return (self._error_response(error),)
         except openai.APIConnectionError as error:
-            if self._session is None:
+            if self._recorder is None:
                 return (self._no_response(error),)
         except openai.APIError:
-            if self._session is None:
+            if self._recorder is None:
                 raise
         return self._analyzed()
 
@@ -175,17 +175,17 @@ class _Request:
         return unanswered(self._title, Recording(opened=0.0, way=None, rule="auto", head=head, ending=ending), reason)
 
     def _analyzed(self) -> tuple[Stream, ...]:
-        if self._session is None:
+        if self._recorder is None:
             raise ValueError("cannot watch the stream: another library has replaced the SDK's decoder")
-        capture = self._session.capture
+        capture = self._recorder.capture
         return analyzed(capture, self._title, headers_at=max(0.0, capture.origin - self._sent_at))
 
-    def _open_session(self, *arguments: Any, **options: Any) -> RecordedSession:
-        self._session = _WatchedSession(self._report_read, *arguments, **options)
-        return self._session
+    def _new_recorder(self, credentials: Collection[str]) -> Recorder:
+        self._recorder = _WatchingRecorder(credentials, self._report_read)
+        return self._recorder
 
-    def _report_read(self, events: int, size: int) -> None:
-        self._progress(self._title, self._clock() - self._sent_at, events, size)
+    def _report_read(self, size: int) -> None:
+        self._progress(self._title, self._clock() - self._sent_at, self._events, size)
 
     def _create(self, headers: dict[str, str]) -> openai.Stream[Any]:
         client, model = self._client, self._model
@@ -213,7 +213,8 @@ class _Request:
         deadline = self._clock() + self._target.timeout
         with stream:
             for _ in stream:
-                size = 0 if self._session is None else self._session.size
+                self._events += 1
+                size = 0 if self._recorder is None else self._recorder.size
                 if size > MAX_BYTES or self._clock() > deadline:
                     return
 
@@ -248,22 +249,19 @@ class _Request:
         raise Refused(f"{target.shown} refuses the request with status {status}: {message}")
 
 
-class _WatchedSession(RecordedSession):
+class _WatchingRecorder(Recorder):
     """Reports every read as it comes."""
 
-    def __init__(self, report_read: Callable[[int, int], None], *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, credentials: Collection[str], report_read: Callable[[int], None]) -> None:
+        super().__init__(credentials)
         self.size = 0
         self._report_read = report_read
-        self._events = 0
 
-    def receive(self, data: bytes, now: float) -> list[Payload]:
-        """Take the bytes of one read, as `Session` does."""
-        items = super().receive(data, now)
+    def bytes_received(self, data: bytes, now: float, waiting_since: float) -> None:
+        """Keep the read, and report it."""
+        super().bytes_received(data, now, waiting_since)
         self.size += len(data)
-        self._events += len(items)
-        self._report_read(self._events, self.size)
-        return items
+        self._report_read(self.size)
 
 
 def _safe_text(text: str, target: Target) -> str:
@@ -277,8 +275,9 @@ def _connection_failed(error: openai.APIConnectionError, target: Target) -> Refu
     cause = error.__cause__
     name = type(cause).__name__
     message = _safe_text(str(cause or error), target)
+    proxy = f" (through the proxy {target.proxy} of the environment)" if target.proxy else ""
     if name in ("ConnectError", "ConnectTimeout"):
-        return Refused(f"no connection to {target.shown}: {message or 'it timed out'}")
+        return Refused(f"no connection to {target.shown}{proxy}: {message or 'it timed out'}")
     if name in ("RemoteProtocolError", "LocalProtocolError", "ReadError"):
-        return Refused(f"the server at {target.shown} does not speak HTTP, or not this way ({name})")
-    return Refused(f"cannot reach {target.shown}: {message or name}")
+        return Refused(f"the server at {target.shown}{proxy} does not speak HTTP, or not this way ({name})")
+    return Refused(f"cannot reach {target.shown}{proxy}: {message or name}")

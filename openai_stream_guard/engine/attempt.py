@@ -1,0 +1,175 @@
+"""One attempt at a stream: its bytes become payloads that may be delivered, up to its end or to a fault.
+
+It knows what has come, and judges whether that is a complete answer; what follows from a fault is the session's. See
+`apis.completion` for why a complete answer does not end the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
+from ..apis.request import EndRule, StreamRequest
+from ..apis.second_answer import Diverged, Unsafe
+from ..apis.sequence import Gap
+from ..config.policy import Policy
+from ..decoding.payload import Payload
+from ..decoding.reader import Reader
+from .deadlines import Phase
+from .decisions import StreamFault
+from .delivery import Delivery, Oversized
+from .faults import damage_from, failure_from, fault_from
+from .server_habits import HabitTracker
+
+_GAP = StreamFault("gap", "events are missing, by their sequence_number")
+UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
+SEALED = StreamFault("diverged", "the second answer has sealed content, which is good under its own id only")
+DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
+
+
+class AttemptReader:
+    """Reads one attempt.
+
+    Args:
+        delivered: how many events of the stream have been delivered before this attempt's `out`.
+        only_failed: whether all attempts before it ended as failed by the API's own word, if there were any.
+        is_straight: whether every event is delivered as it comes: nothing is held, and no attempt went before.
+    """
+
+    def __init__(
+        self,
+        adapter: ApiAdapter,
+        request: StreamRequest,
+        policy: Policy,
+        delivery: Delivery,
+        habits: HabitTracker,
+        *,
+        note: Callable[[str], None],
+        delivered: Callable[[], int],
+        only_failed: bool,
+        is_straight: bool,
+    ) -> None:
+        self.adapter = adapter
+        self.reader = Reader(policy.repair, policy.max_event_bytes)
+        self.is_straight = is_straight
+        self.out: list[Payload] = []
+        """What may be delivered of the read that is being taken."""
+        self.items = 0
+        """Events that came, keep-alives aside."""
+        self.answer_complete = False
+        """Whether a mark stands by which nothing of the answer is missing, and all before it was taken."""
+        self._request = request
+        self._policy = policy
+        self._delivery = delivery
+        self._habits = habits
+        self._note = note
+        self._delivered = delivered
+        self._only_failed = only_failed
+        self.rule = self._end_rule()
+        """What the end was judged by; before that, what it would be judged by."""
+
+    @property
+    def phase(self) -> Phase:
+        """What the stream is waited for."""
+        return "complete" if self.answer_complete else "events" if self.items else "first_event"
+
+    def take(self, payloads: Sequence[Payload]) -> StreamFault | None:
+        """Take payloads up to one that ends the attempt; return its fault."""
+        adapter, rest, start = self.adapter, list(payloads), 0
+        while start < len(rest):
+            end = adapter.append_text_deltas(rest, start, self._delivery.transcript) if self.is_straight else start
+            self.items += end - start
+            self.out += rest[start:end]
+            try:
+                due = adapter.in_sequence(rest[end]) if end < len(rest) else ()
+            except Gap:
+                if (held_back := self._accept_habit(done=False)) is None:
+                    return _GAP
+                rest, start = [*held_back, *(payload for payload in rest[end:] if payload not in held_back)], 0
+                continue
+            for payload in due:
+                if (fault := self._take_one(payload)) is not None:
+                    return fault
+            start = end + 1
+        return None
+
+    def _take_one(self, payload: Payload) -> StreamFault | None:
+        """Take one payload; return its fault if it ends the attempt."""
+        adapter = self.adapter
+        reading = adapter.read(payload)
+        if isinstance(reading, FaultEvent):
+            fault = fault_from(reading, begun=self.items > 0, complete=self.answer_complete)
+            if fault is None:
+                self._note("a JSON text that is no event of this API came after the answer")
+            return fault
+        if not isinstance(reading, DataEvent):
+            self._note("a keep-alive came as an event")
+            return None
+        if reading.failure is not None and self._may_ask_again() and (fault := failure_from(payload, reading.failure)):
+            return fault
+        self.items += reading.is_progress
+        try:
+            self.out += self._delivery.accept(payload, reading, adapter)
+        except Gap:
+            return UNTOLD
+        except Unsafe:
+            return SEALED
+        except Diverged:
+            return DIVERGED
+        except Oversized as excess:
+            return StreamFault("oversized", str(excess))
+        self.answer_complete = adapter.answer_complete
+        if adapter.went_on:
+            self._habits.went_on()
+        return None
+
+    @property
+    def damage(self) -> StreamFault | None:
+        """Why nothing more of the body can be read, if that is so."""
+        if self.reader.fault is None:
+            return None
+        return damage_from(self.reader.fault, self.adapter, begun=self.items > 0, complete=self.answer_complete)
+
+    def _may_ask_again(self) -> bool:
+        """Whether an answer that failed can be asked for anew, and still be delivered as it was if that fails."""
+        request, policy = self._request, self._policy
+        kept = request.background or request.stored_id is not None
+        untouched = policy.delivery == "live" and not self._delivery.transcript.visible and not kept
+        return untouched and bool(policy.recovery) and self._only_failed
+
+    def end_of_body(self) -> StreamFault | None:
+        """Return the fault of a clean end of the body; None where the answer is complete."""
+        if self.reader.unfinished:
+            return StreamFault("truncated", "the body ends inside an event", self.reader.error, ending="clean")
+        return self.end(done=False)
+
+    def end(self, *, done: bool) -> StreamFault | None:
+        """Return the fault of an end by `[DONE]`, or by the body's; None where the answer is complete."""
+        self.rule = self._end_rule()
+        if self.adapter.missing:
+            if (held_back := self._accept_habit(done=done)) is None:
+                return _GAP
+            if (fault := self.take(held_back)) is not None:
+                return fault
+        if self.adapter.is_complete(self.rule, done=done):
+            if self.adapter.end_note is not None:
+                self._note(self.adapter.end_note)
+            return None
+        if self._accept_habit(done=done) is not None:
+            return None
+        if done:
+            return StreamFault("truncated", "[DONE] came before the answer was complete")
+        if self.items and self._request.host_in(self._policy.lenient_hosts):
+            self._note("the stream ended without any mark, as lenient_hosts allows")
+            return None
+        lacking = "its end mark" if self.items else "an event"
+        return StreamFault("truncated", f"the body ends without {lacking}", ending="clean")
+
+    def _accept_habit(self, *, done: bool) -> list[Payload] | None:
+        """Return the payloads held back for an oddity that is a habit of the server; None where it is a fault."""
+        delivered, repeated = self._delivered() + len(self.out), self._delivery.caught_up
+        oddity = self._habits.accepts(self.adapter.oddity(self.rule, done=done), delivered, repeated=repeated)
+        return None if oddity is None else self.adapter.accept_oddity(oddity)
+
+    def _end_rule(self) -> EndRule:
+        return self._request.end_rule(self._policy.end_rule, learnt=self._habits.sends_finish(self.adapter))
