@@ -25,8 +25,12 @@ import nox
 ROOT = Path(__file__).resolve().parent.parent
 RELEASES = ("1.40.0", "1.109.1", "2.0.0", "2.24.0", "2.54.0", "3.0.0", "3.13.0", "3.14.0", "newest")
 """The floor, with that of wrapt, the last of each major, those that changed what the guard leans on, and the newest."""
+PYDANTICS = (("1.40.0", "2.5.3"), ("1.109.1", "2.11.10"), ("newest", "2.4.2"))
+"""Releases, each with an older pydantic than the newest, from the oldest that plans for items are made with."""
 WITH_CLIENTS = ("2.54.0", "newest")
 """The last release on httpx, and one on httpx2."""
+LLMOCK, AIMOCK = "llmock==0.2.2", "@copilotkit/aimock@1.43.0"
+"""Judges from outside, of PyPI and npm."""
 WITH_SUITE = ("newest", "2.54.0", "1.109.1")
 """Whose own tests are run."""
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.14t")
@@ -66,7 +70,18 @@ print("resolved:", *(f"{name} {version}" for name, version in found.items()), "p
 nox.options.default_venv_backend = "uv|venv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["sdk", "clients", "tests", "sdk_suite", "doors", "patchers", "frameworks", "types", "docs"]
+nox.options.sessions = [
+    "sdk",
+    "items",
+    "clients",
+    "tests",
+    "sdk_suite",
+    "doors",
+    "patchers",
+    "frameworks",
+    "types",
+    "docs",
+]
 
 
 def requirement(release: str) -> list[str]:
@@ -125,10 +140,23 @@ def clients(session: nox.Session, release: str) -> None:
     run_pytest(session, "-m", "", "tests/test_clients.py", "tests/test_testing_mocks.py")
 
 
+@nox.session(python="3.11")
+@nox.parametrize(("release", "pydantic"), [nox.param(*pair, id=" ".join(pair)) for pair in PYDANTICS])
+def items(session: nox.Session, release: str, pydantic: str) -> None:
+    """Items built by plans on older releases of pydantic; the other sessions have the newest."""
+    prepare(session, *requirement(release), f"pydantic=={pydantic}")
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*items*.py"))
+    run_pytest(session, "-m", "", *files)
+
+
 @nox.session
 def canary(session: nox.Session) -> None:
-    """The contract, then the tests that meet an SDK, on the newest openai there is, pre-releases included."""
-    prepare(session, "openai>=1.40.0a0")
+    """What the newest openai there is, pre-releases included, changed where plans stand for it; then the tests."""
+    prepare(session, "-r", ".ci/requirements.txt")
+    known = Path(session.create_tmp(), "functions.json")
+    known.write_text(session.run("python", "-m", "tests.proof.items", "--functions", silent=True) or "", "utf-8")
+    prepare(session, "--upgrade", "openai>=1.40.0a0")
+    session.run("python", "-m", "tests.proof.items", "--changes", str(known), success_codes=[0, 1])
     run_pytest(session, "-n", "0", CONTRACT)
     run_pytest(session, *meeting_an_sdk())
 
@@ -221,6 +249,43 @@ def frameworks(session: nox.Session) -> None:
     """Frameworks over broken streams; writes the README's table of them."""
     prepare(session, "pip")
     session.run("python", "-m", "tests.frameworks", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """What zizmor finds in the GitHub workflows: nothing; and what is to be uploaded passes the checks of PyPI."""
+    session.chdir(ROOT)
+    session.install("zizmor", "build", "twine")
+    session.run("zizmor", "--offline", ".github")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "-q", "-o", folder)
+    session.run("twine", "check", "--strict", *map(str, Path(folder).glob("openai_stream_guard-*")))
+
+
+@nox.session
+def llmock(session: nox.Session) -> None:
+    """LLMock's verdict on the client; compares it with tests/compliance/README.md, `-- --write` puts it there."""
+    prepare(session, LLMOCK)
+    session.run("python", "-m", "tests.compliance.llmock_verdict", *session.posargs)
+
+
+@nox.session
+def aimock(session: nox.Session) -> None:
+    """Streams from aimock with its own faults; needs Node.js. Compares and writes as `llmock` does."""
+    prepare(session)
+    folder = session.create_tmp()
+    session.run(
+        "npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", AIMOCK, external=True
+    )
+    session.env["AIMOCK"] = folder
+    session.run("python", "-m", "tests.compliance.aimock_journal", *session.posargs)
+
+
+@nox.session
+def sse_contract(session: nox.Session) -> None:
+    """The parsing cases of launchdarkly's contract for SSE clients. Compares and writes as `llmock` does."""
+    prepare(session)
+    session.run("python", "-m", "tests.compliance.sse_contract", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from .config.environment import MODE_VARIABLE, Mode, Settings, StreamGuardWarning, read_settings
+from .config.environment import MODE_VARIABLE, Mode, Settings, StreamGuardWarning, read_settings, warn_of_useless
 from .config.fields import StreamGuardConfigError
 from .config.policy import Policy
 from .imports import watch_imports
@@ -86,6 +86,7 @@ def configure(**fields: Unpack[PolicyFields]) -> Policy:
     """
     global _settings
     policy = _settings.policy.replace(**fields)
+    warn_of_useless(policy, stacklevel=2)
     _settings = Settings(_settings.mode, policy, _settings.sources)
     return policy
 
@@ -98,6 +99,7 @@ def guarding(**fields: Unpack[PolicyFields]) -> Iterator[Policy]:
         StreamGuardConfigError: if a field is unknown or has an invalid value.
     """
     policy = current_policy().replace(**fields)
+    warn_of_useless(policy, stacklevel=4)
     token = _scoped.set(policy)
     try:
         yield policy
@@ -135,6 +137,18 @@ def unguarded_patch_points() -> list[str]:
     return list(_unguarded)
 
 
+def how_items_are_built() -> str:
+    """Say whether the items of a stream requested now would be built by plans, and if not, why."""
+    if _settings.mode != "on":
+        return f"built by the SDK ({'nothing is guarded' if _settings.mode == 'off' else 'streams are only observed'})"
+    if current_policy().items == "sdk":
+        return "built by the SDK (items is 'sdk')"
+    from .sdk import plans_status
+
+    status = plans_status()
+    return "built by plans" if status.in_use else f"built by the SDK ({status.reason})"
+
+
 def start() -> None:
     """Read the environment, and wait for openai to be imported. Called once, by `import openai_stream_guard`.
 
@@ -170,7 +184,9 @@ def _policy_from(function: str, policy: object, fields: PolicyFields) -> Policy:
     elif not isinstance(policy, Policy):
         kind = type(policy).__name__
         raise TypeError(f"{function}() takes a Policy, or settings as keyword arguments; not an object of type {kind}")
-    return policy.replace(**fields)
+    policy = policy.replace(**fields)
+    warn_of_useless(policy, stacklevel=3)
+    return policy
 
 
 def _switch(mode: Mode, policy: Policy) -> None:
@@ -262,8 +278,7 @@ def _patch(errors: Any) -> None:
         return
     _patched = True
     try:
-        from . import sdk
-
+        sdk = importlib.import_module(_SDK)  # not the attribute of this package: that may be of an earlier openai
         _unguarded.extend(sdk.missing_patch_points())
         if not _unguarded:
             sdk.patch(_guarding)

@@ -24,6 +24,7 @@ import functools
 import importlib
 import pickle
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -78,6 +79,9 @@ class OpenAIStreamParseError(openai.APIError):
         Exception.__init__(self, message)
         self.message = message
         self.__dict__.update(_DEFAULTS | fields)
+        for name in self._transport_fields:
+            with suppress(AttributeError):  # of a property that cannot be set
+                setattr(self, name, fields[name])  # which may be a slot
         for base, arguments in self._c_constructors:
             if isinstance(self, base):  # not where its class could not be joined, or is not installed
                 base.__init__(self, *arguments)

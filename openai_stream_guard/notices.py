@@ -143,6 +143,8 @@ class StreamReport:
     """From a fault to the next newly delivered event, summed over all faults that were recovered from."""
     hint: str | None = None
     """Likely cause of the first fault and its remedy; None without a fault."""
+    items: str | None = None
+    """How the items were built: `plans`, or `SDK: ` and why; None before the first one."""
     stream_id: str = ""
     """The same on every record, notice, span event and error of the stream."""
 

@@ -14,7 +14,9 @@ MASK = "***"
 SHOWN_TAIL = 1024
 """Bytes: the length of the raw tail that an error has, and that `log_raw` logs."""
 _MIN_CREDENTIAL = 16
-"""Characters. Shorter ones are placeholders for local servers, such as `none`, and may be words of the answer."""
+"""Characters. A shorter word is masked only if it has a digit, and only where it stands alone: others are placeholders
+for local servers, such as `none` or `ollama`, and may be words of the answer."""
+_MIN_SHORT_CREDENTIAL = 6
 _MAX_IDENTIFIER = 200
 _MAX_DEPTH = 32
 
@@ -40,17 +42,29 @@ _TOKENS = re.compile(
 """Those of `_FORMS` that cannot be words and stand inside one piece of text, so that an event stays an event."""
 _LABEL = re.compile(r"(?ix) api[-_]?key | authorization | access[-_]?token | secret | password")
 _CREDENTIAL_NAMES = re.compile(r"(?i)key|token|secret|authorization|cookie|organization|project|\bsig\b|\bcode\b")
+_PUBLIC_HEADERS = re.compile(
+    r"(?i)(accept|content|x-stainless|sec|access-control)(-.*)?|host|connection|user-agent|transfer-encoding|te"
+    r"|trailer|upgrade|expect|via|date|age|pragma|cache-control|if-.*|(x-)?forwarded(-.*)?|x-real-ip|openai-beta"
+    r"|.*(request|correlation|trace|span)-?id|traceparent|tracestate|baggage|.*-version"
+)
+"""The headers that say nothing secret."""
 
 
-def credentials(named: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Return what authenticates a request.
+def credentials(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, str]] = ()) -> frozenset[str]:
+    """Return what a request was authenticated with.
 
-    Args:
-        named: the names and values of its headers and of its query.
+    That may be any header but those that are public by their name, and of the query what is secret by its name.
     """
-    values = [value for name, value in named if _CREDENTIAL_NAMES.search(name)]
-    words = {word for value in values for word in re.split(r"[\s;,]+", value)}
-    return frozenset(word for word in words if len(word) >= _MIN_CREDENTIAL)
+    values = [value for name, value in headers if not _PUBLIC_HEADERS.fullmatch(name)]
+    values += [value for name, value in query if _CREDENTIAL_NAMES.search(name)]
+    words = {word for value in values for word in (*re.split(r"[\s;,]+", value), *re.split(r"[\s;,=\"]+", value))}
+    return frozenset(filter(_is_credential, words))
+
+
+def _is_credential(word: str) -> bool:
+    if len(word) >= _MIN_CREDENTIAL:
+        return True
+    return len(word) >= _MIN_SHORT_CREDENTIAL and any(map(str.isdigit, word))
 
 
 def redact(text: AnyStr, known: Collection[str] = ()) -> AnyStr:
@@ -73,7 +87,7 @@ def redact_in_place(text: AnyStr, known: Collection[str] = ()) -> AnyStr:
 def blanked(raw: bytes, known: Collection[str] = ()) -> bytes:
     """Return the bytes with each token replaced by as many asterisks: other bytes keep their positions."""
     for word in known:
-        raw = raw.replace(word.encode(), b"*" * len(word.encode()))
+        raw = re.sub(_exactly(word).encode(), b"*" * len(word.encode()), raw)
     return _TOKENS.sub(lambda found: b"*" * len(found[0]), raw)
 
 
@@ -111,8 +125,13 @@ def identifier(given: str | None, known: Collection[str] = ()) -> str | None:
 
 
 def _pattern(text: AnyStr, known: Collection[str]) -> re.Pattern[AnyStr]:
-    forms = "|".join([*map(re.escape, sorted(known, key=len, reverse=True)), _FORMS]) if known else _FORMS
+    forms = "|".join([*map(_exactly, sorted(known, key=len, reverse=True)), _FORMS]) if known else _FORMS
     return re.compile(_in_type_of(text, forms), re.IGNORECASE | re.VERBOSE)
+
+
+def _exactly(word: str) -> str:
+    """Return the pattern of a known credential; a short one has to stand alone."""
+    return re.escape(word) if len(word) >= _MIN_CREDENTIAL else rf"(?<![\w\-.]){re.escape(word)}(?![\w\-]|\.\w)"
 
 
 def _in_type_of(example: AnyStr, text: str) -> AnyStr:

@@ -33,16 +33,18 @@ DOING = {
     "observability": "notices redaction opentelemetry",
     "capture": "apis config decoding diagnosis engine notices redaction",
     "transport": "decoding diagnosis engine redaction anyio",
+    "items": "pydantic pydantic_core typing_extensions",
     "errors": "diagnosis engine notices redaction transport openai",
-    "sdk": "apis capture config engine errors notices observability redaction transport openai wrapt",
+    "sdk": "apis capture config engine errors items notices observability redaction transport openai pydantic wrapt",
 }
 DOORS = {
     "activation": "config imports wrapt",
     "autostart": "activation",
     "testing": "capture config notices",
-    "cli": "activation apis capture config decoding diagnosis engine redaction testing",
+    "cli": "activation apis capture config decoding diagnosis engine redaction testing wrapt",
     FACADE: "activation config notices",
     "pytest_plugin": "pytest",
+    "pytest_entry": "",
     "__main__": "cli",
 }
 MAY_IMPORT = {**THINKING, **DOING, **DOORS}
@@ -51,6 +53,7 @@ MAY_IMPORT = {**THINKING, **DOING, **DOORS}
 MAY_IMPORT_INSIDE = {
     "config": "typing_extensions",
     "decoding": "jiter",
+    "items": "annotationlib",
     "activation": "errors sdk typing_extensions",
     "testing": f"activation observability redaction sdk transport {FACADE} anyio",
     "cli": f"sdk transport {FACADE} openai",

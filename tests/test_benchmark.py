@@ -7,6 +7,7 @@ import pytest
 from openai_stream_guard import Policy, enable
 
 from .benchmark import decoders
+from .benchmark.__main__ import loopback
 from .benchmark.bodies import PATHS, READS, reads
 from .streams import VERSION
 
@@ -24,7 +25,17 @@ def test_a_stream_is_read_to_its_end(shape: str, read: str, guarded: bool) -> No
     if guarded:
         enable(Policy(retry_budget=None))
     for client_kind in ("sync", "async"):
-        assert worker.stream(shape, client_kind, READS[read], 5) > 0
+        for door in worker.DOORS:
+            if shape in worker.DOORS[door]:
+                assert worker.stream(shape, client_kind, door, READS[read], 5) > 0
+
+
+@pytest.mark.parametrize("shape", PATHS)
+def test_a_stream_comes_over_sockets_as_well(shape: str) -> None:
+    """From a process of its own, to both kinds of client."""
+    with loopback() as server:
+        for client_kind, size in (("sync", None), ("async", 65536)):
+            assert worker.stream(shape, client_kind, "create", size, 5, server) > 0
 
 
 def test_what_grows_gives_figures() -> None:
@@ -32,7 +43,7 @@ def test_what_grows_gives_figures() -> None:
     enable(Policy(retry_budget=None, backoff_initial=0.0))
     assert worker.big(1) > 0
     assert worker.replay(20) > 0
-    assert worker.memory(3) > 0
+    assert worker.memory(3, 10) > 0
 
 
 @pytest.mark.parametrize("read", READS)

@@ -81,7 +81,7 @@ class Socketless(HTTP.AsyncHTTPTransport):
 @pytest.mark.parametrize("after", [0, 6])
 def test_an_async_transport_without_a_socket_has_the_same_clock(server: Server, client_kind: str, after: int) -> None:
     """The read is called off, and what breaks for good is the timeout that the HTTP library would have raised."""
-    configure(idle_timeout=CLOCKED)
+    configure(idle_timeout=CLOCKED, first_event_timeout=CLOCKED)
     quiet = ScriptedResponse((*FRAMES[:after], Wait()))
     attempt = first_attempt(
         server, *quiet.steps, client_kind=client_kind, http_client=HTTP.AsyncClient(transport=Socketless())

@@ -16,6 +16,7 @@ from openai_stream_guard.apis.chat import ChatAdapter
 from openai_stream_guard.apis.request import EndRule, StreamRequest
 from openai_stream_guard.apis.second_answer import Diverged
 from openai_stream_guard.apis.transcript import Transcript
+from openai_stream_guard.decoding.payload import IrregularPayload
 
 from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read, transcript_of, trim
 
@@ -232,9 +233,11 @@ def test_a_whole_answer_is_no_stream(delta: dict[str, object]) -> None:
         "id": "chatcmpl-1",
         "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"} | delta],
     }
-    reading = chat().read(payload(body))
+    page = IrregularPayload(None, b"{}", body, None, None, outside_field=True)
+    reading = chat().read(page)
     assert isinstance(reading, FaultEvent)
     assert reading.fault == "not_a_stream"
+    assert isinstance(chat().read(payload(body)), DataEvent), "in an event it is text in an odd place"
 
 
 def test_a_message_after_deltas_is_an_item() -> None:

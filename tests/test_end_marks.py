@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openai_stream_guard import configure
-from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, build_answer
+from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, StreamGuard, build_answer
 
 from .streams import Seen, completions, consume
 
@@ -99,6 +99,22 @@ def test_a_server_is_held_to_the_finish_reason_it_has_sent(server: Server, clien
 
     configure(end_rule="lenient")
     assert outcome(play(server, *FORGED, client_kind=client_kind)) == "complete", "what is learnt is only for `auto`"
+
+
+def test_what_is_learnt_is_told_once_and_can_be_forgotten(server: Server, stream_guard: StreamGuard) -> None:
+    """In the notes of the stream from which it was learnt, and of the one from which it was unlearnt."""
+    stream_guard.configure(max_retries=0)
+    notes = [play(server, *FRAMES).report.notes for _ in range(6)]
+    assert [len(each) for each in notes] == [0, 0, 0, 0, 1, 0]
+    assert notes[4][0].startswith("learnt: ")
+    stream_guard.forget()
+    assert outcome(play(server, *FORGED)) == "complete"
+    for _ in range(5):
+        play(server, *FRAMES)
+    seen = play(server, *FORGED)
+    assert outcome(seen) == "truncated"
+    assert seen.report is not None
+    assert seen.report.notes[0].startswith("unlearnt: ")
 
 
 def test_nothing_is_learnt_from_a_broken_stream(server: Server) -> None:

@@ -130,7 +130,7 @@ GATEWAYS: dict[str, tuple[object, bool, Complaint | None]] = {
     "Baidu": (
         {"error_code": 336003, "error_msg": "the max length of current question is 2000", "id": "as"},
         False,
-        None,
+        "context",
     ),
     "FastChat": ({"text": "**NETWORK ERROR**", "error_code": 50001, "usage": {}}, True, None),
     "FastChat, context": ({"text": "x", "error_code": 40303}, False, None),
@@ -355,3 +355,28 @@ def test_the_request_took_too_long_is_no_complaint_of_size() -> None:
     """The words stand in both."""
     assert judge_error("The request took too long to process").retryable
     assert not judge_error("The request is too long to process").retryable
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+        "The input token count (9000) exceeds the maximum number of tokens allowed (8000).",
+        "`inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens",
+        "Input validation error: `inputs` must have less than 8193 tokens.",
+        "the max length of current question is 2000",
+        "<400> InternalError.Algo: Range of input length should be [1, 30720]",
+        "Failed to find free space in the KV cache, retry with a smaller n_batch",
+        "request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it",
+        "Input is too long for requested model.",
+        "Please reduce the length of the messages or completion.",
+        "ContextWindowExceededError: x",
+    ],
+)
+def test_a_complaint_of_size_is_known_whoever_writes_it(message: str) -> None:
+    """And is never retried, whatever status or type it is wrapped in; the hint speaks of the context."""
+    for error in ({"message": message, "code": 500, "type": "server_error"}, {"message": message, "code": 503}):
+        assert judge_error({"error": error}) == (False, "context")
+    assert judge_error(message) == (False, "context")

@@ -6,19 +6,21 @@ import copy
 import importlib
 import json
 import pickle
+import re
 import ssl
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import openai
 import pytest
 
 import openai_stream_guard
-from openai_stream_guard import Attempt, OpenAIStreamParseError
+from openai_stream_guard import Attempt, OpenAIStreamParseError, errors
 from openai_stream_guard.diagnosis.evidence import Evidence
 from openai_stream_guard.engine.decisions import FirstFailure, StreamFault
 from openai_stream_guard.errors import stream_error
+from openai_stream_guard.notices import FaultKind
 from openai_stream_guard.sdk.requests import refusal_from
 from tests.streams import VERSION
 
@@ -150,4 +152,23 @@ def test_a_refusal_is_judged_by_its_status(status: int, retryable: bool) -> None
 def test_a_refusal_without_a_response_may_pass() -> None:
     """A connection that could not be made may be made next time; a mistake of the program may not."""
     assert refusal_from(openai.APIConnectionError(request=http.Request("POST", "http://x"))).retryable
-    assert not refusal_from(ValueError("mine")).retryable
+    assert refusal_from(ValueError("mine")) is None
+
+
+def test_the_table_of_classes_is_what_is_joined() -> None:
+    """Row by row: which of openai's classes an error of each fault is, and that it is also the transport's."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(fault for fault, _ in rows) == sorted(get_args(FaultKind))
+    ours = {openai.APIError, openai.OpenAIError, OpenAIStreamParseError}
+    for fault, classes in rows:
+        error = made(http.ReadError("x"), fault)
+        joined = {kind for kind in type(error).__mro__ if kind.__module__ == "openai"} - ours
+        named = {getattr(openai, name) for name in re.findall(r"`openai\.(\w+)`", classes)}
+        assert joined == {kind for name in named for kind in name.__mro__ if kind.__module__ == "openai"} - ours
+        assert isinstance(error, http.ReadError) is (fault != "upstream_error")
+
+
+@pytest.mark.parametrize("fault", get_args(FaultKind))
+def test_what_the_api_says_is_no_connection_error(fault: str) -> None:
+    """Retries for connections do not catch it; they do catch what the transport or the framing did."""
+    assert isinstance(made(None, fault), openai.APIConnectionError) is (fault != "upstream_error")

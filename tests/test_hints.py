@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
@@ -223,8 +223,8 @@ def _row_of(text: str | None) -> str:
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("fault", REAL)
-def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, warned: Callable[[], list[str]]) -> None:
-    """Over real sockets, in the error, in the report, and in the one WARNING."""
+def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, records: Any) -> None:
+    """Over real sockets, in the error, in the report, and in a record of its own beside the one WARNING."""
     configure(idle_timeout=0.3 if fault == "stall_heartbeat" else None)
     server.script(scripted(fault))
     seen = consume(server, client_kind, timeout=silence_for(fault), max_retries=0)
@@ -232,8 +232,8 @@ def test_a_real_fault_is_named(server: Server, fault: str, client_kind: str, war
     assert _row_of(seen.report.hint) == REAL[fault]
     assert seen.error.hint == f"{seen.report.hint}{hint(Evidence(), seen.error.stopped_by)}"
     assert seen.error.hint in seen.error.__notes__
-    (line,) = warned()
-    assert line.endswith(seen.report.hint)
+    assert [record.levelno for record in records].count(logging.WARNING) == 1
+    assert [record.hint for record in records if record.stream_event == "hint"] == [seen.report.hint]
 
 
 @pytest.mark.usefixtures("guarded")

@@ -38,7 +38,7 @@ PREAMBLE = """
 import asyncio, gc, os, signal, sys, threading, time
 import openai, openai_stream_guard
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.answers.answer import TEXT
+from openai_stream_guard.testing.server.answers.answer import TEXT
 
 def ask(client):
     return client.chat.completions.create(model="m", messages=[], stream=True)

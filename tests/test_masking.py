@@ -56,12 +56,30 @@ def test_what_the_request_was_sent_with_is_known() -> None:
         ("Cookie", "session=cookiecookiecookie; theme=dark"),
         ("user-agent", "OpenAI/Python 3.54.0 with a long name"),
         ("x-api-key", "none"),
+        ("x-request-id", "0123456789abcdef-of-the-client"),
     ]
     known = credentials(sent)
-    assert known == {"0123456789abcdef0123456789abcdef", "plainplainplainplain", "session=cookiecookiecookie"}
+    assert known == {
+        "0123456789abcdef0123456789abcdef",
+        "plainplainplainplain",
+        "session=cookiecookiecookie",
+        "cookiecookiecookie",
+    }
     text = "no such key: 0123456789abcdef0123456789abcdef, none"
     assert redact(text, known) == "no such key: ***, none"
     assert redact(text.encode(), known) == b"no such key: ***, none"
+
+
+def test_a_short_key_is_known_where_it_stands_alone() -> None:
+    """By any header that is not public by its name, and of the query by what carries keys."""
+    headers = [("Cookie", 'sid=a1b2c3; n="q7w8e9"'), ("X-Gateway", "hunter22"), ("Authorization", "Bearer ollama")]
+    known = credentials(headers, [("sig", "s3cr3t"), ("api-version", "2024-10-21")])
+    assert {"a1b2c3", "q7w8e9", "hunter22", "s3cr3t"} <= known
+    assert not {"ollama", "2024-10-21"} & known
+    text = "sid a1b2c3, xa1b2c3, a1b2c3x, hunter22."
+    assert redact(text, known) == "sid ***, xa1b2c3, a1b2c3x, ***."
+    assert redact_in_place(text, known) == "sid ******, xa1b2c3, a1b2c3x, ********."
+    assert blanked(text.encode(), known) == b"sid ******, xa1b2c3, a1b2c3x, ********."
 
 
 @pytest.mark.parametrize("secret", SECRETS)

@@ -23,7 +23,7 @@ from openai_stream_guard.engine.session import Session
 
 from .benchmark.bodies import PATHS, READS, reads
 
-COUNTS = (40, 80, 120)
+COUNTS = (80, 160, 240)
 """Of events, in streams that are held against each other."""
 
 
@@ -64,6 +64,8 @@ def received(to: Session, parts: list[bytes]) -> int:
     def work() -> None:
         for part in parts:
             to.receive(part, 0.0)
+        if to.decision is None:  # no `[DONE]`: a terminal event ends no stream
+            to.end(0.0)
 
     taken = operations(work)
     assert to.outcome != "open"

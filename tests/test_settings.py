@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from openai_stream_guard.config import environment
 from openai_stream_guard.config import policy as policy_module
 from openai_stream_guard.config.environment import StreamGuardWarning, read_mode, read_settings
 from openai_stream_guard.config.policy import SETTINGS, Policy, StreamGuardConfigError
@@ -151,3 +152,25 @@ def _attribute_docstrings(cls: type) -> dict[str, str]:
             ):
                 found[name] = re.sub(r"\s+", " ", text).strip()
     return found
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"CONTINUATION": "vllm"}, "continuation has no effect, since recovery does not name 'continue'"),
+        ({"RECOVERY": "continue"}, "recovery names 'continue', which has no effect without continuation"),
+        ({"BACKOFF_INITIAL": "9"}, "backoff_initial is never waited, since backoff_max is 8 s"),
+    ],
+)
+def test_useless_combinations_are_told_once(
+    variables: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no effect is a warning, the first time; what goes together is none."""
+    monkeypatch.setattr(environment, "_warned", set())
+    environ = {"OPENAI_STREAM_GUARD": "1"} | {f"OPENAI_STREAM_GUARD_{name}": value for name, value in variables.items()}
+    with pytest.warns(StreamGuardWarning) as caught:
+        read_settings(environ)
+        read_settings(environ)
+    assert [str(warning.message) for warning in caught] == [f"openai-stream-guard: {told}"]
+    together = Policy(continuation="vllm", recovery=("continue",), backoff_initial=9.0, backoff_max=9.0)
+    assert together.useless_combinations == []

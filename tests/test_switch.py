@@ -10,11 +10,21 @@ import openai
 import pytest
 import wrapt
 
-from openai_stream_guard import Policy, StreamGuardConfigError, configure, disable, enable, guarding, is_enabled, report
+from openai_stream_guard import (
+    Policy,
+    StreamGuardConfigError,
+    configure,
+    disable,
+    enable,
+    guarding,
+    is_enabled,
+    observe,
+    report,
+)
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import chat, client_for, consume
+from tests.streams import VERSION, chat, client_for, consume
 
 
 def test_on_and_off(server: Server) -> None:
@@ -155,3 +165,42 @@ def test_the_environment_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch) -
         configure(max_retries=5)
         assert switch.current_policy().max_retries == 5
     assert switch.unguarded_patch_points() == []
+
+
+@pytest.mark.parametrize("turn", [enable, observe])
+@pytest.mark.parametrize("wrong", ["on", True, {"max_retries": 1}, Policy])
+def test_what_is_no_policy_is_refused_there_and_then(turn: Any, wrong: Any) -> None:
+    """Not when a stream dies of it; the message says what is allowed."""
+    with pytest.raises(TypeError, match=rf"{turn.__name__}\(\) takes a Policy, or settings"):
+        turn(wrong)
+    assert not is_enabled()
+
+
+@pytest.mark.parametrize(("turn", "mode"), [(enable, "on"), (observe, "observe")])
+def test_settings_can_be_given_where_it_is_switched_on(turn: Any, mode: str) -> None:
+    """They are added to the policy that is given, or to the one that is set."""
+    turn(Policy(max_retries=5), delivery="atomic")
+    assert switch.current_mode() == mode
+    assert (switch.current_policy().max_retries, switch.current_policy().delivery) == (5, "atomic")
+    turn(max_retries=1)
+    assert (switch.current_policy().max_retries, switch.current_policy().delivery) == (1, "atomic")
+    with pytest.raises(StreamGuardConfigError, match="max_retry"):
+        turn(max_retry=1)
+
+
+@pytest.mark.skipif(VERSION < (2, 9), reason="this SDK leaves the response open of any stream that breaks")
+def test_what_interrupts_the_opening_of_a_stream_leaves_nothing_open(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A KeyboardInterrupt there is raised, and the response is closed."""
+    enable()
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openai_stream_guard.sdk.streams.stream_request_from", interrupted)
+    with client_for(server) as client:
+        stream = chat(client)
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)
+        assert stream.response.is_closed

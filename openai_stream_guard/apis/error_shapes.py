@@ -41,7 +41,8 @@ _ERROR_MEMBER = re.compile(
 def says_success(value: object, depth: int = 0) -> bool:
     """Return whether a code or a member of an error shape says that nothing went wrong, or says nothing."""
     if isinstance(value, str):
-        return value.strip().lower() in _SUCCESS
+        text = value.strip().lower()
+        return text in _SUCCESS or (text.isdigit() and text.strip("0") == "")  # as in 00000
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, int | float):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from .adapter import ApiAdapter
+from .chat import ChatAdapter
+from .detect_only import DetectOnlyAdapter, MediaAdapter, RunAdapter
 from .request import Resume, StreamRequest
+from .responses import ResponsesAdapter
 
 
 def adapter_for(
@@ -21,10 +24,6 @@ def adapter_for(
         broken: the adapter that had read that answer until then.
         habits: what the server is known to do, see `completion.Oddity`.
     """
-    from .chat import ChatAdapter
-    from .detect_only import DetectOnlyAdapter, MediaAdapter, RunAdapter
-    from .responses import ResponsesAdapter
-
     match request.method, request.steps:
         case "post", [*_, "completions"]:
             return ChatAdapter(request)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from ..redaction import identifier
+
 EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
 """`auto` becomes `strict` on hosts known to be exact, and `learnt` where a server always sends a finish_reason."""
 
@@ -95,7 +97,7 @@ class StreamRequest:
     @property
     def model(self) -> str | None:
         model = self.body.get("model")
-        return model if isinstance(model, str) else None
+        return identifier(model) if isinstance(model, str) else None  # it is logged
 
     @property
     def deterministic(self) -> bool:

@@ -21,6 +21,8 @@ MODE_VARIABLE = "OPENAI_STREAM_GUARD"
 Mode = Literal["off", "on", "observe"]
 Source = Literal["default", "environment"]
 
+_warned: set[str] = set()
+
 _MODES: Mapping[str, Mode] = {
     **dict.fromkeys(("1", "true", "on", "yes"), "on"),
     **dict.fromkeys(("", "0", "false", "off", "no"), "off"),
@@ -41,25 +43,37 @@ class Settings:
     sources: Mapping[str, Source]
 
 
-def read_mode(environ: Mapping[str, str] = os.environ) -> Mode:
+def read_mode(environ: Mapping[str, str] | None = None) -> Mode:
     """Return what `OPENAI_STREAM_GUARD` asks for; unset and empty mean off. Raises `StreamGuardConfigError`."""
-    text = environ.get(MODE_VARIABLE, "")
+    text = (os.environ if environ is None else environ).get(MODE_VARIABLE, "")
     return checked(_mode, text, MODE_VARIABLE, "1, true, on or yes; observe; or 0, false, off or no")
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     Return the settings that the environment describes; with the guard off, the defaults.
 
     Raises `StreamGuardConfigError` for an invalid value. An unknown variable is a `StreamGuardWarning`.
     """
+    if environ is None:  # not as the default: `help()` would print it
+        environ = os.environ
     mode = read_mode(environ)
     given: PolicyFields = {}
     if mode != "off":
         _warn_of_unknown(environ)
         given = read_environment(environ)
     sources: dict[str, Source] = {name: "environment" if name in given else "default" for name in SETTINGS}
-    return Settings(mode, Policy().replace(**given), sources)
+    policy = Policy().replace(**given)
+    warn_of_useless(policy, stacklevel=3)
+    return Settings(mode, policy, sources)
+
+
+def warn_of_useless(policy: Policy, *, stacklevel: int) -> None:
+    """Warn of settings that have no effect as they are combined, once in a process for each combination."""
+    for sentence in policy.useless_combinations:
+        if sentence not in _warned:
+            _warned.add(sentence)
+            warnings.warn(f"openai-stream-guard: {sentence}", StreamGuardWarning, stacklevel=stacklevel + 1)
 
 
 def _mode(text: str) -> Mode:

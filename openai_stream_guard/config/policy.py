@@ -23,6 +23,7 @@ ContinuationStyle: TypeAlias = Literal["vllm", "prefill"] | Callable[..., object
 DeliveryMode: TypeAlias = Literal["live", "atomic", "tool_calls"]
 RepairMode: TypeAlias = Literal["safe", "off"]
 EndRuleSetting: TypeAlias = Literal["auto", "strict", "lenient"]
+ItemSetting: TypeAlias = Literal["auto", "sdk"]
 
 _LENIENT_REMOVED = "removed, since it guessed at answer text: 'safe' raises what it cannot repair"
 
@@ -47,6 +48,7 @@ class PolicyFields(TypedDict, total=False):
     lenient_hosts: Sequence[str]
     retry_budget: float | None
     max_event_bytes: int
+    items: ItemSetting
     on_event: Callable[..., object] | None
     log_raw: bool
     capture: str | os.PathLike[str] | None
@@ -111,6 +113,9 @@ class Policy:
     max_event_bytes: int = 256 << 20
     """Bytes of one event or unfinished line; more is the fault `oversized`."""
 
+    items: ItemSetting = "auto"
+    """How items are built: by plans where this SDK and pydantic are known, or by the SDK (`sdk`) always."""
+
     on_event: Callable[..., object] | None = None
     """Called with each notice; an exception that it raises is logged, never propagated."""
 
@@ -132,10 +137,27 @@ class Policy:
                 raise StreamGuardConfigError(f"Unknown setting {name!r}{suggestion(name, SETTINGS)}")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type] # __post_init__ converts sequences
 
+    @property
+    def useless_combinations(self) -> list[str]:
+        """Sentences about fields that have no effect as they are combined."""
+        continues = "continue" in self.recovery
+        found = []
+        if self.continuation is not None and not continues:
+            found.append("continuation has no effect, since recovery does not name 'continue'")
+        if continues and self.continuation is None:
+            found.append("recovery names 'continue', which has no effect without continuation")
+        if self.backoff_initial > self.backoff_max:
+            found.append(f"backoff_initial is never waited, since backoff_max is {self.backoff_max:g} s")
+        return found
+
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Policy:
-        """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`."""
-        return cls().replace(**read_environment(environ))
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Policy:
+        """Return the policy that the `OPENAI_STREAM_GUARD_<FIELD>` variables describe; see `read_environment`.
+
+        Args:
+            environ: the variables; None for those of the process. (As a default, `help()` would print them all.)
+        """
+        return cls().replace(**read_environment(os.environ if environ is None else environ))
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -156,6 +178,7 @@ SETTINGS: Mapping[str, Setting] = {
     "lenient_hosts": fields.HOSTS,
     "retry_budget": optional(fields.RATIO),
     "max_event_bytes": fields.SIZE,
+    "items": fields.one_of("auto", "sdk"),
     "on_event": optional(fields.CALLABLE),
     "log_raw": fields.FLAG,
     "capture": optional(fields.PATH),

@@ -57,8 +57,7 @@ _MEANINGS = (
     ),
     _meaning(
         "refused", None,
-        "invalidrequest invalidparam invalidarg invalidvalue invalidtype invalidprompt invalidinput badrequest",
-        "validation malformed missingparam missingrequired unprocessable notallowed",
+        "invalid badrequest validation malformed missingparam missingrequired unprocessable notallowed",
     ),
     _meaning(
         "passing", "overloaded",
@@ -69,6 +68,7 @@ _MEANINGS = (
         "timeout timedout tooktoolong deadlineexceeded internal servererror systemerror serviceerror backenderror",
         "badgateway temporar disconnect nohealthyupstream networkerror streamerror readerror connecterror",
         "upstreamconnect connectionerror connectionreset connectionrefused connectionclosed connectionlost",
+        "streamclosed brokenpipe sockethangup unexpectedeof",
         "^apierror$ ^apiconnection ^server$",
     ),
 )  # fmt: skip
@@ -76,9 +76,10 @@ _MEANINGS = (
 
 _TOO_LARGE = re.compile(
     r"context[ _]?(?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx"
-    r"|max_model_len|(?:maximum|max) (?:input|prompt|model|sequence|number of (?:input )?tokens)|number of input tokens"
-    r"|reduce (?:the |your )?(?:length|prompt|input|size)|(?<!took )(?<!takes )(?<!taking )(?<!taken )(?<!waited )"
-    r"(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)",
+    r"|max_model_len|(?:maximum|max) (?:input|prompt|model|sequence|length|number of (?:input )?tokens)"
+    r"|number of input tokens|size limit|tokens.{0,40}must be <=|must have less than"
+    r"|reduce (?:the |your )?(?:length|prompt|input|size)"
+    r"|(?<!took )(?<!takes )(?<!taking )(?<!waited )(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)",
     re.IGNORECASE,
 )
 """The only words of a message that are looked at. Rate limits speak of billing, quotas and plans there."""
@@ -163,20 +164,20 @@ def judge_error(body: object, http_status: int | None = None) -> ErrorVerdict:
 
     An error that says nothing of the kind is not retried. `http_status` is a status that stood beside the error.
     """
-    said = _Said()
-    said.read(body, 0)
+    words = _ErrorWords()
+    words.read(body, 0)
     if http_status is not None and 400 <= http_status <= 599:
-        said.statuses.append(http_status)
-    if any(_TOO_LARGE.search(text) and not _RATE.search(text) for text in said.messages):
+        words.statuses.append(http_status)
+    if any(_TOO_LARGE.search(text) and not _RATE.search(text) for text in words.messages):
         return ErrorVerdict(False, "context")
-    retryable, complaint = said.verdict()
-    if any(map(_OUT_OF_MEMORY.search, said.messages)):
+    retryable, complaint = words.verdict()
+    if any(map(_OUT_OF_MEMORY.search, words.messages)):
         complaint = "memory"
     return ErrorVerdict(retryable, complaint)
 
 
-class _Said:
-    """What an error object says of itself, at the depths at which servers are known to wrap it."""
+class _ErrorWords:
+    """The words of an error, as deep as servers are known to wrap them: codes, types, statuses and messages."""
 
     def __init__(self) -> None:
         self.codes: list[Meaning] = []
@@ -204,11 +205,11 @@ class _Said:
                 wrapped.append(value)
             if plain in _MESSAGES and isinstance(value, str):
                 self.messages.append(value)
-        spoken = bool(self.codes or self.types or self.statuses)
+        has_words = bool(self.codes or self.types or self.statuses)
         for value in wrapped:
             if not isinstance(value, str):
                 self.read(value, depth + 1)
-            elif not spoken:  # beside a code or a type it is only a message
+            elif not has_words:  # beside a code or a type it is only a message
                 self._read_text(value)
 
     def _read_text(self, text: str) -> None:
@@ -225,15 +226,15 @@ class _Said:
             self.codes += _meanings_of(value)
 
     def verdict(self) -> ErrorVerdict:
-        """Weigh it, by the order that `judge_error` states, leaving the messages aside."""
-        words = [*self.codes, *self.types]
-        for meaning in words:
+        """Return what codes, types and statuses come to, by rules 2 to 6 of `judge_error`."""
+        meanings = [*self.codes, *self.types]
+        for meaning in meanings:
             if meaning.effect == "lasting":
                 return ErrorVerdict(False, meaning.complaint)
-        for meaning in words:
+        for meaning in meanings:
             if meaning.complaint == "rate":
                 return ErrorVerdict(True, meaning.complaint)
-        complaint = next((meaning.complaint for meaning in words if meaning.complaint), None)
+        complaint = next((meaning.complaint for meaning in meanings if meaning.complaint), None)
         for status in self.statuses:
             complaint = complaint or _STATUS_COMPLAINTS.get(status)
         passing = [status for status in self.statuses if _passes(status)]

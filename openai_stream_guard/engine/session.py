@@ -172,7 +172,7 @@ class Session:
         self._log.wait_ended(now)
         answer = self._recovery.proceed(now)
         if isinstance(answer, Reissue):
-            self.decision = answer
+            self._decide(answer)
         else:
             self._recover(answer, now)
 
@@ -220,9 +220,7 @@ class Session:
 
     @property
     def deadline(self) -> float:
-        """When the stream counts as stalled, or a complete one as ended, on the clock of `now`."""
-        if self.decision is not None:
-            return math.inf  # a reader of raw bytes may go on reading
+        """When the stream is stalled, or over because its answer is complete, on the clock of `now`."""
         if self._deadline is None:  # most reads of a few bytes do not move it
             phase, goes_on = self._attempt.phase, self._habits.goes_on
             found = next_deadline(phase, self._clocks, self._log, self.waiting_since, goes_on=goes_on)
@@ -233,6 +231,11 @@ class Session:
     def adapter(self) -> ApiAdapter:
         """What reads the open attempt, or has read the last."""
         return self._attempt.adapter
+
+    @property
+    def first_failure(self) -> FirstFailure | None:
+        """The first fault and where it struck; None while there was none."""
+        return self._first
 
     @property
     def raw_tail(self) -> bytes:
@@ -288,13 +291,12 @@ class Session:
         if not self._delivery.caught_up:
             self._break(DIVERGED, now)
             return
-        held = self._delivery.release()
-        self._attempt.out += held
+        self._attempt.out += (held := self._delivery.release())
         self._log.progress(len(held), now)
         self._log.mark_recovered(now)
         self._close_attempt(None, "the answer is whole", now)
         self._habits.completed(self.adapter)
-        self.decision = Finish()
+        self._decide(Finish())
         self._end("recovered" if len(self._log.attempts) > 1 else "complete", None)
 
     def _break(self, fault: StreamFault, now: float) -> None:
@@ -311,12 +313,12 @@ class Session:
         if fault.kind == "stalled":
             late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
             fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
-        waited = now - self._log.progress_at
         found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, fault.reason, now)
+        attempt = self._log.attempts[-1]
         if self._first is None:
-            self._first = FirstFailure(fault, self._log.attempts[-1], self.raw_tail, evidence)
+            self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
         self._notify(self._log.fault_seen(fault, advice(evidence)))
         is_stored = request.background or request.stored_id is not None
@@ -330,7 +332,7 @@ class Session:
             self._give_up("diverged")
         elif complete or not deserves_retry(fault):
             self._give_up("not_retryable")
-        elif fault.kind == "stalled" and not self._attempt.items and waited > self._recovery.deadline - now:
+        elif fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
             self._give_up("time")  # it would queue anew, and not be answered in time
         else:
             self._recover(self._recovery.plan(self.adapter, self.transcript, now), now)
@@ -339,7 +341,7 @@ class Session:
         if isinstance(answer, str):
             self._give_up(answer)
             return
-        self.decision = answer
+        self._decide(answer)
         if isinstance(answer, Wait):
             if self._log.wait_began(answer.reason, now):
                 self._notify(self._log.waiting(answer))
@@ -354,10 +356,10 @@ class Session:
             self._attempt.out.append(last_event)
             self._log.delivered += 1
             self._log.note("the answer ended as failed, and asking again did not help")
-            self.decision = Finish()
+            self._decide(Finish())
             self._end("complete", None)
             return
-        self.decision = Fail(self._first, stopped_by)
+        self._decide(Fail(self._first, stopped_by))
         self._end("failed", stopped_by)
 
     def _close_attempt(self, fault: StreamFault | None, reason: str | None, now: float) -> None:
@@ -366,6 +368,10 @@ class Session:
         self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name)
         if self._observer is not None:
             self._observer.attempt_closed(self._log.attempts[-1], self._attempt.rule, reason, read.repairs)
+
+    def _decide(self, decision: Decision) -> None:
+        self.decision = decision
+        self._deadline = math.inf  # a reader of raw bytes may go on reading
 
     def _report_server(self, text: str, is_warning: bool) -> None:
         self._log.note(text)

@@ -3,13 +3,14 @@
     client.request(…)            note the request, and read the policy       patches.py, requests.py
       _process_response(…)       let the response know both                  patches.py, streams.py
         Stream.__init__(…)       decode and recover its events               decoder.py
+        _process_response_data(…)   build an item, or leave it to the SDK    items.py, helper_items.py
         response.iter_bytes()    watch the bytes of who reads these          raw_readers.py
 
 These reach `create`, `.stream()`, and `parse()` of the raw and streaming responses, since all of them make a `Stream`.
 A stream whose request did not pass here, built by hand on some response, is left alone.
 """
 
-from .patches import PATCH_POINTS, RESPONSES_HELPERS, is_patched, missing_patch_points, patch
+from .patches import PATCH_POINTS, RESPONSES_HELPERS, is_patched, missing_patch_points, patch, plans_status
 from .runtime import RUNTIME
 from .streams import KEY, report_from
 
@@ -21,5 +22,6 @@ __all__ = [
     "is_patched",
     "missing_patch_points",
     "patch",
+    "plans_status",
     "report_from",
 ]

@@ -40,6 +40,8 @@ class GuardedDecoder:
         self._sdk_decoder = sdk_decoder
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what `copy` asks an object for that has no attributes yet
+            raise AttributeError(name)
         return getattr(self._sdk_decoder, name)
 
     def iter_bytes(self, body: Iterator[bytes]) -> Iterator[Any]:

@@ -13,10 +13,12 @@ import wrapt
 
 from ..observability.publish import listeners
 from .decoder import caught_by_sdk, on_stream
-from .raw_readers import watch_reads
+from .helper_items import patch_helpers
+from .items import PlansStatus
+from .raw_readers import examine_read_body, watch_reads
 from .requests import Guarding, OriginalRequest, asks_for_speech, copy_options
 from .runtime import RUNTIME
-from .streams import KEY, GuardedStream, guarded_stream_of
+from .streams import KEY, GuardedStream, build_item, guarded_stream_of
 
 _REQUEST = ("cast_to", "options", "stream", "stream_cls")
 _RESPONSE = ("cast_to", "options", "response", "stream", "stream_cls")
@@ -39,6 +41,9 @@ RELIED_ON = (
     ("openai._streaming", "ServerSentEvent", "json", ()),
 )
 """What is not patched, but has to be there."""
+
+BUILDS_ITEMS = ("openai._base_client", "BaseClient", "_process_response_data")
+"""What builds an item. It is patched too, and the guard does without it where a release lacks it."""
 
 RESPONSES_HELPERS = "openai.lib.streaming.responses._responses"
 """Where `ResponseStream` and `AsyncResponseStream` are, which take the keyword `raw_stream`."""
@@ -127,7 +132,19 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
     for name in ("timeout_exceptions", "request_exceptions"):
         if hasattr(openai._streaming, name):
             wrapt.wrap_function_wrapper(openai._streaming, name, caught_by_sdk)
+    if (by_sdk := _method(*BUILDS_ITEMS)) is not None:
+        RUNTIME.item_plans.process_response_data = by_sdk
+        module, owner, method = BUILDS_ITEMS
+        wrapt.wrap_object(module, f"{owner}.{method}", StreamGuardPatch, (build_item,))
+        patch_helpers(StreamGuardPatch)
     wrapt.register_post_import_hook(_wrap_helpers, RESPONSES_HELPERS)
+
+
+def plans_status() -> PlansStatus:
+    """Return whether the items of guarded streams are built by plans in this process, and if not, why."""
+    if not is_patched(*BUILDS_ITEMS):
+        return PlansStatus(False, f"{'.'.join(BUILDS_ITEMS)} is not the guard's")
+    return RUNTIME.item_plans.status()
 
 
 def _guard(request: OriginalRequest, kwargs: dict[str, Any]) -> None:
@@ -135,7 +152,12 @@ def _guard(request: OriginalRequest, kwargs: dict[str, Any]) -> None:
     response = kwargs["response"]
     if isinstance(getattr(response, "extensions", None), dict):  # else it is not from httpx or httpx2
         guarded = response.extensions[KEY] = GuardedStream(request, response, kwargs.get("retries_taken") or 0)
-        watch_reads(response, guarded)
+        if not kwargs.get("stream") and response.is_stream_consumed:
+            examine_read_body(response, guarded)  # speech, which the SDK has read as a whole
+        else:
+            watch_reads(response, guarded)
+        if guarded.against_plans is None:
+            RUNTIME.item_plans.look()  # not between an event and its item
 
 
 def _wrap_helpers(module: Any) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import openai
 
+from ..engine.decisions import Fail
+from ..transport import clock as timing
 from ..transport.drivers import awatch, watch
 from ..transport.exchange import AsyncExchange, SyncExchange
 from ..transport.http import HttpResponse, MethodOverride
@@ -33,6 +35,20 @@ def stop_watching(guarded: GuardedStream) -> None:
     """Restore the readers of the response."""
     for override in guarded.reader_overrides.values():
         override.remove()
+
+
+def examine_read_body(response: Any, guarded: GuardedStream) -> None:
+    """Judge a body that the HTTP library has read already.
+
+    Raises:
+        OpenAIStreamParseError: if it is incomplete, and the stream is not only observed.
+    """
+    session, clock = guarded.open_session(response, raw=True), timing.current.clock
+    session.receive(response.content, clock())
+    if session.decision is None:
+        session.end(clock())
+    if isinstance(session.decision, Fail) and not guarded.observe:
+        raise guarded.error(session, session.decision)
 
 
 def _watched_body(
@@ -89,6 +105,8 @@ class WatchedBody:
         return self._chunks.__anext__()
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what `copy` asks an object for that has no attributes yet
+            raise AttributeError(name)
         return getattr(self._chunks, name)
 
 

@@ -22,7 +22,7 @@ from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..redaction import identifier
 from ..transport import clock as timing
-from ..transport.exceptions import is_lost_response
+from ..transport.exceptions import fault_from, is_lost_response
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
 from ..transport.timeouts import request_timeouts
 from .runtime import RUNTIME
@@ -81,9 +81,7 @@ def asks_for_speech(options: Any) -> bool:
 def stream_request_from(request: OriginalRequest, response: HttpResponse, *, one_identity: bool) -> StreamRequest:
     """Describe a request in the terms of the API adapters."""
     options, url = request.options, response.request.url
-    body = {**options.json_data} if isinstance(options.json_data, dict) else {}
-    if isinstance(options.extra_json, dict):
-        body.update(options.extra_json)
+    body, is_known = _body_from(options)
     host = f"[{url.host}]" if ":" in url.host else url.host
     starting_after = dict(options.params).get("starting_after")
     return StreamRequest(
@@ -93,10 +91,25 @@ def stream_request_from(request: OriginalRequest, response: HttpResponse, *, one
         body=body,
         sent=lambda: _json_sent(request, response.request),
         one_identity=one_identity,
-        resendable=options.files is None and getattr(options, "content", None) is None,
+        resendable=options.files is None and is_known,
         starting_after=starting_after if isinstance(starting_after, int) else None,
         errors_are_values=getattr(options, "stream_mode", "legacy") == "events",
     )
+
+
+def _body_from(options: Any) -> tuple[dict[str, Any], bool]:
+    """Return the JSON body of a request, and whether it is known, so that it can be sent again."""
+    content = getattr(options, "content", None)
+    if content is not None:
+        try:
+            body = json.loads(content) if isinstance(content, bytes | str) else None
+        except ValueError:
+            body = None
+        return (body, True) if isinstance(body, dict) else ({}, False)
+    body = {**options.json_data} if isinstance(options.json_data, dict) else {}
+    if isinstance(options.extra_json, dict):
+        body.update(options.extra_json)
+    return body, True
 
 
 def reissue(request: OriginalRequest, first: HttpRequest, decision: Reissue) -> HttpResponse:
@@ -153,6 +166,7 @@ def _reissue_options(request: OriginalRequest, first: HttpRequest, decision: Rei
     body = decision.body or _json_sent(request, first)
     if body is not None:
         options.json_data, options.extra_json = dict(body), None
+        _clear_content(options)
     if decision.resume is not None:
         _turn_into_retrieval(options, decision.resume)
     return options
@@ -179,12 +193,23 @@ def _turn_into_retrieval(options: Any, resume: Resume) -> None:
     path, mark, query = options.url.partition("?")  # `?beta=true` names the API
     options.url = f"{path.partition('/responses')[0]}/responses/{resume.response_id}{mark}{query}"
     options.json_data = options.extra_json = None
+    _clear_content(options)
     params = {name: value for name, value in options.params.items() if name not in ("stream", "starting_after")}
     options.params = params if resume.poll else {**params, "stream": True, "starting_after": resume.after}
 
 
-def refusal_from(error: Exception) -> Refusal:
-    """Return what an exception of a re-issue means: whether another one may succeed, and when."""
+def _clear_content(options: Any) -> None:
+    if hasattr(options, "content"):  # from openai 2.24 on
+        options.content = None
+
+
+def refusal_from(error: Exception) -> Refusal | None:
+    """Return what an exception of a re-issue means: whether another one may succeed, and when.
+
+    Returns:
+        None where it is the program's own: raised by a hook, a token provider or a signal handler. Releases before
+        3.57 make an `APIConnectionError` of those too.
+    """
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
         return Refusal(
@@ -194,10 +219,17 @@ def refusal_from(error: Exception) -> Refusal:
             request_id=identifier(headers.get("x-request-id"), credentials_from(error.request)),
             retry_after=retry_after(headers, time.time()),
         )
-    cause = error.__cause__ or error
+    if isinstance(error, Unfinished):
+        return Refusal(retryable=False, unfinished=True)
+    if isinstance(error, json.JSONDecodeError):  # what was polled is not the API's
+        return Refusal(retryable=False)
+    is_connection_error = isinstance(error, openai.APIConnectionError)
+    cause = error.__cause__ if is_connection_error else error
+    if isinstance(cause, Exception) and not isinstance(cause, openai.APIError) and fault_from(cause) is None:
+        return None
+    reason = cause if isinstance(cause, Exception) else error
     return Refusal(
-        retryable=isinstance(error, openai.APIConnectionError),
-        unfinished=isinstance(error, Unfinished),
-        error=type(cause).__name__,
-        lost=is_lost_response(cause),
+        retryable=is_connection_error or not isinstance(error, openai.APIError),
+        error=type(reason).__name__,
+        lost=is_lost_response(reason),
     )

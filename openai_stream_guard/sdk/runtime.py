@@ -2,8 +2,8 @@
 
 | where | what | why it is global |
 |---|---|---|
-| `sdk.runtime.RUNTIME` | what was learnt about hosts, the request that is being sent, test hooks | the SDK's methods \
-are patched once for all clients |
+| `sdk.runtime.RUNTIME` | what was learnt about hosts, plans for items, the request that is being sent, test hooks \
+| the SDK's methods are patched once for all clients |
 | `activation` | mode and policy of the process, the policy of a `guarding` block, what was patched | read for every \
 request |
 | `transport.clock.current` | the time that new streams run by | replaced by tests |
@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ..engine.host_memory import HostMemory
+from .items import ItemPlans
 
 if TYPE_CHECKING:
     from ..engine.decisions import Reissue
@@ -38,6 +39,8 @@ class Runtime:
     def __init__(self) -> None:
         self.hosts = HostMemory()
         """What this process has learnt about servers."""
+        self.item_plans = ItemPlans()
+        """How items are built without the SDK."""
         self.new_observer: Callable[[Collection[str]], SessionObserver] | None = None
         """Makes an observer for each stream, see `observers_from`."""
         self.request: ContextVar[OriginalRequest | None] = ContextVar("openai_stream_guard_request", default=None)

@@ -6,6 +6,7 @@ import math
 import random
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..capture.folder import FolderRecorder
@@ -13,11 +14,13 @@ from ..engine.decisions import Fail, Refusal, Reissue
 from ..engine.observer import SessionObserver
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
-from ..notices import FaultSeen, Notice, StreamReport
+from ..items import NOT_BUILT
+from ..notices import Ended, FaultSeen, Notice, StreamReport
 from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
 from ..transport.http import HttpResponse, MethodOverride, credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
+from .items import StreamItems, left_to_sdk
 from .requests import OriginalRequest, areissue, refusal_from, reissue, stream_request_from
 from .runtime import RUNTIME
 
@@ -37,6 +40,8 @@ class GuardedStream:
         self.session: Session | None = None
         self.one_identity = False
         """The `responses.stream()` helper reads it, which refuses a response whose id changes (openai 3)."""
+        self.items: StreamItems | None = None
+        """How its items are built; None before the first one."""
         self.notifying = False
         self.stream: Callable[[], Any] = lambda: None
         """Returns the SDK's stream, if there is one."""
@@ -51,6 +56,25 @@ class GuardedStream:
     def observe(self) -> bool:
         """Whether it is only observed."""
         return self.request.guarding.observe
+
+    @property
+    def against_plans(self) -> str | None:
+        """Why its items are not to be built by plans, whatever plans there are."""
+        if self.observe:
+            return "streams are only observed"
+        return None if self.request.guarding.policy.items == "auto" else "the policy has items='sdk'"
+
+    def items_for(self, client: Any, item_type: Any) -> StreamItems:
+        """Return how items of this type are built."""
+        if self.items is None or self.items.item_type is not item_type:
+            reason = self.against_plans
+            plans = RUNTIME.item_plans
+            self.items = left_to_sdk(item_type, reason) if reason else plans.for_stream(client, item_type)
+        return self.items
+
+    def complete(self, report: StreamReport) -> StreamReport:
+        """Add to a report of the session what only the SDK's side knows."""
+        return report if self.items is None else replace(report, items=str(self.items.status))
 
     def open_session(self, response: HttpResponse, *, raw: bool = False) -> Session:
         """Open the session of the first response.
@@ -85,6 +109,8 @@ class GuardedStream:
         return self.session
 
     def _notify(self, notice: Notice) -> None:
+        if isinstance(notice, Ended):
+            notice = replace(notice, report=self.complete(notice.report))
         self.notifying = True
         try:
             publish(notice, self.request.listeners)
@@ -103,8 +129,8 @@ class GuardedStream:
         """Send the request again by an asynchronous client. Raises what the SDK raises."""
         return await areissue(self.request, self._http_request, decision)
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own."""
         return refusal_from(error)
 
     def error(self, session: Session, decision: Fail) -> OpenAIStreamParseError:
@@ -175,12 +201,21 @@ def guarded_stream_of(response: object) -> GuardedStream | None:
     return guarded if isinstance(guarded, GuardedStream) else None
 
 
+def build_item(wrapped: Callable[..., Any], client: Any, args: Any, kwargs: Any) -> Any:
+    """Wraps `_process_response_data`: build the item of a guarded stream by a plan, or leave it to the SDK."""
+    guarded = guarded_stream_of(kwargs["response"])
+    if guarded is None:
+        return wrapped(*args, **kwargs)
+    item = guarded.items_for(client, kwargs["cast_to"]).build(kwargs["data"])
+    return wrapped(*args, **kwargs) if item is NOT_BUILT else item
+
+
 def report_from(handed_out: object) -> StreamReport | None:
     """Return the report of a stream, helper stream or raw response; None where it is not guarded."""
     for response in _responses_in(handed_out):
         guarded = guarded_stream_of(response)
         if guarded is not None:
-            return StreamReport("open") if guarded.session is None else guarded.session.report()
+            return guarded.complete(StreamReport("open") if guarded.session is None else guarded.session.report())
     return None
 
 

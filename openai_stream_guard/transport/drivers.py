@@ -78,7 +78,10 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 try:
                     exchange.reopen(decision)
                 except Exception as error:
-                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
+                    refusal = exchange.refusal(error)
+                    if refusal is None:
+                        raise
+                    events = session.refused(decision, refusal, exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
@@ -150,7 +153,10 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 try:
                     await exchange.reopen(decision)
                 except Exception as error:
-                    events = session.refused(decision, exchange.refusal(error), exchange.clock())
+                    refusal = exchange.refusal(error)
+                    if refusal is None:
+                        raise
+                    events = session.refused(decision, refusal, exchange.clock())
                 else:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision

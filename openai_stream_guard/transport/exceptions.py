@@ -61,6 +61,13 @@ def _is_connection_error(error: Exception) -> bool:
     return _is_a(error, "RequestError") or (_package(error) in _TRANSPORTS and not isinstance(error, RuntimeError))
 
 
+def add_context(error: BaseException, context: BaseException) -> None:
+    """Say that an exception was raised while another was being dealt with."""
+    root = _root(error)
+    if root.__context__ is None:  # else it is what the program was handling before
+        root.__context__ = context
+
+
 def _root(error: BaseException) -> BaseException:
     """Return the exception that others were raised for."""
     active = set(_active_frames())

@@ -21,7 +21,7 @@ from ..diagnosis.causes import CLOSED
 from ..engine.decisions import Fail, Refusal, Reissue, StreamFault, Wait
 from ..engine.session import Session
 from . import clock as timing
-from .exceptions import fault_from, is_read_of_closed
+from .exceptions import add_context, fault_from, is_read_of_closed
 from .http import HttpResponse, MethodOverride, credentials_from, has_own_reader, read_timeout_error, response_head
 from .timeouts import SocketDeadline, TaskDeadline
 
@@ -43,8 +43,8 @@ class SdkSide(Protocol):
     async def areissue(self, decision: Reissue) -> HttpResponse:
         """Send the request again by an asynchronous client. Raises what the SDK raises."""
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own."""
 
     def error(self, session: Session, decision: Fail) -> Exception:
         """Make the exception to raise for the first failure."""
@@ -179,9 +179,13 @@ class _Exchange:
             error.__traceback__ = error.__traceback__.tb_next
         return fault
 
-    def refusal(self, error: Exception) -> Refusal:
-        """Return what an exception of a re-issue means."""
-        return self._sdk.refusal(error)
+    def refusal(self, error: Exception) -> Refusal | None:
+        """Return what an exception of a re-issue means; None where it is the program's own, to be raised as it is."""
+        refusal = self._sdk.refusal(error)
+        failure = self.session.first_failure
+        if refusal is None and failure is not None:
+            add_context(error, self._sdk.error(self.session, Fail(failure, "not_retryable")))
+        return refusal
 
     def error(self, decision: Fail) -> Exception:
         """Make the exception to raise for the first failure."""

@@ -105,7 +105,7 @@ def _instance_attributes(response: object) -> Mapping[str, Any]:
 
 def credentials_from(request: HttpRequest) -> frozenset[str]:
     """Return what an HTTP request authenticates itself with."""
-    return credentials((*request.headers.items(), *request.url.params.items()))
+    return credentials(request.headers.items(), request.url.params.items())
 
 
 def response_head(response: HttpResponse, known: Collection[str]) -> ResponseHead:
@@ -126,8 +126,9 @@ def library_from(message: object) -> ModuleType | None:
 
 def read_timeout_error(response: HttpResponse) -> Exception:
     """Make the exception that the library of a response raises after a silence on its socket."""
-    library = library_from(response) or library_from(response.request)
+    request = getattr(response, "request", None)
+    library = library_from(request)
     if library is None:
         return TimeoutError()
-    timeout: Exception = library.ReadTimeout("", request=response.request)
+    timeout: Exception = library.ReadTimeout("", request=request)
     return timeout

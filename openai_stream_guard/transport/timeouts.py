@@ -140,8 +140,8 @@ class TaskDeadline:
         self._reading = task
         try:
             return await self._read()
-        except asyncio.CancelledError:
-            if not self._cancelled_by_us or _uncancel(task) > self._cancelled_before:
+        except asyncio.CancelledError as error:
+            if not self._cancelled_by_us or _is_also_cancelled_elsewhere(task, error, self._cancelled_before):
                 raise
             raise self._timeout_error() from None
         finally:
@@ -169,7 +169,7 @@ class TaskDeadline:
             self._reading = None
         if is_late and was_late and self._reading is not None:
             self._cancelled_by_us = True
-            task.cancel()
+            _cancel(task)
         else:  # if late, once more: an event loop that was held up may have the bytes without having delivered them
             self._set_timer(task, deadline)
 
@@ -184,16 +184,27 @@ if sys.version_info >= (3, 11):
     _cancelling: Callable[[asyncio.Task[Any]], int] = methodcaller("cancelling")  # called for each read
     """Returns how many have cancelled a task and not taken it back."""
 
-    def _uncancel(task: asyncio.Task[Any]) -> int:
-        """Take one cancellation back; return how many are left."""
-        return task.uncancel()
+    def _cancel(task: asyncio.Task[Any]) -> None:
+        task.cancel()
+
+    def _is_also_cancelled_elsewhere(
+        task: asyncio.Task[Any], error: asyncio.CancelledError, cancelled_before: int
+    ) -> bool:
+        """Take the guard's cancellation back; return whether there is another one."""
+        return task.uncancel() > cancelled_before
 
 else:
+    _MESSAGE = "a read of openai-stream-guard has passed its deadline"
 
     def _cancelling(task: asyncio.Task[Any]) -> int:
         """Python 3.10 does not count."""
         return 0
 
-    def _uncancel(task: asyncio.Task[Any]) -> int:
-        """Python 3.10 does not count."""
-        return 0
+    def _cancel(task: asyncio.Task[Any]) -> None:
+        task.cancel(_MESSAGE)
+
+    def _is_also_cancelled_elsewhere(
+        task: asyncio.Task[Any], error: asyncio.CancelledError, cancelled_before: int
+    ) -> bool:
+        """Python 3.10 does not count cancellations: the message of the first one says whose it was."""
+        return error.args != (_MESSAGE,)

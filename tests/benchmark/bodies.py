@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
-PATHS = {"chat": "/chat/completions", "tool calls": "/chat/completions", "Responses": "/responses"}
+PATHS = {
+    "chat": "/chat/completions",
+    "tool calls": "/chat/completions",
+    "Responses": "/responses",
+    "big events": "/responses",
+}
 READS = {"event": None, "1,400 B": 1400, "64 KiB": 65536, "16 B": 16}
 """How many bytes come in a read; None: an event."""
 
@@ -27,7 +32,7 @@ _RESPONSE = {
 @cache
 def reads(shape: str, size: int | None, events: int) -> list[bytes]:
     """An answer of so many deltas, as the reads it comes in."""
-    frames = list({"chat": _chat, "tool calls": _tool_calls, "Responses": _responses}[shape](events))
+    frames = list(_SHAPES[shape](events))
     return frames if size is None else in_pieces(b"".join(frames), size)
 
 
@@ -93,3 +98,43 @@ def _responses(events: int) -> Iterator[bytes]:
     for number, (kind, members) in enumerate(told):
         value = {"type": kind, "sequence_number": number, **members}
         yield b"event: %b\ndata: %b\n\n" % (kind.encode(), _json(value))
+
+
+def _big_events(events: int) -> Iterator[bytes]:
+    """Responses events that hold the whole response, as those at the beginning and the end of every stream do."""
+    answer = {"type": "output_text", "text": "an answer", "annotations": [], "logprobs": []}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    response = {
+        **_RESPONSE,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": "be kind",
+        "max_output_tokens": None,
+        "metadata": {},
+        "output": [
+            {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "thinking"}]},
+            {"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [answer]},
+            {**call, "status": "completed"},
+        ],
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "temperature": 1.0,
+        "text": {"format": {"type": "text"}},
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}],
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "user": None,
+    }
+    kinds = ["response.created", *["response.in_progress"] * events, "response.completed"]
+    for number, kind in enumerate(kinds):
+        status = "completed" if kind == "response.completed" else "in_progress"
+        value = {"type": kind, "sequence_number": number, "response": {**response, "status": status}}
+        yield b"event: %b\ndata: %b\n\n" % (kind.encode(), _json(value))
+
+
+_SHAPES: dict[str, Callable[[int], Iterator[bytes]]] = {
+    "chat": _chat,
+    "tool calls": _tool_calls,
+    "Responses": _responses,
+    "big events": _big_events,
+}

@@ -1,10 +1,10 @@
 """One process of the benchmark: it does the jobs that come on its standard input, and answers with figures.
 
-    python -m tests.benchmark.worker absent | disabled | guarded | floor
+    python -m tests.benchmark.worker absent | disabled | guarded | guarded-sdk-items | floor
 
 A job is a line of JSON: the name of a function of JOBS, and its arguments. So the guarded and the unguarded SDK live
 in processes of their own, which are asked in turn: whatever else the machine does troubles both alike. `floor` is the
-SDK with the least that can be done for an event in the place of its decoder.
+SDK with the least that can be done for an event: it is cut out and parsed, and handed over as it is.
 """
 
 from __future__ import annotations
@@ -26,23 +26,42 @@ from tests.benchmark.bodies import one_big, reads
 
 HTTP: Any = importlib.import_module("httpx2" if hasattr(openai._base_client, "httpx2") else "httpx")
 HEADERS = {"content-type": "text/event-stream"}
-CREATE = {
-    "chat": lambda client: client.chat.completions.create(model="m", messages=[], stream=True),
-    "tool calls": lambda client: client.chat.completions.create(model="m", messages=[], stream=True),
-    "Responses": lambda client: client.responses.create(model="m", input="", stream=True),
+
+
+def _chat(client: Any) -> Any:
+    return client.chat.completions.create(model="m", messages=[], stream=True)
+
+
+def _responses(client: Any) -> Any:
+    return client.responses.create(model="m", input="", stream=True)
+
+
+def _chat_helper(client: Any) -> Any:
+    completions = client.chat.completions
+    helper = completions if hasattr(completions, "stream") else client.beta.chat.completions
+    return helper.stream(model="m", messages=[])
+
+
+def _responses_helper(client: Any) -> Any:
+    return client.responses.stream(model="m", input="")
+
+
+DOORS: dict[str, dict[str, Callable[[Any], Any]]] = {
+    "create": {"chat": _chat, "tool calls": _chat, "Responses": _responses, "big events": _responses},
+    "helper": {"chat": _chat_helper, "tool calls": _chat_helper, "Responses": _responses_helper},
 }
 
 
 class Body(HTTP.SyncByteStream, HTTP.AsyncByteStream):
-    """A body that comes in these reads."""
+    """A body that comes in these reads, and only once: the SDK may go on reading after `[DONE]`."""
 
     def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = parts
+        self._parts = iter(parts)
 
-    def __iter__(self) -> Any:
-        return iter(self._parts)
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
 
-    async def __aiter__(self) -> Any:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         for part in self._parts:
             yield part
 
@@ -70,31 +89,48 @@ def spent(work: Callable[[], int]) -> tuple[float, int]:
     return time.process_time() - started, count
 
 
-def stream(shape: str, client_kind: str, size: int | None, events: int) -> float:
-    """Microseconds an item, of a stream read to its end by the SDK."""
-    parts = reads(shape, size, events)
-    if client_kind == "sync":
-        plain = client(parts)
-        seconds, count = spent(lambda: sum(1 for _ in CREATE[shape](plain)))
-        return seconds / count * 1e6
+def stream(shape: str, client_kind: str, door: str, size: int | None, events: int, server: str | None = None) -> float:
+    """Seconds of CPU time for one stream, from the request to its end.
 
-    async def consume() -> tuple[float, int]:
-        http = HTTP.AsyncClient(transport=transport(parts))
-        async with openai.AsyncOpenAI(api_key="none", http_client=http) as asynchronous:
-            items = await CREATE[shape](asynchronous)
+    Args:
+        door: `create` or `helper`.
+        size: bytes in a read; None: an event.
+        server: the URL of one that streams over sockets (see `server`), in place of bytes from memory.
+    """
+    options: dict[str, Any] = {"api_key": "none"}
+    if server is not None:
+        options["base_url"] = f"{server}/{shape.replace(' ', '-')}/{size or 0}/{events}"
+    mock = transport(reads(shape, size, events)) if server is None else None
+    if client_kind == "sync":
+        plain = openai.OpenAI(**options, http_client=HTTP.Client(transport=mock, trust_env=False))
+        with plain:
+            return spent(lambda: _read(DOORS[door][shape](plain)))[0]
+
+    async def consume() -> float:
+        http = HTTP.AsyncClient(transport=mock, trust_env=False)
+        async with openai.AsyncOpenAI(**options, http_client=http) as asynchronous:
             started = time.process_time()
-            count = sum([1 async for _ in items])
-            return time.process_time() - started, count
+            await _aread(DOORS[door][shape](asynchronous))
+            return time.process_time() - started
 
     gc.collect()
-    seconds, count = asyncio.run(consume())
-    return seconds / count * 1e6
+    return asyncio.run(consume())
+
+
+def _read(asked: Any) -> int:
+    with asked as items:
+        return sum(1 for _ in items)
+
+
+async def _aread(asked: Any) -> int:
+    async with await asked if hasattr(asked, "__await__") else asked as items:
+        return sum([1 async for _ in items])
 
 
 def big(megabytes: int) -> float:
     """Milliseconds for one event of so many MB."""
     plain = client(one_big(megabytes))
-    return spent(lambda: sum(1 for _ in CREATE["chat"](plain)))[0] * 1e3
+    return spent(lambda: sum(1 for _ in _chat(plain)))[0] * 1e3
 
 
 def replay(events: int) -> float:
@@ -102,27 +138,27 @@ def replay(events: int) -> float:
     whole = reads("chat", 65536, events)
     frames = b"".join(whole)
     plain = client([frames[: frames.rindex(b"data: {")]], whole)
-    seconds, count = spent(lambda: sum(1 for _ in CREATE["chat"](plain)))
+    seconds, count = spent(lambda: sum(1 for _ in _chat(plain)))
     assert count == events + 2, count
     return seconds / count * 1e6
 
 
-def memory(streams: int) -> float:
-    """KiB that each of so many open streams holds, after a few of its items."""
-    plain = client(reads("chat", None, 20))
-    next(iter(CREATE["chat"](plain)))  # what is made once is no stream's
+def memory(streams: int, items: int) -> float:
+    """KiB that each of so many open streams holds, after so many of its items."""
+    plain = client(reads("chat", None, items + 10))
+    next(iter(_chat(plain)))  # what is made once is no stream's
     tracemalloc.start()
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
-    opened = [CREATE["chat"](plain) for _ in range(streams)]
-    for items in opened:
-        for _ in range(10):
-            next(items)
+    opened = [_chat(plain) for _ in range(streams)]
+    for stream in opened:
+        for _ in range(items):
+            next(stream)
     gc.collect()
     held = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    for items in opened:
-        items.close()
+    for stream in opened:
+        stream.close()
     return held / streams / 1024
 
 
@@ -144,7 +180,7 @@ class Event:
 
     def __init__(self, frame: bytes, parse: Callable[[bytes], object]) -> None:
         start = frame.find(b"{")
-        text = frame[start:-2] if start > 0 else frame[len("data: ") :]
+        text = frame[start:] if start > 0 else frame[len("data: ") :]
         self.data = text.decode()
         self.event = frame[len("event: ") : frame.index(b"\n")].decode() if frame[:1] == b"e" else None
         self.value = parse(text) if start > 0 else None
@@ -155,19 +191,26 @@ class Event:
 
 
 def put_the_floor() -> None:
-    """Let the SDK's streams be cut and parsed, and neither decoded, repaired nor judged. Where a read is an event."""
+    """Let the SDK's streams be cut and parsed, and nothing else: no item is built. Right for these streams only."""
     parse = importlib.import_module("jiter").from_json
 
     def events(stream: Any) -> Iterator[Event]:
+        rest = b""
         for data in stream.response.iter_raw():
-            yield Event(data, parse)
+            *frames, rest = (rest + data).split(b"\n\n")
+            for frame in frames:
+                yield Event(frame, parse)
 
     async def aevents(stream: Any) -> AsyncIterator[Event]:
+        rest = b""
         async for data in stream.response.aiter_raw():
-            yield Event(data, parse)
+            *frames, rest = (rest + data).split(b"\n\n")
+            for frame in frames:
+                yield Event(frame, parse)
 
     openai.Stream._iter_events = events
     openai.AsyncStream._iter_events = aevents
+    openai._base_client.BaseClient._process_response_data = lambda client, *, data, cast_to, response: data
 
 
 def main(mode: str) -> None:
@@ -176,8 +219,9 @@ def main(mode: str) -> None:
         put_the_floor()
     elif mode != "absent":
         guard = importlib.import_module("openai_stream_guard")
-        if mode == "guarded":
-            guard.enable(guard.Policy(retry_budget=None, backoff_initial=0.0, backoff_max=0.0))
+        if mode != "disabled":
+            items = "auto" if mode == "guarded" else "sdk"
+            guard.enable(guard.Policy(retry_budget=None, backoff_initial=0.0, backoff_max=0.0, items=items))
             importlib.import_module("logging").disable()
     for line in sys.stdin:
         name, arguments = json.loads(line)

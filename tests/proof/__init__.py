@@ -4,6 +4,7 @@
     python -m tests.proof.fuzz         bytes that no server sends
     python -m tests.proof.outages      a million streams in simulated time, through six kinds of bad weather
     python -m tests.proof.soak         thousands of real connections on loopback
+    python -m tests.proof.items        JSON by chance, and the items that the SDK and plans make of it
 
 Each prints its figures, its seed and the time it took, exits with 1 on any exception to the law, and has a `--quick`
 slice, which `tests/test_proof_*.py` runs with the suite.

@@ -165,8 +165,12 @@ _TOPICS: Final[tuple[tuple[str, Topic], ...]] = (
     ("damaged_compression", "compression"),
     ("idle_cut", "idle"),
     ("old_cut", "age"),
-    ("clean_end_nginx", "hidden_end"),
+    ("empty_stream_nginx", "buffering"),
+    ("stalled_at_once_nginx", "buffering"),
+    ("clean_end", "hidden_end"),
     ("cut_inside_event", "hidden_end"),
+    ("no_terminal_event", "hidden_end"),
+    ("ended_early", "hidden_end"),
     ("truncated", "hidden_end"),
     ("short_body", "buffering"),
 )
