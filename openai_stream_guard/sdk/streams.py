@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import openai
+
 from ..engine.decisions import Fail, Refusal, Reissue
 from ..engine.observer import SessionObserver
 from ..engine.session import Session
@@ -145,6 +147,12 @@ class GuardedStream:
             request=self._http_request,
             credentials=self._credentials,
             keep_cause="threads" not in session.request.steps,  # the SDK's handler of these raises the cause instead
+        )
+
+    def closed_error(self) -> Exception:
+        """Make the exception that the SDK raises in a reader whose stream somebody else closes."""
+        return openai.APIConnectionError(
+            message="The stream was closed while it recovered.", request=self._http_request
         )
 
     def add_note(self, error: Exception, note: str) -> None:
