@@ -169,8 +169,7 @@ class HabitTracker:
         if self._accepted is not None:
             habit = self._accepted.habit
             self._memory.record_habit(self._server, habit)
-            text = f"a second answer did the same, so it is how this server speaks: {habit}"
-            self._tell(f"{text}; lenient_hosts spares the second request", True)
+            self._tell(f"{habit}, in a second answer too: a habit, which lenient_hosts accepts at once", True)
         if adapter.finishes is not None:
             self._record_end(with_call=adapter.tool_call_open, finished=adapter.finishes)
 

@@ -2,9 +2,7 @@
 
     receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a decision: Reissue, Finish or Fail
 
-It reads nothing, waits for nothing and knows no SDK: time and jitter are arguments.
-Tests hold, for any cuts, faults and refusals: what was delivered is a prefix of one answer, nothing twice; a session
-that finishes has delivered all of it; requests are at most `1 + max_retries`, polls aside.
+It does no I/O. Tests hold: what was delivered is a prefix of one answer; what has finished was delivered whole.
 """
 
 from __future__ import annotations
@@ -32,8 +30,7 @@ from .observer import SessionObserver
 from .recovery import Recovery
 from .server_habits import HabitTracker
 
-_TOLERANCE = 0.005
-"""Seconds that a read may be called off early."""
+_TOLERANCE = 0.005  # seconds that a read may be called off early
 
 
 class Session:
@@ -92,9 +89,8 @@ class Session:
             only_failed=self._first is None or self._first.fault.last_event is not None,
             is_straight=is_straight,
         )
-        self._brought_progress = False
+        self._brought_progress, self._limit = False, ""
         self._deadline: float | None = None
-        self._limit = ""
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read; return what may be delivered."""
@@ -115,8 +111,7 @@ class Session:
             count = attempt.adapter.append_text_deltas(payloads, 0, self._delivery.transcript)
             attempt.items += count
             if count == len(payloads) and not over:  # nearly every read: by `_read` an event takes 3 µs more of its 80
-                self._deadline = None
-                self._brought_progress = True
+                self._deadline, self._brought_progress = None, True
                 self._log.progress(count, now)
                 return payloads
             attempt.out, payloads = payloads[:count], payloads[count:]
@@ -330,10 +325,10 @@ class Session:
         stopped_by = stop_reason(fault, complete=complete, is_stored=is_stored)
         if fault.kind == stopped_by == "diverged" and not is_stored:  # else it is no other generation
             self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
+        if fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
+            stopped_by = stopped_by or "time"  # it would queue anew, and not be answered in time
         if stopped_by is not None:
             self._give_up(stopped_by)
-        elif fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
-            self._give_up("time")  # it would queue anew, and not be answered in time
         else:
             self._recover(self._recovery.plan(self.adapter, self.transcript, now), now)
 
@@ -358,9 +353,9 @@ class Session:
             self._log.note("the answer ended as failed, and asking again did not help")
             self._decide(Finish())
             self._end("complete", None)
-            return
-        self._decide(Fail(self._first, stopped_by))
-        self._end("failed", stopped_by)
+        else:
+            self._decide(Fail(self._first, stopped_by))
+            self._end("failed", stopped_by)
 
     def _close_attempt(self, fault: StreamFault | None, reason: str | None, now: float) -> None:
         read, name = self._attempt.reader, self.adapter.response_id
