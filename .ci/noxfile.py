@@ -29,6 +29,8 @@ PYDANTICS = (("1.40.0", "2.5.3"), ("1.109.1", "2.11.10"), ("newest", "2.4.2"))
 """Releases, each with an older pydantic than the newest, from the oldest that plans for items are made with."""
 WITH_CLIENTS = ("2.54.0", "newest")
 """The last release on httpx, and one on httpx2."""
+LLMOCK, AIMOCK = "llmock==0.2.2", "@copilotkit/aimock@1.43.0"
+"""Judges from outside, of PyPI and npm."""
 WITH_SUITE = ("newest", "2.54.0", "1.109.1")
 """Whose own tests are run."""
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.14t")
@@ -247,6 +249,43 @@ def frameworks(session: nox.Session) -> None:
     """Frameworks over broken streams; writes the README's table of them."""
     prepare(session, "pip")
     session.run("python", "-m", "tests.frameworks", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """What zizmor finds in the GitHub workflows: nothing; and what is to be uploaded passes the checks of PyPI."""
+    session.chdir(ROOT)
+    session.install("zizmor", "build", "twine")
+    session.run("zizmor", "--offline", ".github")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "-q", "-o", folder)
+    session.run("twine", "check", "--strict", *map(str, Path(folder).glob("openai_stream_guard-*")))
+
+
+@nox.session
+def llmock(session: nox.Session) -> None:
+    """LLMock's verdict on the client; compares it with tests/compliance/README.md, `-- --write` puts it there."""
+    prepare(session, LLMOCK)
+    session.run("python", "-m", "tests.compliance.llmock_verdict", *session.posargs)
+
+
+@nox.session
+def aimock(session: nox.Session) -> None:
+    """Streams from aimock with its own faults; needs Node.js. Compares and writes as `llmock` does."""
+    prepare(session)
+    folder = session.create_tmp()
+    session.run(
+        "npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", AIMOCK, external=True
+    )
+    session.env["AIMOCK"] = folder
+    session.run("python", "-m", "tests.compliance.aimock_journal", *session.posargs)
+
+
+@nox.session
+def sse_contract(session: nox.Session) -> None:
+    """The parsing cases of launchdarkly's contract for SSE clients. Compares and writes as `llmock` does."""
+    prepare(session)
+    session.run("python", "-m", "tests.compliance.sse_contract", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

@@ -3,7 +3,8 @@
     fixture        stream_guard                               see `openai_stream_guard.testing.StreamGuard`
     marker         @pytest.mark.stream_guard(max_retries=0)   the fixture, with these fields of the policy
     ini option     stream_guard = max_retries=0 …             the same for all tests, one field a line
-    command line   --stream-guard max_retries=0               the same; it overrides the ini option
+                   stream_guard_assert_all_faults_struck      false: a planned fault need not strike
+    command line   --stream-guard max_retries=0               the same as `stream_guard`; it overrides the ini option
                    --stream-guard-chaos SEED                  a random fault for every test
 
 Pytest loads this module through an entry point in every run, and with it the package, as if the application had
@@ -14,8 +15,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +35,11 @@ _CHAOS: pytest.StashKey[Chaos] = pytest.StashKey()
 _POLICY: pytest.StashKey[Policy] = pytest.StashKey()
 _WATCHER = "openai_stream_guard_watcher"
 _MODES = ("on", "off", "observe")
+_ALL_FAULTS = "assert_all_faults_struck"
+_HOW_TO_ALLOW = (
+    f"If that is meant: @pytest.mark.stream_guard({_ALL_FAULTS}=False), or stream_guard_{_ALL_FAULTS} = false for all "
+    "tests."
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,13 +61,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "the same seed chooses the same faults",
     )
     parser.addini("stream_guard", "fields of the policy, FIELD=VALUE, one a line", type="linelist", default=[])
+    parser.addini(
+        f"stream_guard_{_ALL_FAULTS}", "fail a test whose planned faults did not all strike", type="bool", default=True
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and reject bad options before any test runs."""
     config.addinivalue_line(
         "markers",
-        "stream_guard(mode='on', chaos=True, **fields): use the fixture stream_guard, with these fields of the policy",
+        f"stream_guard(mode='on', chaos=True, {_ALL_FAULTS}=True, **fields): use the fixture stream_guard, with these "
+        "fields of the policy",
     )
     if lines := [*config.getini("stream_guard"), *config.getoption("stream_guard")]:
         config.stash[_POLICY] = _policy_from(lines)
@@ -91,9 +104,18 @@ class _Watcher:
             seed = item.config.getoption("stream_guard_chaos")
             if seed is not None and _marker_fields(item).get("chaos", True):
                 item.stash[_CHAOS] = undo.enter_context(_chaos(seed, item))
-            result = yield
-            guard = item.stash.get(_GUARD, None)
-            places = [] if guard is None else guard.close_left_open()
+            guard, places = item.stash.get(_GUARD, None), []
+            if guard is None:
+                result = yield
+            else:
+                with _on_return(_code_of_function(item), lambda: places.extend(guard.close_left_open())):
+                    result = yield
+                places += guard.close_left_open()
+        if guard is not None and not places and _expects_all_faults(item):
+            try:
+                guard.assert_all_faults_struck()
+            except AssertionError as error:
+                pytest.fail(f"{error}\n{_HOW_TO_ALLOW}", pytrace=False)
         if places:
             pytest.fail(
                 f"the test leaves open the response of the stream made at {', and at '.join(places)}; "
@@ -136,6 +158,7 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
     _start_watching(request.config)
     fields = _marker_fields(request.node)
     fields.pop("chaos", None)
+    fields.pop(_ALL_FAULTS, None)
     mode = fields.pop("mode", "on")
     if mode not in _MODES:
         raise pytest.UsageError(f"the marker stream_guard was given mode={mode!r}; must be 'on', 'off' or 'observe'")
@@ -151,6 +174,34 @@ def stream_guard(request: pytest.FixtureRequest) -> Iterator[StreamGuard]:
             yield guard
         finally:
             guard.close_left_open()  # of a test that failed, which is not told so as well
+
+
+def _code_of_function(item: pytest.Item) -> CodeType | None:
+    """Return the code of the test, if that is an ordinary function, which runs from its call to its return."""
+    code = getattr(getattr(item, "function", None), "__code__", None)
+    return None if code is None or code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_GENERATOR) else code
+
+
+@contextmanager
+def _on_return(code: CodeType | None, action: Callable[[], None]) -> Iterator[None]:
+    """Do something when this function returns, while its local variables still exist. Leaves a profiler alone."""
+    if code is None or sys.getprofile() is not None:
+        yield
+        return
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is code:
+            action()
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def _expects_all_faults(item: pytest.Item) -> bool:
+    return bool(_marker_fields(item).get(_ALL_FAULTS, item.config.getini(f"stream_guard_{_ALL_FAULTS}")))
 
 
 def _marker_fields(item: pytest.Item) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from openai_stream_guard.apis.request import StreamRequest
@@ -16,6 +16,7 @@ from openai_stream_guard.diagnosis.evidence import Ending, ResponseHead
 from openai_stream_guard.engine.decisions import StreamFault, Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
+from openai_stream_guard.notices import Notice
 
 from .simulated import CHAT
 
@@ -53,6 +54,7 @@ def recorded(
     request: StreamRequest = CHAT,
     end_at: float | None = None,
     busy: float = 0.0,
+    notify: Callable[[Notice], None] = lambda notice: None,
 ) -> Capture:
     """What is recorded of these reads. `end` says how they end: an `Ending` by an error of the transport.
 
@@ -68,6 +70,7 @@ def recorded(
         max_retries=0,
         clocks=Timeouts(read=600.0),
         head=ResponseHead(200, None, headers, version),
+        notify=notify,
         observer=recorder,
     )
     for at, data in reads:

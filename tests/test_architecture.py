@@ -41,9 +41,10 @@ DOORS = {
     "activation": "config imports wrapt",
     "autostart": "activation",
     "testing": "capture config notices",
-    "cli": "activation apis capture config decoding diagnosis engine redaction testing",
+    "cli": "activation apis capture config decoding diagnosis engine redaction testing wrapt",
     FACADE: "activation config notices",
     "pytest_plugin": "pytest",
+    "pytest_entry": "",
     "__main__": "cli",
 }
 MAY_IMPORT = {**THINKING, **DOING, **DOORS}

@@ -15,7 +15,7 @@ import openai_stream_guard
 from openai_stream_guard.cli import COMMANDS, main
 from openai_stream_guard.cli.demo import guarded, play
 from openai_stream_guard.cli.demo.rows import ROWS, Row
-from openai_stream_guard.cli.demo.table import GREEN, RED, Result, line, paint
+from openai_stream_guard.cli.demo.table import GREEN, RED, Result, heading, line, paint
 from openai_stream_guard.testing import FAULTS, Equal, Outcome, Raises, Whole
 
 ALL = [row for rows in ROWS.values() for row in rows]
@@ -38,7 +38,8 @@ def only_raising(settings: Mapping[str, object]) -> Iterator[None]:
 
 def marks(output: str) -> dict[str, bool]:
     """Whether each row's promise was kept, as the table shows it."""
-    return {row[2:31].rstrip(): row[0] == " " for row in output.splitlines() if re.search(r"\d\.\d$", row)}
+    rows = [row for row in output.splitlines() if re.search(r" \d\.\d$", row)]
+    return {row[:29].rstrip(): row[58] in "✓+" for row in rows}
 
 
 def test_the_rows_cover_every_kind_of_promise() -> None:
@@ -57,7 +58,10 @@ def test_a_guard_that_keeps_its_promises_passes(capsys: pytest.CaptureFixture[st
     assert play(SOME, guarded) == 0
     output = capsys.readouterr().out
     assert marks(output) == {"clean": True, "glued_objects": True, "rst": True, "rst, every time": True}
-    assert output.endswith("4 faults: SDK alone right in 2, guarded right in 4\n")
+    assert output.endswith(
+        "1 odd but healthy streams: the SDK alone is right in 1, guarded in 1\n"
+        "3 faults: the SDK alone is right in 1, guarded in 3\n"
+    )
 
 
 def test_a_guard_that_does_nothing_fails(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +82,7 @@ def test_a_guard_that_only_raises_fails(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_stream_that_never_ends_is_a_hang(capsys: pytest.CaptureFixture[str]) -> None:
     """Heartbeats without events hold the SDK alone for ever; the table says so, and the guard gets through."""
     assert play({"": [Row("stall_heartbeat")]}, guarded) == 0
-    assert re.search(r"^  stall_heartbeat +0/81 hang +81/81 ", capsys.readouterr().out, re.M)
+    assert re.search(r"^stall_heartbeat +. 0/81 hang +. 81/81 ", capsys.readouterr().out, re.M)
 
 
 def test_the_guard_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +93,7 @@ def test_the_guard_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every line has at most 110 columns, and no colours where nobody sees them."""
+    """Every line has at most 110 columns, and no color where nobody sees it."""
     play(SOME, guarded)
     lines = capsys.readouterr().out.splitlines()
     widest = [_line(Row(row.fault, every_time=row.every_time, settings=row.settings)) for row in ALL]
@@ -114,7 +118,8 @@ def _line(row: Row, alone: Outcome = HEALTHY, seen: Outcome = HEALTHY) -> str:
 )
 def test_the_table_says_what_the_sdk_alone_delivered(alone: Outcome, words: str) -> None:
     """The characters that arrived, and what was wrong in a word or two."""
-    assert f"clean                         {words}  " in _line(Row("clean"), alone)
+    right = "✓" if alone is HEALTHY else "✗"
+    assert _line(Row("clean"), alone).startswith(f"clean                         {right} {words}  ")
 
 
 def test_the_sdk_alone_is_right_to_raise_where_no_answer_is_to_be_had() -> None:
@@ -124,7 +129,7 @@ def test_the_sdk_alone_is_right_to_raise_where_no_answer_is_to_be_had() -> None:
     assert not Result(row, HEALTHY, Outcome((), "", 1), HEALTHY, 0.1).alone_is_right
 
 
-def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colors_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Right is green and wrong is red on a terminal, unless `NO_COLOR` is set."""
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
@@ -168,8 +173,18 @@ def test_help_lists_the_exit_codes(arguments: list[str], capsys: pytest.CaptureF
     assert re.search(r"exit codes:\n  0  .*\n  1  .*\n  2  ", capsys.readouterr().out)
 
 
-def test_no_command_is_a_wrong_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a subcommand the exit code is 2."""
-    with pytest.raises(SystemExit) as caught:
-        main([])
-    assert caught.value.code == 2
+def test_the_heading_says_what_is_compared_and_how_to_read_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The versions first, what "right" means on one line, and the marks."""
+    first, _, meaning, *rest = heading().splitlines()
+    for word in ("openai-stream-guard ", "openai ", "Python "):
+        assert word in first
+    assert meaning.startswith("Right is ")
+    assert rest[0].startswith("✓ right, ✗ wrong; ")
+
+
+def test_a_terminal_without_the_marks_gets_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marks are those that its encoding has."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert _line(Row("clean")).startswith("clean                         + 2/2 ")
+    assert _line(Row("clean"), Outcome((), "", 1)).isascii()
+    assert heading().isascii()

@@ -118,7 +118,7 @@ def test_the_json_has_the_documented_fields(examine: Run) -> None:
     """And no others: programs may rely on these."""
     _, told = examine(playing(*BURST), one_by_one())
     assert set(told) == {
-        "version", "verdict", "subject", "api", "model", "requests", "written", "items", "findings", "streams",
+        "version", "verdict", "subject", "api", "model", "requests", "proxy", "written", "items", "findings", "streams",
     }  # fmt: skip
     assert set(told["findings"][0]) == {"name", "severity", "what", "remedy", "lines", "streams"}
     assert set(told["streams"][0]) == {
@@ -318,6 +318,31 @@ def test_what_speaks_no_http_is_told(capsys: pytest.CaptureFixture[str]) -> None
         assert "does not speak HTTP" in refused("--base-url", url, "--model", "m", capsys=capsys)
 
 
+def test_a_proxy_of_the_environment_is_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In each view and in the sentence of a failure, without its password; one that is bypassed is not."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", server.base_url.removesuffix("/v1").replace("http://", "http://me:pw@"))
+    told = server.base_url.removesuffix("/v1")  # which answers whatever name is asked for
+    server.script(one_by_one(), one_by_one(), one_by_one(), one_by_one(), one_by_one(), one_by_one())
+    page = tmp_path / "x.html"
+    assert main(["doctor", "--base-url", "http://llm.invalid/v1", "--model", "m", "--html", str(page)]) == 0
+    shown = capsys.readouterr().out
+    assert f"2 requests, through the proxy {told} of the environment" in shown
+    assert told in page.read_text(encoding="utf-8")
+    assert "pw" not in shown + page.read_text(encoding="utf-8")
+    assert main(["doctor", "--base-url", "http://llm.invalid/v1", "--model", "m", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["proxy"] == told
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert main(["doctor", "--base-url", server.base_url, "--model", "m", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["proxy"] is None
+    monkeypatch.setenv("HTTP_PROXY", "127.0.0.1:9")
+    said = refused("--base-url", "http://llm.invalid/v1", "--model", "m", capsys=capsys)
+    assert said.startswith("no connection to http://llm.invalid/v1 (through the proxy http://127.0.0.1:9 of the")
+
+
 def test_the_key_goes_to_nobody_else(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -401,10 +426,18 @@ def test_the_strips_show_when_what_came() -> None:
     assert text_view.timeline(seen([])) == [] or text_view.timeline(seen([]))[0][1] == ""
 
 
-def test_a_terminal_without_blocks_gets_letters() -> None:
+@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "█"), ("ascii", "%"), (None, "%"), ("no such", "%")])
+def test_a_terminal_without_blocks_gets_letters(
+    encoding: str | None, bar: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A terminal's encoding decides; one that is unknown is taken for a poor one."""
-    assert text_view.bars_for("utf-8") == " ▁▂▃▄▅▆▇█"
-    assert text_view.bars_for("ascii") == text_view.bars_for(None) == text_view.bars_for("no such") == " .:-=+*#%"
+    path = tmp_path / "x.ssecap"
+    path.write_bytes(dump(recorded(HEALTHY)))
+    monkeypatch.setattr(Terminal, "encoding", encoding)
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["doctor", "--from-capture", str(path)]) == 0
+    assert bar in out.getvalue()
 
 
 class Terminal(io.StringIO):

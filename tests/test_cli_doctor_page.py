@@ -25,7 +25,7 @@ from openai_stream_guard.cli.doctor.report import Report
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WIDTHS = (360, 800, 1200)
+WIDTHS = (375, 800, 1280)
 EVIL = "</title></style><script>console.log('evil')</script><img src=x onerror=\"console.log('evil')\">\x1b\u202e{}"
 GLUED = chunk()[:-2] + b"\n" + chunk()
 
@@ -43,6 +43,8 @@ REPORT = Report(f"http://h/v1/{'very-long-' * 20}", "chat", EVIL, 2, STREAMS, "2
 HARNESS = """<!doctype html><meta charset="utf-8"><body>{frames}<pre id="told"></pre><script>
 const inside = (inner, outer) => inner.left >= outer.left - 1 && inner.right <= outer.right + 1
   && inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1;
+const meet = (one, other) => one.left < other.right - 1 && other.left < one.right - 1
+  && one.top < other.bottom - 1 && other.top < one.bottom - 1;
 const colors = (page, name) => {{
   const element = page.querySelector(name), style = element && page.defaultView.getComputedStyle(element);
   return style && style.color;
@@ -64,7 +66,14 @@ const look = (frame) => {{
       outside: [...svg.querySelectorAll("*")].filter((e) => !inside(e.getBoundingClientRect(),
         svg.getBoundingClientRect()) && e.localName != "title").map((e) => e.outerHTML.slice(0, 80)),
       tall: svg.getBoundingClientRect().height,
+      overlapping: [...svg.querySelectorAll("text")].flatMap((one, place, all) => all.slice(place + 1)
+        .filter((other) => meet(one.getBoundingClientRect(), other.getBoundingClientRect()))
+        .map((other) => one.textContent + " | " + other.textContent)),
     }})),
+    legend: Boolean(page.querySelector(".legend").compareDocumentPosition(page.querySelector(".stream"))
+      & Node.DOCUMENT_POSITION_FOLLOWING),
+    marks: [...page.querySelectorAll(".legend .mark")].map((mark) => mark.getBoundingClientRect())
+      .filter((mark) => mark.width > 0 && mark.height > 0).length,
     strangers: page.querySelectorAll("script, img, iframe, object, link[rel=stylesheet]").length,
     card: page.defaultView.getComputedStyle(page.querySelector("header")).backgroundColor,
     ink: {{text: colors(page, "h1"), soft: colors(page, "dt"), bad: colors(page, ".unhealthy"),
@@ -97,7 +106,7 @@ def browsed(folder: Path, scheme: str) -> tuple[list[dict[str, Any]], list[str]]
                     BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                     "--disable-background-networking", "--disable-component-update", "--disable-sync",
                     "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-logging=stderr",
-                    "--window-size=1300,1000",
+                    "--window-size=1400,1000",
                     f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
                     f"--user-data-dir={folder / 'profile'}", "--dump-dom", url,
                 ],
@@ -141,6 +150,8 @@ def test_the_page_is_whole_in_a_browser(look: tuple[str, list[dict[str, Any]], l
         assert [chart["gaps"] for chart in one["charts"]] == [1, 2, 1, 0, 0]
         assert [chart["ends"] for chart in one["charts"]] == [["end whole"]] * 2 + [["end broken"]] * 3
         assert [chart["outside"] for chart in one["charts"]] == [[]] * 5
+        assert [chart["overlapping"] for chart in one["charts"]] == [[]] * 5
+        assert (one["legend"], one["marks"]) == (True, 8)
         assert max(chart["tall"] for chart in one["charts"]) < 250
         assert one["strangers"] == 0
     assert len(console) == 1, console

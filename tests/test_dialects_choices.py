@@ -157,12 +157,11 @@ def test_a_role_is_not_announced_twice() -> None:
 
 
 def test_a_finish_that_was_told_is_not_told_again() -> None:
-    """Where one chunk carries new text beside an old finish_reason, the text comes alone."""
-    both = chunk({"content": "a"}, "stop")
-    first = transcript_of(both, chunk({"content": "b"}, index=1))
-    again = [chunk({"content": "b"}, index=1), chunk({"content": "ab"}, "stop")]
+    """The other choice goes on alone."""
+    first = transcript_of(chunk({"content": "a"}, "stop"), chunk({"content": "b"}, index=1))
+    again = [chunk({"content": "a"}, "stop"), chunk({"content": "bc"}, index=1)]
     (left,) = trim(first, *again)
-    assert left["choices"] == [{"index": 0, "delta": {"content": "b"}, "finish_reason": None}]
+    assert left["choices"] == [{"index": 1, "delta": {"content": "c"}, "finish_reason": None}]
 
 
 def completion(text: str, tokens: list[str] | None = None, **more: object) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def left_of(transcript: Transcript, *values: object, **body: object) -> list[Any
         trimmed = adapter.trim_repeated(payload(value), replay)
         left += [] if trimmed is None else [trimmed.value]
     assert replay.caught_up
+    transcript.held.clear()  # as where another attempt begins
     return left
 
 

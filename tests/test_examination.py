@@ -21,6 +21,7 @@ from openai_stream_guard.cli.doctor.findings import (
 from openai_stream_guard.cli.doctor.proxy_settings import _PRODUCTS, LINES, Product, lines_for
 from openai_stream_guard.diagnosis import causes as hints
 from openai_stream_guard.diagnosis.evidence import Party
+from openai_stream_guard.notices import FaultSeen
 
 from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 
@@ -125,6 +126,39 @@ def test_a_broken_stream_is_explained_as_the_guard_does(name: str) -> None:
     found = [one for one in findings_from([FAULTS[name]]) if one.severity == "problem"]
     assert [one.name for one in found] == [name]
     assert health_from(found) == "unhealthy"
+
+
+COLLECTED = [(0.01, b"".join([*WORDS, STOP]))]
+"""What a proxy that buffers hands on of an answer that broke behind it: the headers and all it has, late, at once."""
+
+
+@pytest.mark.parametrize(
+    ("reads", "end", "headers"),
+    [
+        (COLLECTED, "unterminated", CHUNKED),
+        ([(0.01, b"".join(WORDS))], "unterminated", {**CHUNKED, **NAMED}),
+        ([(0.01, b"".join(WORDS))], "body", {**CHUNKED, **NAMED}),
+        ([(0.01, b"".join(WORDS))], "body", {**CHUNKED, "x-envoy-upstream-service-time": "1"}),
+        ([(0.01, b"".join(WORDS))], "reset", {**CHUNKED, "x-envoy-upstream-service-time": "1"}),
+        ([(0.01, b"".join(WORDS))], "short", {**OPEN, "content-length": "9999"}),
+        ([(0.01, b"".join([*WORDS, chunk()[:30]]))], "body", CHUNKED),
+        ([], "body", CHUNKED),
+    ],
+)
+@pytest.mark.parametrize("headers_at", [0.0, 2.0, 15.0, 60.0])
+def test_behind_a_proxy_that_buffers_the_guard_names_the_same_cause(
+    reads: Any, end: Any, headers: dict[str, str], headers_at: float
+) -> None:
+    """The wait for what was collected is no age of the connection, also where two streams waited alike."""
+    notices: list[Any] = []
+    capture = recorded(reads, end, headers=headers, notify=notices.append)
+    (stream,) = analyzed(capture, headers_at=headers_at)
+    problems = [one for one in findings_from([stream, stream]) if one.severity == "problem"]
+    hints_of_guard = [notice.hint for notice in notices if isinstance(notice, FaultSeen)]
+    if hints_of_guard:
+        assert [f"{one.what}: {one.remedy}." for one in problems] == hints_of_guard
+    else:
+        assert stream.whole
 
 
 def test_an_error_is_named_and_not_quoted() -> None:

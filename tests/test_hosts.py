@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
 from openai_stream_guard.engine.server_habits import Server
 
@@ -26,17 +27,32 @@ def test_only_what_was_seen_is_known() -> None:
     assert not hosts.habits.sends_finish(Server("a:1", "/chat/completions", None), with_call=False)
 
 
-def test_a_divergence_is_held_against_a_model_for_ten_minutes() -> None:
-    """Not a second longer, and counted anew from the last one."""
+def test_two_divergences_are_held_against_a_model_for_ten_minutes() -> None:
+    """Not one, not a second longer than from the first of the last two, and each for its own kind of request."""
     hosts = HostMemory()
-    hosts.record_divergence("a", "m", 1000.0)
+    hosts.record_divergence("a", "m", False, 1000.0)
+    assert not hosts.diverged_recently("a", "m", False, 1000.0)
+    hosts.record_divergence("a", "m", False, 1500.0)
     assert DIVERGENCE_SECONDS == 600
-    assert hosts.diverged_recently("a", "m", 1599.9)
-    assert not hosts.diverged_recently("a", "m", 1600.0)
-    assert not hosts.diverged_recently("a", "other", 1000.0)
-    assert not hosts.diverged_recently("b", "m", 1000.0)
-    hosts.record_divergence("a", "m", 1500.0)
-    assert hosts.diverged_recently("a", "m", 2099.9)
+    assert hosts.diverged_recently("a", "m", False, 1599.9)
+    assert not hosts.diverged_recently("a", "m", False, 1600.0)
+    assert not hosts.diverged_recently("a", "m", True, 1500.0), "at temperature 0 nothing is known of it"
+    assert not hosts.diverged_recently("a", "other", False, 1500.0)
+    assert not hosts.diverged_recently("b", "m", False, 1500.0)
+    hosts.record_divergence("a", "m", False, 1700.0)
+    assert hosts.diverged_recently("a", "m", False, 2099.9)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        *(({}, False), ({"temperature": 1}, False), ({"temperature": False}, False)),
+        *(({"temperature": 0}, True), ({"temperature": 0.0}, True), ({"seed": 0}, True)),
+    ],
+)
+def test_a_request_is_deterministic_at_temperature_0_or_with_a_seed(body: dict[str, object], expected: bool) -> None:
+    """What is asked so may be expected to be answered the same."""
+    assert StreamRequest("post", "/chat/completions", "a", body).deterministic is expected
 
 
 def test_memory_is_bounded() -> None:
@@ -44,19 +60,19 @@ def test_memory_is_bounded() -> None:
     hosts = HostMemory()
     for model in ("old", "renewed"):
         hosts.habits.expect_finish(Server("a", "/p", model))
-        hosts.record_divergence("a", model, 0.0)
+        hosts.record_divergence("a", model, False, 0.0)
     for number in range(MAX - 1):
         if number == 10:
             hosts.habits.expect_finish(Server("a", "/p", "renewed"))
-            hosts.record_divergence("a", "renewed", 0.0)
+            hosts.record_divergence("a", "renewed", False, 0.0)
         hosts.habits.expect_finish(Server("a", "/p", f"m{number}"))
-        hosts.record_divergence("a", f"m{number}", 0.0)
+        hosts.record_divergence("a", f"m{number}", False, 0.0)
     hosts.habits.expect_finish(Server("a", "/p", "last"))
-    hosts.record_divergence("a", "last", 0.0)
+    hosts.record_divergence("a", "last", False, 0.0)
     assert not hosts.habits.sends_finish(Server("a", "/p", "old"), with_call=False)
-    assert not hosts.diverged_recently("a", "old", 0.0)
+    assert not hosts.diverged_recently("a", "old", False, 0.0)
     assert hosts.habits.sends_finish(Server("a", "/p", "renewed"), with_call=False)
-    assert hosts.diverged_recently("a", "renewed", 0.0)
+    assert hosts.diverged_recently("a", "renewed", False, 0.0)
     assert not hosts.habits.sends_finish(Server("a", "/p", "m0"), with_call=False)
     assert hosts.habits.sends_finish(Server("a", "/p", "m1"), with_call=False)
 
@@ -87,12 +103,12 @@ def test_forgetting_is_complete() -> None:
     """Finishes, divergences and budgets are as new."""
     hosts = HostMemory()
     hosts.habits.expect_finish(Server("a", "/p", "m"))
-    hosts.record_divergence("a", "m", 0.0)
+    hosts.record_divergence("a", "m", False, 0.0)
     while borrow(hosts.budget, "a"):
         pass
     hosts.forget()
     assert not hosts.habits.sends_finish(Server("a", "/p", "m"), with_call=False)
-    assert not hosts.diverged_recently("a", "m", 0.0)
+    assert not hosts.diverged_recently("a", "m", False, 0.0)
     assert borrow(hosts.budget, "a")
 
 

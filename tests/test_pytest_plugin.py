@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import subprocess
 import sys
 from typing import Any
@@ -220,6 +222,115 @@ def test_a_failure_is_not_told_twice(stream_guard, server):
     assert result.stdout.str().count("leaves open the response") == 2
 
 
+LEFT_IN_VARIABLES = """
+def ask(server):
+    return client_for(server).chat.completions.create(model="m", messages=[], stream=True)  # the place
+
+@pytest.mark.parametrize("mode", ["on", "off", "observe"])
+class TestEach:
+    def test_read_in_part(self, stream_guard, server, mode):
+        stream_guard.switch(mode)
+        stream = ask(server)
+        next(stream)
+
+    def test_not_read(self, stream_guard, server, mode):
+        stream_guard.switch(mode)
+        stream = ask(server)
+
+    def test_in_a_cycle(self, stream_guard, server, mode):
+        stream_guard.switch(mode)
+        stream = ask(server)
+        stream.itself = stream
+"""
+
+
+def test_a_stream_left_in_a_local_variable_is_left_open(suite: Run) -> None:
+    """The variable goes with the test: what it held is looked at before."""
+    ignored = ("-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning")
+    result = suite(LEFT_IN_VARIABLES, *ignored, failed=9)
+    line = HEAD.count("\n") + 2
+    told = re.findall(r"leaves open the response of the stream made at \S+\.py:(\d+); read", result.stdout.str())
+    assert told == [str(line)] * 9
+
+
+NEVER_STRUCK = """
+def test_no_request(stream_guard, server):
+    stream_guard.faults.cut(after_events=3)
+
+def test_one_request_too_few(stream_guard, server):
+    stream_guard.faults.cut(after_events=3)
+    stream_guard.faults.refuse(status=503)
+    stream_guard.configure(max_retries=0)
+    with pytest.raises(openai_stream_guard.OpenAIStreamParseError):
+        read(server)
+
+def test_over_before(stream_guard, server):
+    stream_guard.faults.cut(after_events=300)
+    read(server)
+
+@pytest.mark.stream_guard(assert_all_faults_struck=False)
+def test_allowed(stream_guard, server):
+    stream_guard.faults.cut(after_events=300)
+    read(server)
+
+def test_struck(stream_guard, server):
+    stream_guard.faults.cut(after_events=3, times=9)
+    stream_guard.faults.split(size=7, times=None)
+    stream_guard.configure(max_retries=0)
+    with pytest.raises(openai_stream_guard.OpenAIStreamParseError):
+        read(server)
+
+def test_its_own_reason(stream_guard, server):
+    stream_guard.faults.cut(after_events=3)
+    assert 0, "its own reason"
+"""
+
+
+@pytest.mark.timeout(240)
+def test_a_planned_fault_that_never_struck_fails_the_test(suite: Run) -> None:
+    """It says which and why, and how to allow it; a marker and an option do."""
+    shown = suite(NEVER_STRUCK, passed=2, failed=4).stdout.str()
+    assert "a planned fault never struck: cut(after_events=3): there was no request for it" in shown
+    assert "a planned fault never struck: refuse(status=503): there was no request for it" in shown
+    assert "a planned fault never struck: cut(after_events=300): the stream of request 1 was over, or left" in shown
+    assert "its own reason" in shown
+    assert "@pytest.mark.stream_guard(assert_all_faults_struck=False)" in shown
+    suite(NEVER_STRUCK, "-o", "stream_guard_assert_all_faults_struck=false", passed=5, failed=1)
+
+
+def test_an_earlier_stream_can_be_asserted_about(suite: Run) -> None:
+    """By its place among the streams that have ended; the last one is meant where none is given."""
+    result = suite("""
+def test_two(stream_guard, server):
+    stream_guard.faults.cut(after_events=3)
+    read(server)
+    read(server)
+    stream_guard.assert_recovered(stream=0, by="replay")
+    for stream, words in ((1, "stream 1 should have recovered, but it came out whole"), (-1, "the last stream"),
+            (2, "stream 2 should have recovered, but only 2 have ended")):
+        with pytest.raises(AssertionError, match=words):
+            stream_guard.assert_recovered(stream=stream)
+    stream_guard.configure(max_retries=0)
+    stream_guard.faults.cut(after_events=3)
+    with pytest.raises(openai_stream_guard.OpenAIStreamParseError):
+        read(server)
+    stream_guard.assert_failed(stream=2, fault="truncated")
+    with pytest.raises(AssertionError, match="stream 0 should have failed, but it recovered"):
+        stream_guard.assert_failed(stream=0)
+
+def test_a_call_then_text(stream_guard, server):
+    server.script("one_call", "text")
+    client = client_for(server)
+    reasons = []
+    for _ in range(2):
+        with client.chat.completions.create(model="m", messages=[], stream=True) as stream:
+            reasons += [one.choices[0].finish_reason for one in stream if one.choices and one.choices[0].finish_reason]
+    assert reasons == ["tool_calls", "stop"]
+    client.close()
+""", passed=2)  # fmt: skip
+    assert result.ret == 0
+
+
 NO_FALSE_ALARM = """
 import gc
 
@@ -402,6 +513,23 @@ def test_the_plugin_can_be_named_and_is_loaded_once(pytester: pytest.Pytester, m
     pytester.runpytest_subprocess("-p", PLUGIN).assert_outcomes(passed=1)
     pytester.makeconftest("")
     pytester.runpytest_subprocess("-p", f"no:{PLUGIN}").assert_outcomes(errors=1)
+
+
+@pytest.mark.timeout(240)
+def test_the_plugin_is_left_out_by_the_name_of_the_package(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is installed: loaded without being named, once where it is named too, and left out by either name."""
+    installed = {entry.name: entry.value for entry in importlib.metadata.entry_points(group="pytest11")}
+    if installed.get("openai_stream_guard") != "openai_stream_guard.pytest_entry":
+        pytest.skip("the package is not installed, or from older sources: pip install -e . again")
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    pytester.makepyfile("def test_it(stream_guard): pass")
+    others = ("-p", "no:xdist", "-p", "no:randomly", "-p", "no:cacheprovider")
+    for named in ((), ("-p", PLUGIN)):
+        pytester.runpytest_subprocess(*others, *named).assert_outcomes(passed=1)
+    for name in ("openai_stream_guard", PLUGIN):
+        pytester.runpytest_subprocess(*others, "-p", f"no:{name}").assert_outcomes(errors=1)
 
 
 def test_a_plugin_that_is_not_used_imports_little() -> None:

@@ -68,8 +68,8 @@ def test_each_fault_keeps_its_promise(server: Server, fault: Any, every_time: bo
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("fault", ["stall", "stall_heartbeat", "stall_before_first"])
 def test_a_stall_is_noticed_by_the_clock_of_events(server: Server, client_kind: str, fault: str) -> None:
-    """Silence and mere heartbeats both end at the idle timeout, and the stream comes out whole."""
-    configure(idle_timeout=0.15)
+    """Silence and mere heartbeats both end at the timeout for events, and the stream comes out whole."""
+    configure(idle_timeout=0.15, first_event_timeout=0.15)
     server.reset(fault=fault)
     seen = consume(server, client_kind)
     assert seen.text == TEXT
@@ -158,3 +158,27 @@ def test_the_default_headers_and_body_are_sent_again(server: Server, client_kind
     assert {k: v for k, v in first.headers.items() if k not in told} == {
         k: v for k, v in second.headers.items() if k not in told
     }
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_what_the_program_edits_meanwhile_is_not_sent(server: Server, client_kind: str) -> None:
+    """The bytes of the first request are sent again, whatever became of the objects that they were made of."""
+    messages: list[Any] = [{"role": "user", "content": "naïve 🚋 \u2028"}]
+    extra = {"nested": {"of": [1, 2.5, None, True]}}
+
+    def ask(client: Any) -> Any:
+        return client.chat.completions.create(
+            model="m", messages=messages, temperature=0.1, stream=True, extra_body=extra
+        )
+
+    def edit(_: object) -> None:
+        messages.append({"role": "assistant", "content": "…"})
+        extra["nested"]["of"].append("more")
+
+    configure(on_event=edit)
+    server.reset(fault="rst", after=4)
+    seen = consume(server, client_kind, ask)
+    assert seen.error is None
+    first, second = server.requests
+    assert first.body == second.body
+    assert len(messages) > 1

@@ -76,7 +76,8 @@ def test_any_faults_and_any_cuts_of_the_reads_give_the_answer_once_or_a_true_pre
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
         responses.append(Response([] if end == "refused" else reads, end))
     responses.append(Response([], "refused"))  # for as long as it takes
-    outcome = play([*responses, *responses[-1:] * 20], NO_BUDGET.replace(max_retries=retries), asked=request_for(name))
+    policy = NO_BUDGET.replace(max_retries=retries)
+    outcome = play([*responses, *responses[-1:] * 20], policy, asked=request_for(name))
     texts = said(outcome.values)
     assert is_prefix(texts, WHOLE[name])
     assert (

@@ -8,7 +8,7 @@ policy. `ApiAdapter` is the base class; its defaults are those of an API of whic
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -168,6 +168,10 @@ class ApiAdapter:
             Diverged: if the payload contradicts what was delivered.
         """
         return payload
+
+    def whole_texts(self, payload: Payload) -> Iterable[TextDelta]:
+        """Return what a payload says of texts as a whole, after they were told piece by piece."""
+        return ()
 
     def may_replay(self, transcript: Transcript) -> bool:
         """Whether sending the request again has no effect that shows, once `transcript` was delivered."""

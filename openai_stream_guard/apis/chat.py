@@ -24,7 +24,7 @@ from .adapter import (
     is_keep_alive,
     plain_id,
 )
-from .chat_deltas import NO_REASON, choice_index, text_member, trim_choice, walk
+from .chat_deltas import NO_REASON, aside_from, choice_index, text_member, trim_choice, walk
 from .completion import NO_FINISH, Choices, Oddity
 from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
@@ -66,9 +66,9 @@ class ChatAdapter(ApiAdapter):
 
     def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Append the chunks whose one choice has nothing but more text, or more of a call's arguments."""
-        if self.response_id is None or not self._text_in_delta:
+        if self.response_id is None or not self._text_in_delta or transcript.overflowed:
             return start
-        end = start
+        end, size = start, 0
         text_channels, choices = transcript.text_channels, self._choices
         is_single, standing = choices.expected == 1, choices.standing
         try:
@@ -89,11 +89,14 @@ class ChatAdapter(ApiAdapter):
                     key, text = _more_arguments(index, name, text)
                     channel = text_channels[key]
                     choices.arguments[key].append(text)
-                channel += text.encode("utf-8", "surrogatepass")
+                piece = text.encode("utf-8", "surrogatepass")
+                channel += piece
+                size += len(piece)
                 end += 1
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
+        transcript.size += size
         return end
 
     def fault_in(self, payload: Payload) -> FaultEvent | None:
@@ -130,7 +133,9 @@ class ChatAdapter(ApiAdapter):
             if choice.__class__ is dict and not self._read_choice(choice, text_deltas, identities):
                 return _TOO_DEEP
         self.answer_complete = self._choices.complete
-        return DataEvent(text_deltas, identities)
+        if text_deltas or identities or choices[0].__class__ is not dict:
+            return DataEvent(text_deltas, identities)
+        return DataEvent(kind=aside_from(choices[0], choice_index(choices[0], self._choices.expected)))
 
     def _read_choice(self, choice: dict[str, Any], text_deltas: list[TextDelta], identities: list[Identity]) -> bool:
         """Note what a chunk says for one choice; return False where it is nested too deep."""
@@ -251,7 +256,7 @@ class ChatAdapter(ApiAdapter):
         if not isinstance(choice, dict):
             return choice if live else None
         name = text_member(choice, message_is_text=self._message_is_text)
-        return trim_choice(choice, name, choice_index(choice, self._choices.expected), replay, live=live)
+        return trim_choice(choice, name, choice_index(choice, self._choices.expected), replay)
 
     def may_replay(self, transcript: Transcript) -> bool:
         """Not where the API stores each answer: the delivered one would be stored twice, under two ids."""

@@ -6,12 +6,11 @@ that say by `index` which entry they continue. https://platform.openai.com/docs/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from .second_answer import Diverged, SecondAnswer
-from .transcript import Key
+from .second_answer import Diverged, SecondAnswer, json_line
+from .transcript import Aside, Key
 
 IDENTITIES = frozenset({"role", "id", "type", "format", "signature"})
 """Members that name something instead of adding to it."""
@@ -19,14 +18,21 @@ NO_REASON = "null"
 """What some servers write for a finish_reason that is null, on every chunk but the last."""
 ENTRIES = ...
 """Ends the key of the channel that holds, a JSON text a line, the entries of a list that have no `index`."""
+_CALLED = ("function", "function_call", "custom")
 
 
 def walk(path: Key, part: object) -> Iterator[tuple[Key, str, bool]]:
-    """Every non-empty string below `part`: its path, its text, and whether it is an identity."""
+    """Every non-empty string below `part`: its path, its text, and whether it is an identity.
+
+    Arguments that are sent as an object are one text, the JSON that they stand for.
+    """
     if isinstance(part, str):
         if part:
             yield path, part, path[-1] in IDENTITIES
     elif isinstance(part, dict):
+        if part and _is_arguments(path):
+            yield path, json_line(part), False
+            return
         for name, member in part.items():
             yield from walk((*path, name), member)
     elif isinstance(part, list):
@@ -38,7 +44,11 @@ def walk(path: Key, part: object) -> Iterator[tuple[Key, str, bool]]:
 
 
 def _line(entry: object) -> str:
-    return json.dumps(entry, sort_keys=True) + "\n"
+    return json_line(entry) + "\n"
+
+
+def _is_arguments(path: Key) -> bool:
+    return path[-1] == "arguments" and len(path) > 2 and path[-2] in _CALLED
 
 
 def choice_index(choice: Mapping[str, Any], expected: int) -> int:
@@ -62,87 +72,118 @@ def text_member(choice: Mapping[str, Any], *, message_is_text: bool) -> Literal[
     return "delta" if isinstance(delta, dict) else None
 
 
+def aside_from(choice: Mapping[str, Any], index: int) -> Aside:
+    """Return the kind of a choice that adds no text and names nothing, by what it has in their place."""
+    shape: list[str] = []
+    for name, part in choice.items():
+        if name != "index" and part and part != NO_REASON:
+            shape.append(name)
+        if name in ("delta", "message") and isinstance(part, dict):
+            shape += [str(member) for member in part if part[member]]
+    return Aside(index, tuple(shape), "logprobs" in shape)
+
+
+def _says_nothing(choice: Mapping[str, Any], name: str | None) -> bool:
+    """Whether a choice adds no text and names nothing."""
+    if choice.get("finish_reason") not in (None, "", NO_REASON):
+        return False
+    return name is None or next(walk((0, name), choice[name]), None) is None
+
+
 def trim_choice(
-    choice: dict[str, Any],
-    name: Literal["delta", "message", "text"] | None,
-    index: int,
-    replay: SecondAnswer,
-    *,
-    live: bool,
+    choice: dict[str, Any], name: Literal["delta", "message", "text"] | None, index: int, replay: SecondAnswer
 ) -> dict[str, object] | None:
     """Return a repeated choice without what was delivered of it; None where nothing is left.
 
     Args:
         name: the member that holds its text, see `text_member`.
         index: what its channels go by, see `choice_index`.
-        live: every channel had caught up before this payload. Then what has no text is new, and stays.
 
     Raises:
         Diverged: if the choice contradicts the transcript, or its logprobs cannot be cut where its text is.
     """
+    if _says_nothing(choice, name):
+        return None if replay.repeats(aside_from(choice, index)) else choice
+    end: Key = (index, "finish_reason")
     new: dict[str, Any] = dict(choice)
-    left = False
+    grows = named = False
     if name == "text":
         new["text"] = replay.take((index, "text"), choice["text"])
-        left = bool(new["text"])
+        grows = bool(new["text"])
         _trim_logprobs(new, choice, new)
     elif name is not None:
-        new[name], left = _trim_members((index,), choice[name], replay)
+        new[name], grows, named = _trim_members((index,), choice[name], replay)
         _trim_logprobs(new, choice[name], new[name])
     if isinstance(reason := choice.get("finish_reason"), str) and reason not in ("", NO_REASON):
         if late := replay.flush((index, "content")):
             said = new.get("delta")
             new["delta"] = {**(said if isinstance(said, dict) else {}), "content": late}
-        if replay.take((index, "finish_reason"), reason):
-            left = True
-        else:
-            new["finish_reason"] = None
-    unchanged = new == choice
-    return new if left or (live and unchanged) else None
+        if replay.take(end, reason, whole=True):
+            return new
+        new["finish_reason"] = None
+    if replay.is_closed(end):
+        if grows:
+            raise Diverged
+        return None
+    return new if grows or named else None
 
 
-def _trim_members(path: Key, members: dict[str, object], replay: SecondAnswer) -> tuple[dict[str, object], bool]:
-    """The members that are new, and whether any of them says something."""
+def _trim_members(path: Key, members: dict[str, object], replay: SecondAnswer) -> tuple[dict[str, object], bool, bool]:
+    """The members that are new; whether any of them adds text, and whether any of them names something."""
     new: dict[str, object] = {}
-    left = False
+    grows = named = False
     for name, part in members.items():
         here = (*path, name)
         if isinstance(part, str) and part:
             if name in IDENTITIES:
-                if name == "id":
-                    replay.name_once(here, part)
-                if replay.identify(here, part) is None:
+                if _is_first_name(here, part, replay):
                     new[name] = part
-                    left = True
-            elif surplus := replay.take(here, part):
+                    named = True
+            elif surplus := replay.take(here, part, whole=name == "name" and path[-1] in _CALLED):
                 new[name] = surplus
-                left = True
+                grows = True
+        elif isinstance(part, dict) and part and _is_arguments(here):
+            if replay.take_value(here, part):
+                new[name] = part
+                grows = True
         elif isinstance(part, dict):
-            inner, says = _trim_members(here, part, replay)
-            if says or not part:
+            inner, more, names = _trim_members(here, part, replay)
+            if more or names or next(walk(here, part), None) is None:
                 new[name] = inner
-            left = left or says
+            grows, named = grows or more, named or names
         elif isinstance(part, list):
-            entries = _trim_entries(here, part, replay)
+            entries, more, names = _trim_entries(here, part, replay)
             if entries or not part:
                 new[name] = entries
-            left = left or bool(entries)
+            grows, named = grows or more, named or names
         else:
             new[name] = part
-    return new, left
+    return new, grows, named
 
 
-def _trim_entries(path: Key, entries: list[object], replay: SecondAnswer) -> list[object]:
+def _is_first_name(key: Key, name: str, replay: SecondAnswer) -> bool:
+    """Whether the consumer has no name for this yet. Raises `Diverged` where it has one that this cannot stand for."""
+    if key[-1] == "id":
+        replay.name_once(key, name)
+    known = replay.identify(key, name)
+    if key[-1] == "type" and known not in (None, name):
+        raise Diverged
+    return known is None
+
+
+def _trim_entries(path: Key, entries: list[object], replay: SecondAnswer) -> tuple[list[object], bool, bool]:
     new: list[object] = []
+    grows = named = False
     for entry in entries:
         if isinstance(entry, dict) and isinstance(entry.get("index"), int):
-            inner, says = _trim_members((*path, entry["index"]), entry, replay)
-            if says:
+            inner, more, names = _trim_members((*path, entry["index"]), entry, replay)
+            if more or names:
                 new.append(inner)
-        else:
-            if replay.take((*path, ENTRIES), _line(entry)):
-                new.append(entry)
-    return new
+            grows, named = grows or more, named or names
+        elif replay.take((*path, ENTRIES), _line(entry)):
+            new.append(entry)
+            grows = True
+    return new, grows, named
 
 
 def _trim_logprobs(new: dict[str, object], before: dict[str, object], after: dict[str, object]) -> None:

@@ -69,7 +69,7 @@ class Continuation(SecondAnswer):
         """Whether nothing is held back that may be a repetition, or may be new."""
         return not self._repeated
 
-    def take(self, key: Key, text: str) -> str:
+    def take(self, key: Key, text: str, *, whole: bool = False) -> str:
         """The part of `text` that is new."""
         if key == self._key and self._repeated is not None:
             rest = len(self._delivered) - self._repeated
@@ -90,6 +90,9 @@ class Continuation(SecondAnswer):
             self._repeated = None
             self._news.text_deltas.append((key, text))
         return text
+
+    def tell_whole(self, key: Key, text: str) -> None:
+        """Chunks say no text twice."""
 
     def repeats(self, kind: Hashable) -> bool:
         """Usage and the like are said anew, and count."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 from .completion import Lifecycles, Place
-from .transcript import Identity, Key, TextDelta
+from .transcript import Identity, Key, Milestone, TextDelta
+from .whole_items import whole_item, whole_text
 
-_PARTS = ("content_index", "summary_index", "annotation_index")
+PART_INDEXES = ("content_index", "summary_index", "annotation_index")
 
 
 class OutputPlaces:
@@ -17,16 +19,22 @@ class OutputPlaces:
         self._lifecycles = lifecycles
         self._latest: int | None = None
         self._by_id: dict[object, int] = {}
+        self._opened: set[Place] = set()
 
     def begin(self, value: Mapping[str, object]) -> None:
         """Take an event by which an item begins: count the item, where the server does not."""
-        if type(value.get("output_index")) is int:
-            return
         name = _item_id(value)
-        if name is None or name not in self._by_id:
+        if type(value.get("output_index")) is not int and (name is None or name not in self._by_id):
             self._latest = 0 if self._latest is None else self._latest + 1
             if name is not None:
                 self._by_id[name] = self._latest
+        self._opened.add(self.of(value))
+
+    @property
+    def count(self) -> int:
+        """How many items have begun in the current lifecycle."""
+        number = self._lifecycles.number
+        return sum(isinstance(place, tuple) and place[0] == number if number else True for place in self._opened)
 
     def of(self, value: Mapping[str, object]) -> Place:
         """Return the output that an event is about."""
@@ -40,11 +48,29 @@ class OutputPlaces:
 
     def channel(self, kind: str, value: Mapping[str, object]) -> Key:
         """Return the key of the text that an event `….delta` adds to."""
-        return (self.of(value), *(integer_in(value, name) for name in _PARTS[:2]), kind.removesuffix(".delta"))
+        return (self.of(value), *(integer_in(value, name) for name in PART_INDEXES[:2]), kind.removesuffix(".delta"))
 
     def once(self, kind: str, value: Mapping[str, object]) -> Hashable:
         """Return what an event without text of its own would be repeated as."""
-        return (kind, self.of(value), *(integer_in(value, name) for name in _PARTS))
+        place = (self.of(value), *(integer_in(value, name) for name in PART_INDEXES))
+        return Milestone(kind, place) if kind.endswith((".added", ".done")) else (kind, *place)
+
+    def whole_texts(self, kind: str, value: Mapping[str, Any], *, only_opened: bool = False) -> list[TextDelta]:
+        """Return what `….done` and terminal events say of the texts that were told in deltas.
+
+        Args:
+            only_opened: leave out items that began before what was asked for.
+        """
+        response = value.get("response")
+        if isinstance(response, dict):
+            output = response.get("output")
+            items = enumerate(output if isinstance(output, list) else ())
+            told = [text for index, item in items for text in whole_item(item, self.in_lifecycle(index))]
+        elif kind == "response.output_item.done":
+            told = list(whole_item(value.get("item"), self.of(value)))
+        else:
+            told = list(whole_text(kind, value, self.channel(kind, value)))
+        return [text for text in told if text[0][0] in self._opened] if only_opened else told
 
     def opened(self, value: Mapping[str, object]) -> tuple[list[TextDelta], list[Identity]]:
         """Return what `response.output_item.added` says. A message shows nothing yet; any other item is visible."""
@@ -52,7 +78,7 @@ class OutputPlaces:
         if not isinstance(item, dict):
             return [], []
         said = {name: part for name, part in item.items() if isinstance(part, str) and part}
-        names = ("id", "call_id", "type")
+        names = ("id", "call_id", "type", "name")
         identities: list[Identity] = [(("item", place, name), said[name]) for name in names if name in said]
         if item.get("type") == "message":
             return [], identities

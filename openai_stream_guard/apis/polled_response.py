@@ -22,6 +22,7 @@ _ARGUMENTS = {
     "function_call": ("arguments", "function_call_arguments"),
     "mcp_call": ("arguments", "mcp_call_arguments"),
     "custom_tool_call": ("input", "custom_tool_call_input"),
+    "code_interpreter_call": ("code", "code_interpreter_call_code"),
 }
 
 
@@ -41,7 +42,9 @@ def events_from(response: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _item(item: Mapping[str, Any], place: int) -> Iterator[dict[str, Any]]:
     where = {"item_id": item.get("id"), "output_index": place}
     opened = {**item, "status": "in_progress"} if "status" in item else dict(item)
-    opened.update({name: type(item[name])() for name in ("content", "summary", "arguments", "input") if item.get(name)})
+    opened.update(
+        {name: type(item[name])() for name in ("content", "summary", "arguments", "input", "code") if item.get(name)}
+    )
     yield {"type": "response.output_item.added", "output_index": place, "item": opened}
     for index, part in enumerate(item.get("summary") or ()):
         yield from _part(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -30,6 +30,8 @@ class StreamRequest:
     """`name` or `name:port`."""
     body: dict[str, object] = field(default_factory=dict)
     """The JSON that was sent; empty where it was not a JSON object."""
+    sent: Callable[[], dict[str, object] | None] = lambda: None
+    """Reads the JSON back from what was sent, since the program may have edited `body` inside; None where it cannot."""
     resendable: bool = True
     """Whether the body can be sent a second time."""
     starting_after: int | None = None
@@ -96,6 +98,12 @@ class StreamRequest:
     def model(self) -> str | None:
         model = self.body.get("model")
         return identifier(model) if isinstance(model, str) else None  # it is logged
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same answer may be expected again: it is asked for at temperature 0, or with a seed."""
+        temperature = self.body.get("temperature")
+        return (type(temperature) in (int, float) and temperature == 0) or self.body.get("seed") is not None
 
     @property
     def choices(self) -> int:

@@ -9,7 +9,7 @@ delivered events gives the helper's snapshot of the unbroken stream.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..decoding.payload import Payload
@@ -24,15 +24,15 @@ from .adapter import (
     is_keep_alive,
     plain_id,
 )
-from .chat_deltas import tokens_in
 from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity
 from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_as, reported_failure
 from .output_places import OutputPlaces, integer_in
 from .partial_answer import outputs_from
+from .repeated_events import names_in, trim_event
 from .request import EndRule, Resume, StreamRequest
 from .second_answer import Diverged, SecondAnswer
 from .sequence import Sequence
-from .transcript import Identity, TextDelta, Transcript
+from .transcript import TextDelta, Transcript
 
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -104,9 +104,9 @@ class ResponsesAdapter(ApiAdapter):
 
     def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
         """Append the deltas of texts that have begun, each with the number that is due."""
-        if self._lifecycles.settled or self._lifecycles.number:
+        if self._lifecycles.settled or self._lifecycles.number or transcript.overflowed:
             return start
-        end, open_items = start, self._lifecycles.open_items
+        end, size, open_items = start, 0, self._lifecycles.open_items
         try:
             while end < len(payloads):
                 payload = payloads[end]
@@ -123,11 +123,13 @@ class ResponsesAdapter(ApiAdapter):
                 if key not in open_items or not self._sequence.follow(payload, number):
                     break
                 channel += piece
+                size += len(piece)
                 transcript.sequence = number
                 end += 1
         except (AttributeError, KeyError, TypeError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
+        transcript.size += size
         return end
 
     def fault_in(self, payload: Payload) -> FaultEvent | None:
@@ -176,27 +178,21 @@ class ResponsesAdapter(ApiAdapter):
             text_deltas: list[TextDelta] = [(self._places.channel(kind, value), delta)] if delta else []
             lifecycles.open_items.update(key for key, _ in text_deltas)
             return DataEvent(text_deltas, sequence=integer_in(value, "sequence_number"))
-        text_deltas, identities = [], []
-        if kind in _LIFECYCLE:
-            identities = self._name(value)
-        elif _is_terminal(kind, value):
-            identities = self._name(value)
+        text_deltas = []
+        response = value.get("response")
+        if isinstance(response, dict):
+            self.response_id = plain_id(response.get("id")) or self.response_id
+        if kind not in _LIFECYCLE and _is_terminal(kind, value):
             lifecycles.settle()
         if kind == "response.output_item.added":
             self._places.begin(value)
-            text_deltas, identities = self._places.opened(value)
+            text_deltas, _ = self._places.opened(value)
         if kind.startswith("response.output_item."):
             self._note_item(kind, value)
         elif kind.endswith(".done"):
             lifecycles.open_items.discard(self._places.channel(kind.removesuffix(".done"), value))
-        return DataEvent(text_deltas, identities, self._places.once(kind, value), integer_in(value, "sequence_number"))
-
-    def _name(self, value: Mapping[str, object]) -> list[Identity]:
-        response = value.get("response")
-        if not isinstance(response, dict):
-            return []
-        self.response_id = plain_id(response.get("id")) or self.response_id
-        return [(("response",), {name: part for name, part in response.items() if name != "output"})]
+        identities, once = names_in(kind, value, self._places), self._places.once(kind, value)
+        return DataEvent(text_deltas, identities, once, integer_in(value, "sequence_number"))
 
     def _note_item(self, kind: str, value: Mapping[str, object]) -> None:
         """Keep which items are open, and which of them are tool calls."""
@@ -247,59 +243,34 @@ class ResponsesAdapter(ApiAdapter):
         except RecursionError:
             raise Diverged from None
 
-    def _trimmed(self, kind: str, value: dict[str, object], replay: SecondAnswer) -> dict[str, object] | None:
-        new = dict(value)
-        delta = value.get("delta")
-        if kind.endswith(".delta") and isinstance(delta, str):
-            live = replay.caught_up
-            new["delta"] = surplus = replay.take(self._places.channel(kind, value), delta) if delta else ""
-            if not surplus and (delta or not live):
-                return None
-            _trim_logprobs(new, delta.removesuffix(surplus))
-        else:
-            if kind == "response.output_item.added":
-                self._check_opened(value, replay)
-            if replay.repeats(self._places.once(kind, value)):
-                return None
-        self._rename(new, replay)
-        if self._sequence.trusted and (number := replay.number(integer_in(value, "sequence_number"))) is not None:
+    def _trimmed(self, kind: str, value: dict[str, Any], replay: SecondAnswer) -> dict[str, Any] | None:
+        one_identity = self._request.one_identity or self._request.body.get("store") is False
+        new = trim_event(kind, value, replay, self._places, one_identity=one_identity)
+        number = None if new is None or not self._sequence.trusted else integer_in(value, "sequence_number")
+        if new is not None and (number := replay.number(number)) is not None:
             new["sequence_number"] = number
         return new
 
-    def _check_opened(self, value: Mapping[str, object], replay: SecondAnswer) -> None:
-        text_deltas, identities = self._places.opened(value)
-        for key, text in text_deltas:
-            replay.take(key, text)
-        for key, name in identities:
-            known = replay.identify(key, name)
-            if key[2] == "type" and known not in (None, name):
-                raise Diverged
-
-    def _rename(self, new: dict[str, object], replay: SecondAnswer) -> None:
-        """The items' first ids; in the final response only where its real ones are of no use or not wanted."""
-        place = self._places.of(new)
-        if "item_id" in new and (known := replay.identify(("item", place, "id"), new["item_id"])) is not None:
-            new["item_id"] = known
-        item = new.get("item")
-        if isinstance(item, dict):
-            new["item"] = _renamed(item, place, replay)
-        response = new.get("response")
-        if isinstance(response, dict) and (self._request.one_identity or self._request.body.get("store") is False):
-            output = response.get("output")
-            items = output if isinstance(output, list) else []
-            renamed = [
-                _renamed(part, self._places.in_lifecycle(index), replay) if isinstance(part, dict) else part
-                for index, part in enumerate(items)
-            ]
-            named = replay.known(("response",))
-            first = named.get("id") if isinstance(named, dict) else None
-            new["response"] = {**response, "output": renamed, "id": first or response.get("id")}
+    def whole_texts(self, payload: Payload) -> Iterable[TextDelta]:
+        """Return what `….done` and terminal events say of the texts that were told in deltas."""
+        value = payload.value
+        kind = value.get("type") or payload.event if isinstance(value, dict) else None
+        if not isinstance(kind, str) or not isinstance(value, dict):
+            return ()
+        return self._places.whole_texts(kind, value, only_opened=self._request.starting_after is not None)
 
     def may_replay(self, transcript: Transcript) -> bool:
-        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts."""
-        repeatable = _UNSTORED if self._request.body.get("store") is False else ("message",)
+        """Not once an item was seen whose id leads to one that the API has stored, or that says more than texts.
+
+        What a reasoning item holds sealed, where that was asked for, is good under its own id only.
+        """
+        body = self._request.body
+        repeatable = set(_UNSTORED if body.get("store") is False else ("message",))
+        include = body.get("include")
+        if isinstance(include, list) and "reasoning.encrypted_content" in include:
+            repeatable.discard("reasoning")
         items = (kind for key, kind in transcript.identities.items() if key[0] == "item" and key[2] == "type")
-        return all(kind in repeatable for kind in items)
+        return repeatable.issuperset(items)
 
     def partial_text(self, transcript: Transcript) -> str:
         """All output text, in the order of the outputs."""
@@ -316,15 +287,3 @@ def _is_terminal(kind: str, value: Mapping[str, object]) -> bool:
     """Whether an event that is none of `_LIFECYCLE` ends a response."""
     response = value.get("response")
     return kind in _TERMINAL or (isinstance(response, dict) and response.get("status") in _FINAL)
-
-
-def _renamed(item: Mapping[str, object], place: object, replay: SecondAnswer) -> dict[str, object]:
-    known = {name: replay.known(("item", place, name)) for name in ("id", "call_id")}
-    return {**item, **{name: first for name, first in known.items() if first is not None and name in item}}
-
-
-def _trim_logprobs(new: dict[str, object], cut: str) -> None:
-    """Drop the log probabilities of the text that was cut. Raises `Diverged` where it does not end with a token."""
-    logprobs = new.get("logprobs")
-    if isinstance(logprobs, list) and logprobs and cut:
-        new["logprobs"] = logprobs[tokens_in(logprobs, cut) :]

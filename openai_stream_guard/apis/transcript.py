@@ -1,7 +1,8 @@
 """What the consumer has been given, and what a second answer must repeat of it.
 
 A *channel* is one text that grows by appending: the content of choice 0, the arguments of its second tool call.
-Its key is the path to it inside the payload. This module knows no API and no JSON; a dialect names the channels.
+Its key is the path to it inside the payload; the first step of the path is its *group*: the choice, or the output item.
+This module knows no API and no JSON; an adapter names the channels.
 
 The law its tests keep: whatever a replay lets through continues the delivered text of every channel exactly, and
 nothing is let through before every channel has repeated all that was delivered.
@@ -11,11 +12,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Key: TypeAlias = tuple[Hashable, ...]
 TextDelta: TypeAlias = tuple[Key, str]
 Identity: TypeAlias = tuple[Key, object]
+
+MAX_TEXT = 16 << 20
+"""Bytes of text that are kept of one answer. A longer one can no longer be repeated: the longest that models write are
+a hundredth of this."""
+
+
+class Milestone(NamedTuple):
+    """The kind of an event that opens or closes a part of the answer: a second answer has to have it too."""
+
+    event: str
+    place: Key
+
+
+class Aside(NamedTuple):
+    """The kind of an item that adds no text to its group, such as the log probabilities of half a character."""
+
+    group: Hashable
+    shape: Hashable
+    required: bool = False
+    """A second answer has to have it too, before it adds text."""
 
 
 class Transcript:
@@ -27,19 +48,39 @@ class Transcript:
 
     def __init__(self) -> None:
         self.text_channels: dict[Key, bytearray] = {}
+        """In the order in which they began."""
+        self.ended: dict[Key, tuple[int, int]] = {}
+        """How long a channel was when a later one of its group began, and that one's place in the order."""
         self.identities: dict[Key, object] = {}
         """Roles, ids, types: said once, never appended to."""
         self.lifecycle: Counter[Hashable] = Counter()
         """Items without text that were delivered, by kind."""
+        self.asides: dict[Hashable, tuple[int, Counter[Aside]]] = {}
+        """Those behind the last text of each group, and how much text it had by then."""
         self.sequence: int | None = None
         """The `sequence_number` of the last delivered item, where the API numbers them."""
         self.deltas = 0
         """How many items carried text."""
+        self.size = 0
+        """Bytes of text."""
+        self.held: dict[Key, bytearray] = {}
+        """Texts of items that are not delivered yet."""
+        self._unended: dict[Hashable, list[Key]] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing at all was delivered."""
+        return not (self.text_channels or self.identities or self.lifecycle or self.asides)
 
     @property
     def visible(self) -> bool:
         """Whether anything was delivered that a person or a program would have to take back."""
         return bool(self.text_channels)
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether more text was delivered than is kept."""
+        return self.size > MAX_TEXT
 
     @property
     def entries(self) -> int:
@@ -55,22 +96,60 @@ class Transcript:
     ) -> None:
         """Note what is being delivered."""
         text_channels = self.text_channels
+        begun: list[Key] = []
         if text_deltas:
             self.deltas += 1
         for key, text in text_deltas:
             piece = text.encode("utf-8", "surrogatepass")
+            self.size += len(piece)
+            if self.overflowed:
+                continue
             channel = text_channels.get(key)
             if channel is None:
+                self._begin(key, begun)
                 text_channels[key] = bytearray(piece)
             else:
                 channel += piece
         for key, name in identities:
             self.identities.setdefault(key, name)
-        if kind is not None:
+        if isinstance(kind, Aside):
+            self._note_aside(kind)
+        elif kind is not None:
             self.lifecycle[kind] += 1
         if sequence is not None:
             self.sequence = sequence
 
+    def _begin(self, key: Key, begun: list[Key]) -> None:
+        """A channel begins; `begun` are those of the same item, which go side by side with it."""
+        group, rank = key[0], len(self.text_channels)
+        for other in self._unended.pop(group, ()):
+            if other in begun:
+                self._unended.setdefault(group, []).append(other)
+            else:
+                self.ended[other] = (len(self.text_channels[other]), rank)
+        begun.append(key)
+        self._unended.setdefault(group, []).append(key)
+
+    def _note_aside(self, kind: Aside) -> None:
+        length = self.group_size(kind.group)
+        known = self.asides.get(kind.group)
+        if known is None or known[0] != length:
+            self.asides[kind.group] = known = (length, Counter())
+        known[1][kind] += 1
+
+    def group_size(self, group: Hashable) -> int:
+        """Bytes of text in the channels of a group."""
+        return sum(len(text) for key, text in self.text_channels.items() if key[0] == group)
+
     def text(self, key: Key) -> str:
         """The delivered text of one channel, empty where nothing was."""
         return self.text_channels.get(key, b"").decode("utf-8", "surrogatepass")
+
+    def hold(self, text_deltas: Iterable[TextDelta]) -> None:
+        """Note what will be delivered later, or never."""
+        for key, text in text_deltas:
+            self.held.setdefault(key, bytearray()).extend(text.encode("utf-8", "surrogatepass"))
+
+    def told(self, key: Key) -> bytes:
+        """The text of one channel with what is held of it, in UTF-8."""
+        return bytes(self.text_channels.get(key, b"") + self.held.get(key, b""))

@@ -19,12 +19,21 @@ from pkgutil import get_importer
 from types import CodeType, ModuleType, TracebackType
 from typing import NoReturn
 
+import wrapt
+
 from .. import activation
 
 SUMMARY = "run a program with its streams guarded; the exit code is the program's"
 _HOOKS_VARIABLE = "AUTOWRAPT_BOOTSTRAP"
 """Names the groups of entry points that autowrapt, if it is installed, loads in every Python that starts."""
 _HOOKS_GROUP = "openai_stream_guard"
+_SPAWNERS = (
+    "multiprocessing.popen_spawn_posix",
+    "multiprocessing.popen_spawn_win32",
+    "multiprocessing.popen_forkserver",
+)
+"""Imported by `multiprocessing` when it starts a process that is not a fork, and so does not inherit the guard."""
+_warned_of_children = False
 
 
 class NoProgram(ValueError):
@@ -82,15 +91,30 @@ def run(arguments: argparse.Namespace) -> int:
     except NoProgram:
         raise
     except Exception as error:  # from the program: it cannot be compiled, or importing its package fails
-        _exit_with(error, None if isinstance(error, SyntaxError) else error.__traceback__)
+        _exit_with(error)
     return _execute(program, rest)
 
 
 def _guard_children() -> None:
-    """If autowrapt is installed, have it guard the Python processes that the program starts."""
+    """If autowrapt is installed, have it guard the Python processes that the program starts; else say when it does."""
     groups = [group for group in os.environ.get(_HOOKS_VARIABLE, "").split(",") if group.strip()]
     if _HOOKS_GROUP not in groups:
         os.environ[_HOOKS_VARIABLE] = ",".join([*groups, _HOOKS_GROUP])
+    if importlib.util.find_spec("autowrapt") is None:
+        for module in _SPAWNERS:
+            wrapt.register_post_import_hook(_warn_of_children, module)
+
+
+def _warn_of_children(module: ModuleType) -> None:
+    """Say once that worker processes are not guarded; called when the program is about to start the first one."""
+    global _warned_of_children
+    if not _warned_of_children:
+        _warned_of_children = True
+        print(
+            "openai-stream-guard run: worker processes that this program spawns are NOT guarded; install autowrapt "
+            "(pip install autowrapt) to guard them too",
+            file=sys.stderr,
+        )
 
 
 def _find_module(name: str) -> Program:
@@ -152,8 +176,13 @@ def _execute(program: Program, arguments: list[str]) -> int:
     _set_first_path(program.folder, insert=program.is_container)
     try:
         exec(program.code, vars(main))
-    except Exception as error:
-        _exit_with(error, error.__traceback__ and error.__traceback__.tb_next)
+    except SystemExit:
+        raise
+    except KeyboardInterrupt as error:  # raised again, because Python then dies of the signal, as shells expect
+        _shorten_next_traceback(_program_traceback(error))
+        raise
+    except BaseException as error:
+        _exit_with(error)
     return 0
 
 
@@ -166,7 +195,27 @@ def _set_first_path(folder: str, *, insert: bool) -> None:
         sys.path.insert(0, folder)
 
 
-def _exit_with(error: Exception, traceback: TracebackType | None) -> NoReturn:
+def _exit_with(error: BaseException) -> NoReturn:
     """Exit as Python does for an uncaught exception, with a traceback that begins in the program."""
+    traceback = _program_traceback(error)
     sys.excepthook(type(error), error.with_traceback(traceback), traceback)
     raise SystemExit(1) from None
+
+
+def _program_traceback(error: BaseException) -> TracebackType | None:
+    """Return the traceback without the frames of this module and of the import system, which come first."""
+    traceback = error.__traceback__
+    machinery = (__file__, "<frozen importlib", os.path.dirname(str(importlib.__file__)))
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(machinery):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _shorten_next_traceback(traceback: TracebackType | None) -> None:
+    """Let the exception that is about to end the process be shown with this traceback."""
+    hook = sys.excepthook
+
+    def show(error_type: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+        hook(error_type, error.with_traceback(traceback), traceback)
+
+    sys.excepthook = show

@@ -41,6 +41,15 @@ def paint(text: str, color: str) -> str:
     return f"\x1b[{color}m{text}\x1b[0m" if shows_color() else text
 
 
+def can_print(text: str) -> bool:
+    """Return whether standard output has these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def read_capture(path: str) -> Capture:
     """Return the capture in a file. Raises `ValueError`."""
     try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
 from ..apis.request import EndRule, StreamRequest
-from ..apis.second_answer import Diverged
+from ..apis.second_answer import Diverged, Unsafe
 from ..apis.sequence import Gap
 from ..config.policy import Policy
 from ..decoding.payload import Payload
@@ -22,6 +22,8 @@ from .faults import damage_from, failure_from, fault_from
 from .server_habits import HabitTracker
 
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
+UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
+SEALED = StreamFault("diverged", "the second answer has sealed content, which is good under its own id only")
 DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
 
 
@@ -108,6 +110,10 @@ class AttemptReader:
         self.items += reading.is_progress
         try:
             self.out += self._delivery.accept(payload, reading, adapter)
+        except Gap:
+            return UNTOLD
+        except Unsafe:
+            return SEALED
         except Diverged:
             return DIVERGED
         except Oversized as excess:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..apis.second_answer import Addition, ReplayChecker, SecondAnswer
+from ..apis.sequence import Gap
 from ..apis.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Delivery:
         self.transcript = Transcript()
         self._mode = policy.delivery
         self._max_held = policy.max_held_bytes
+        self.is_rest = False
+        """The current answer is the rest of a stored one: what it says of a text as a whole is proof."""
         self._replay: SecondAnswer | None = None
         self._held: list[tuple[Payload, DataEvent | Addition]] = []
         self._held_bytes = 0
@@ -56,26 +59,45 @@ class Delivery:
 
         Raises:
             Diverged: if a repeated answer is not the first one again.
+            Gap: if what is said of a text as a whole shows that a part of it has not come.
             Oversized: if too much would have to be held.
         """
         if self.transcript.entries + len(item.text_deltas) + len(item.identities) > MAX_ENTRIES:
             raise Oversized("the answer has more parts side by side than any answer has")
-        if self._replay is None and self._mode == "live":
-            self.transcript.add(item.text_deltas, item.identities, item.kind, item.sequence)
-            return (payload,)
         news: DataEvent | Addition = item
-        if self._replay is not None:
+        if self._replay is None:
+            if item.kind is not None:
+                news = self._completed(payload, item, adapter)
+            if self._mode == "live":
+                self.transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
+                return (payload,)
+        else:
             trimmed = adapter.trim_repeated(payload, self._replay)
             news = self._replay.news()
             if trimmed is None:
                 return self._release_if_due(adapter)
             payload = trimmed
+        if self._replay is None:
+            self.transcript.hold(news.text_deltas)
         self._held.append((payload, news))
         self._held_bytes += len(payload.raw) + HELD_COST
         due = self._release_if_due(adapter)
         if self._held_bytes > self._max_held:
             raise Oversized("more would have to be held than max_held_bytes allows")
         return due
+
+    def _completed(self, payload: Payload, item: DataEvent, adapter: ApiAdapter) -> DataEvent:
+        """An item that may say of texts what they are as a whole: with those of which nothing had come yet."""
+        untold = []
+        for key, text in adapter.whole_texts(payload):
+            told, whole = self.transcript.told(key), text.encode("utf-8", "surrogatepass")
+            if told == whole or self.transcript.overflowed:
+                continue
+            if not told:
+                untold.append((key, text))
+            elif self.is_rest or has_hole(told, whole):
+                raise Gap
+        return item._replace(text_deltas=[*item.text_deltas, *untold]) if untold else item
 
     def _release_if_due(self, adapter: ApiAdapter) -> Sequence[Payload]:
         if not self.caught_up or self._mode == "atomic" or (self._mode == "tool_calls" and adapter.tool_call_open):
@@ -85,6 +107,7 @@ class Delivery:
     def release(self) -> Sequence[Payload]:
         """Return everything that is held, as delivered."""
         held, self._held, self._held_bytes = self._held, [], 0
+        self.transcript.held.clear()
         for _, news in held:
             self.transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
         return [payload for payload, _ in held]
@@ -92,4 +115,19 @@ class Delivery:
     def begin_again(self, continuation: SecondAnswer | None = None) -> None:
         """Begin a new attempt: drop what is held, and check the new answer against the transcript, or add it on."""
         self._held, self._held_bytes = [], 0
-        self._replay = continuation or ReplayChecker(self.transcript)
+        self.transcript.held.clear()
+        self._replay = continuation or (None if self.transcript.empty else ReplayChecker(self.transcript))
+        self.is_rest = False
+
+
+def has_hole(told: bytes, whole: bytes) -> bool:
+    """Whether a text came with something missing: it is what the whole is without one part, or a few small ones."""
+    if len(told) >= len(whole):
+        return False
+    pairs = enumerate(zip(told, whole, strict=False))
+    head = next((at for at, (one, other) in pairs if one != other), len(told))
+    tail = len(told) - head
+    if whole.endswith(told[head:]) and len(whole) - tail >= head:
+        return True
+    rest = iter(whole)
+    return 2 * len(told) >= len(whole) and all(byte in rest for byte in told)

@@ -22,6 +22,7 @@ _MAX_KEYS = 1024
 """How many servers are remembered; the one least recently recorded is forgotten first."""
 _MAX_CUTS = 8
 """How many moments at which connections were cut are remembered of one host."""
+_DIVERGENCES = 2
 DIVERGENCE_SECONDS = 600.0
 """How long no replay is tried for a model that did not repeat itself."""
 
@@ -41,19 +42,24 @@ class HostMemory:
         """Start anew, as in a new process."""
         # Reentrant, since the garbage collector may close a stream, which is recorded, while the lock is held.
         self._lock = threading.RLock()
-        self._diverging: OrderedDict[Hashable, float] = OrderedDict()
+        self._diverging: OrderedDict[Hashable, tuple[float, ...]] = OrderedDict()
         self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
         self.budget = RetryBudget()
         self.habits = ServerHabits()
 
-    def record_divergence(self, host: str, model: str | None, now: float) -> None:
+    def record_divergence(self, host: str, model: str | None, deterministic: bool, now: float) -> None:
         """Remember that this model gave another answer to the same request."""
-        self._record(self._diverging, (host, model), now)
+        key = (host, model, deterministic)
+        self._record(self._diverging, key, (*self._diverging.get(key, ()), now)[-_DIVERGENCES:])
 
-    def diverged_recently(self, host: str, model: str | None, now: float) -> bool:
-        """Return whether this model diverged within the last `DIVERGENCE_SECONDS`."""
-        diverged_at = self._diverging.get((host, model))
-        return diverged_at is not None and now - diverged_at < DIVERGENCE_SECONDS
+    def diverged_recently(self, host: str, model: str | None, deterministic: bool, now: float) -> bool:
+        """Return whether this model diverged twice within the last `DIVERGENCE_SECONDS`.
+
+        Once says little: of one prompt, at one moment. What it does at temperature 0 is another matter than what it
+        does at others.
+        """
+        times = self._diverging.get((host, model, deterministic), ())
+        return len(times) == _DIVERGENCES and now - times[0] < DIVERGENCE_SECONDS
 
     def record_fault(self, host: str, evidence: Evidence) -> Evidence:
         """Remember when a connection was cut, and return the evidence `with_cuts`.

@@ -63,6 +63,8 @@ def choose_recovery(
         return "unsafe"
     if not transcript.visible:
         return RecoveryPlan("restart") if "restart" in policy.recovery else "policy"
+    if transcript.overflowed:  # what was delivered is not all kept, and so cannot be told again
+        return "unsafe"
     if "continue" in policy.recovery and policy.continuation is not None and adapter.may_continue(transcript):
         return RecoveryPlan("continue")
     if "replay" not in policy.recovery:
@@ -106,6 +108,8 @@ class Recovery:
         self._reissues = 0
         """All re-issues, with those that were refused."""
         self._polls = 0
+        self.repeating = False
+        """The open attempt repeats what was delivered. The idle timeout watches it."""
         self._no_progress_since: float | None = None
         self._fault_at = 0.0
         self._ticket: Ticket | None = None
@@ -118,6 +122,7 @@ class Recovery:
 
     def failed(self, now: float) -> None:
         """Record a fault. `max_elapsed` counts from the first one without progress after it."""
+        self.repeating = False
         if self._no_progress_since is None:
             self._no_progress_since = now
         self._fault_at = now
@@ -143,6 +148,7 @@ class Recovery:
 
     def succeeded(self) -> None:
         """Record that something new was delivered, which stops the clock of `max_elapsed`."""
+        self.repeating = False
         if self._no_progress_since is not None:
             self._no_progress_since = None
             if self._ticket is not None:
@@ -156,17 +162,30 @@ class Recovery:
         elif ticket is not None:
             self._hosts.budget.leave(ticket)
 
+    def consumer_resumed(self, now: float) -> None:
+        """Record that the program asks for more: what it did with the last events before a fault is its own time."""
+        if self._no_progress_since is not None and self._no_progress_since == self._fault_at < now:
+            self._no_progress_since = self._fault_at = now
+
+    def repeated(self, seconds: float) -> None:
+        """Record that a second answer has repeated what was delivered, for so long; that time does not count."""
+        self.repeating = True
+        if self._no_progress_since is not None:
+            self._no_progress_since += seconds
+
     @property
     def deadline(self) -> float:
-        """When something new has to be delivered; infinite without a fault."""
-        return math.inf if self._no_progress_since is None else self._no_progress_since + self._policy.max_elapsed
+        """When something new has to be delivered; infinite without a fault, and while a second answer repeats."""
+        if self._no_progress_since is None or self.repeating:
+            return math.inf
+        return self._no_progress_since + self._policy.max_elapsed
 
     # What to do next.
 
     def plan(self, adapter: ApiAdapter, transcript: Transcript, now: float) -> Reissue | StoppedBy:
         """Return how and when to send the request again, or what prevents it: no safe method, no retry or time left."""
         policy, request = self._policy, self._request
-        recently_diverged = self._hosts.diverged_recently(request.host, request.model, now)
+        recently_diverged = self._diverged_recently(now)
         plan = choose_recovery(policy, request, adapter, transcript, recently_diverged=recently_diverged)
         if not isinstance(plan, RecoveryPlan):
             return plan
@@ -184,13 +203,17 @@ class Recovery:
         self._planned = Reissue(delay, plan.way, self._reissues + 1, plan.resume, body, self.deadline - now - delay)
         return self._planned
 
+    def _diverged_recently(self, now: float) -> bool:
+        request = self._request
+        return self._hosts.diverged_recently(request.host, request.model, request.deterministic, now)
+
     def proceed(self, now: float) -> Reissue | Wait | StoppedBy:
         """Return whether what was planned may be sent now, or what it waits for. Called when its delay has passed."""
         planned, policy, request = self._planned, self._policy, self._request
         assert planned is not None
         if planned.is_poll:
             return planned
-        if planned.way == "replay" and self._hosts.diverged_recently(request.host, request.model, now):
+        if planned.way == "replay" and self._diverged_recently(now):
             return "diverged"  # which others may have found out while this stream waited
         if self._ticket is None:
             needs_token = policy.retry_budget is not None and planned.resume is None
@@ -260,7 +283,7 @@ class Recovery:
         spent = transcript.deltas  # a delta is a token or more
         self.continuation = Continuation(transcript, key, spent)
         try:
-            body = continued_body(how, self._request.body, transcript.text(key), spent)
+            body = continued_body(how, self._request.sent() or self._request.body, transcript.text(key), spent)
         except Exception as error:
             # The user's callable failed. That must not hide the fault of the stream, which is about to be raised.
             self._note(f"the continuation raised {type(error).__name__}")

@@ -22,7 +22,7 @@ from ..decoding.payload import Payload
 from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
 from ..notices import Notice, Outcome, StoppedBy, StreamReport
-from .attempt import DIVERGED, AttemptReader
+from .attempt import DIVERGED, SEALED, UNTOLD, AttemptReader
 from .attempt_log import AttemptLog
 from .deadlines import Deadline, next_deadline
 from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts, Wait
@@ -158,6 +158,7 @@ class Session:
 
     def consumer_resumed(self, now: float) -> None:
         """The program is done with the last events; what it took for them is not silence of the stream."""
+        self._recovery.consumer_resumed(now)
         if self._brought_progress:  # a keep-alive that is handed on is no event, and does not start the wait anew
             self.waiting_since, self._deadline = now if self._observer is None else round(now, 6), None
 
@@ -188,6 +189,8 @@ class Session:
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
         if rest is None:
             self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
+        else:
+            self._delivery.is_rest = True
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
         if self._observer is not None:
@@ -280,10 +283,13 @@ class Session:
         if not self._brought_progress:  # keep-alives that are handed on
             self._log.delivered += len(out)
             return
+        since = self._log.progress_at if items_before else now
         self._log.progress(len(out), now)
         self._recovery.received()
         if out or self._delivery.gaining:
             self._recovery.succeeded()
+        elif not self._delivery.caught_up:
+            self._recovery.repeated(now - since)
 
     def _complete(self, now: float) -> None:
         """Finish the stream, unless this answer ended before what was delivered."""
@@ -320,8 +326,14 @@ class Session:
             self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
         self._notify(self._log.fault_seen(fault, advice(evidence)))
-        if fault.kind == "diverged":
-            self._hosts.record_divergence(request.host, request.model, now)
+        is_stored = request.background or request.stored_id is not None
+        if fault is SEALED:
+            self._give_up("unsafe")
+        elif fault is UNTOLD and is_stored:  # it was read, and cannot be asked for again: it is not the rest of this
+            self._give_up("diverged")
+        elif fault.kind == "diverged":
+            if not is_stored:  # else it is no other generation
+                self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
             self._give_up("diverged")
         elif complete or not deserves_retry(fault):
             self._give_up("not_retryable")

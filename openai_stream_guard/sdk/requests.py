@@ -89,6 +89,7 @@ def stream_request_from(request: OriginalRequest, response: HttpResponse, *, one
         path=options.url,
         host=host if url.port is None else f"{host}:{url.port}",
         body=body,
+        sent=lambda: _json_sent(request, response.request),
         one_identity=one_identity,
         resendable=options.files is None and is_known,
         starting_after=starting_after if isinstance(starting_after, int) else None,
@@ -162,12 +163,28 @@ def _reissue_options(request: OriginalRequest, first: HttpRequest, decision: Rei
     if decision.within < math.inf:
         options.timeout = _timeouts_capped_at(max(decision.within, _MIN_WAIT), first)
     options.post_parser = openai.NOT_GIVEN
-    if decision.body is not None:
-        options.json_data, options.extra_json = dict(decision.body), None
+    body = decision.body or _json_sent(request, first)
+    if body is not None:
+        options.json_data, options.extra_json = dict(body), None
         _clear_content(options)
     if decision.resume is not None:
         _turn_into_retrieval(options, decision.resume)
     return options
+
+
+def _json_sent(request: OriginalRequest, first: HttpRequest) -> dict[str, Any] | None:
+    """Return the JSON object of the first request, as it was sent; None where it had none.
+
+    The program may have edited what it was made from since, such as its list of messages. Reading it back costs a
+    healthy stream nothing.
+    """
+    if not isinstance(request.options.json_data, dict) or request.options.files is not None:
+        return None
+    try:
+        sent = json.loads(first.content)
+    except (ValueError, RuntimeError):  # not JSON, or not in memory: the client has written a body of its own
+        return None
+    return sent if isinstance(sent, dict) else None
 
 
 def _turn_into_retrieval(options: Any, resume: Resume) -> None:

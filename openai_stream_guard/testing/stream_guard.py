@@ -78,32 +78,50 @@ class StreamGuard:
 
         RUNTIME.hosts.forget()
 
-    def assert_recovered(self, *, by: RecoveryMethod | None = None) -> None:
+    def assert_recovered(self, *, by: RecoveryMethod | None = None, stream: int = -1) -> None:
         """
-        Fail unless the last stream broke, and was recovered.
+        Fail unless the stream broke, and was recovered.
 
         Args:
             by: a recovery method that was used, such as `"replay"`. Raises `ValueError` if there is none of that name.
+            stream: which of the streams that have ended, as an index into `reports`; the last one by default.
         """
         __tracebackhide__ = True
         _check("assert_recovered", "by", by, RecoveryMethod)
-        report = self._last("recovered")
+        report = self._report("recovered", stream)
         if by is not None and by not in report.recoveries:
-            self._fail(f"the last stream was recovered by {', '.join(report.recoveries)}, not by {by}")
+            self._fail(f"{_named(stream)} was recovered by {', '.join(report.recoveries)}, not by {by}")
 
-    def assert_failed(self, *, fault: FaultKind | None = None) -> None:
+    def assert_failed(self, *, fault: FaultKind | None = None, stream: int = -1) -> None:
         """
-        Fail unless the last stream broke and was not recovered.
+        Fail unless the stream broke and was not recovered.
 
         Args:
             fault: its first fault, such as `"truncated"`. Raises `ValueError` if there is none of that name.
+            stream: which of the streams that have ended, as an index into `reports`; the last one by default.
         """
         __tracebackhide__ = True
         _check("assert_failed", "fault", fault, FaultKind)
-        report = self._last("failed")
+        report = self._report("failed", stream)
         first = next(attempt.fault for attempt in report.attempts if attempt.fault is not None)
         if fault is not None and first != fault:
-            self._fail(f"the first failure of the last stream is {first}, not {fault}")
+            self._fail(f"the first failure of {_named(stream)} is {first}, not {fault}")
+
+    def assert_all_faults_struck(self) -> None:
+        """
+        Fail unless every planned fault has taken effect on some stream. Pytest calls this after a test that passed.
+
+        A fault that never takes effect tests nothing: the stream that it was planned for was never requested, or was
+        over before the place where the fault strikes.
+        """
+        __tracebackhide__ = True
+        never = [f"{fault}: there was no request for it" for fault in self.faults.unused]
+        struck = {sent.faults for sent in self.requests if sent.struck}
+        for number, sent in enumerate(self.requests, 1):
+            if sent.faults and sent.faults not in struck:
+                never.append(f"{', '.join(sent.faults)}: the stream of request {number} was over, or left, before that")
+        if never:
+            self._fail(f"a planned fault never struck: {'; '.join(never)}")
 
     def assert_whole(self, received: str, expected: str) -> None:
         """Fail unless the text that the application received is the expected one: nothing missing, nothing twice."""
@@ -115,14 +133,16 @@ class StreamGuard:
         """Describe what has happened so far: every request, stream, attempt and fault."""
         return failure_report(self._harness)
 
-    def _last(self, expected: Literal["recovered", "failed"]) -> StreamReport:
+    def _report(self, expected: Literal["recovered", "failed"], stream: int) -> StreamReport:
         __tracebackhide__ = True
         if not self.reports:
-            self._fail(f"the last stream should have {expected}, but {self._why_none()}")
-        found = self.reports[-1].outcome
+            self._fail(f"{_named(stream)} should have {expected}, but {self._why_none()}")
+        if not -len(self.reports) <= stream < len(self.reports):
+            self._fail(f"{_named(stream)} should have {expected}, but only {len(self.reports)} have ended")
+        found = self.reports[stream].outcome
         if found != expected:
-            self._fail(f"the last stream should have {expected}, but it {_DESCRIPTIONS[found]}")
-        return self.reports[-1]
+            self._fail(f"{_named(stream)} should have {expected}, but it {_DESCRIPTIONS[found]}")
+        return self.reports[stream]
 
     def _why_none(self) -> str:
         if not self.requests:
@@ -145,6 +165,10 @@ class StreamGuard:
     def __repr__(self) -> str:
         requests, streams = counted(len(self.requests), "request"), counted(len(self.reports), "ended stream")
         return f"<stream_guard: {requests}, {streams}>"
+
+
+def _named(stream: int) -> str:
+    return "the last stream" if stream == -1 else f"stream {stream}"
 
 
 def _check(method: str, argument: str, value: object, literal: Any) -> None:

@@ -55,9 +55,9 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
+            if events and not isinstance(decision, Finish):
+                session.consumer_resumed(exchange.consumer_clock())
             if decision is None:
-                if events:
-                    session.consumer_resumed(exchange.consumer_clock())
                 continue
 
             if isinstance(decision, Finish):
@@ -70,7 +70,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 else:
                     exchange.sleep(decision.delay)
                 if exchange.abandoned:
-                    return
+                    raise exchange.closed_error()
                 events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
@@ -86,7 +86,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
-                return
+                raise exchange.closed_error()
             if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
                 for event in events:
                     yield event
@@ -130,9 +130,9 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
+            if events and not isinstance(decision, Finish):
+                session.consumer_resumed(exchange.consumer_clock())
             if decision is None:
-                if events:
-                    session.consumer_resumed(exchange.consumer_clock())
                 continue
 
             if isinstance(decision, Finish):
@@ -145,7 +145,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 else:
                     await exchange.sleep(decision.delay)
                 if exchange.abandoned:
-                    return
+                    raise exchange.closed_error()
                 events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
@@ -161,7 +161,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
-                return
+                raise exchange.closed_error()
             if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
                 for event in events:
                     yield event

@@ -78,14 +78,14 @@ def play(groups: Mapping[str, Iterable[Row]], guard: Guard) -> int:
     was_enabled = openai_stream_guard.is_enabled()
     openai_stream_guard.disable()
     results: list[Result] = []
-    print(heading())
     try:
         with Server() as server, new_client(server) as client:
+            print(heading())
             player = _RowPlayer(server, client, guard)
             for title, rows in groups.items():
                 for number, row in enumerate(rows):
                     if number == 0:
-                        print(f"\n  {paint(title, BOLD)}")
+                        print(f"\n{paint(title, BOLD)}")
                     results.append(player.play(row))
                     print(line(results[-1]), flush=True)
     finally:

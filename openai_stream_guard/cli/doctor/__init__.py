@@ -53,13 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Examine and report; return 1 if the path is unhealthy."""
     if arguments.html is not None:
         check_writable(arguments.html)
-    try:
-        if arguments.from_capture is None:
-            report = _report_on_server(arguments)
-        else:
-            report = _report_on_capture(arguments.from_capture)
-    except KeyboardInterrupt:  # nothing is written, and the streams are closed
-        return 130
+    if arguments.from_capture is None:
+        report = _report_on_server(arguments)
+    else:
+        report = _report_on_capture(arguments.from_capture)
     if arguments.html is not None:
         write_text(arguments.html, page(report))
     if arguments.json:
@@ -98,6 +95,7 @@ def _report_on_server(arguments: argparse.Namespace) -> Report:
         written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         made_by=own_versions(),
         items=result.items,
+        proxy=target.proxy,
     )
 
 

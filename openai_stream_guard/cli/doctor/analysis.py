@@ -170,7 +170,15 @@ def _consumer_busy_seconds(recording: Recording) -> float:
 
 
 def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, headers_at: float) -> Evidence:
+    """Return the evidence of one attempt.
+
+    The times of a broken stream count from its headers, as the guard counts them, so that both name the same cause.
+    Behind a proxy that buffers, the wait for the headers would look like the age of the connection.
+    """
     reader, verdict, reads, ending = step_reader.reader, recording.verdict, recording.reads, recording.ending
+    fault, last = None if verdict is None else verdict.fault, _last_payload(step_reader.steps)
+    if fault is not None:
+        headers_at = 0.0
     event_times = [step.at for step in step_reader.steps if step.payloads]
     end = ending.at if ending is not None else (reads[-1].at if reads else 0.0)
     times = AttemptTimes(
@@ -181,7 +189,6 @@ def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, h
         waited=end - event_times[-1] if event_times else headers_at + end,
         consumer_busy_seconds=_consumer_busy_seconds(recording),
     )
-    fault, last = None if verdict is None else verdict.fault, _last_payload(step_reader.steps)
     evidence = evidence_from(
         reader,
         recording.head.headers,

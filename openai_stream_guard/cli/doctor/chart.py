@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from html import escape
-from typing import Final
+from typing import Final, Literal
 
 from ...capture.rerun import Step
 from .analysis import Stream
@@ -27,6 +27,8 @@ MIN_GAP: Final = 0.2
 """Seconds."""
 MIN_GAP_SHARE: Final = 0.1
 """Of the whole time."""
+MIN_LABELLED_WIDTH: Final = 16.0
+"""Per cent of the width that a gap must have to hold its label on a small screen; the tooltip says it in any case."""
 _MARGIN: Final = 1.5
 """Per cent of the width, on both sides."""
 
@@ -47,8 +49,8 @@ class _Scale:
         return round(_MARGIN + (100 - 2 * _MARGIN) * min(1.0, max(0.0, seconds / self.seconds)), 3)
 
     def ticks(self) -> list[float]:
-        """Return three to six round times."""
-        rough = self.seconds / 5
+        """Return three to five round times; more would not fit a small screen."""
+        rough = self.seconds / 4
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
         return [step * number for number in range(int(self.seconds / step) + 1)]
@@ -83,9 +85,9 @@ class _Drawing:
     def _axis(self) -> Iterator[str]:
         for tick in self._scale.ticks():
             x = self._scale.place(tick)
-            anchor = "start" if x < 8 else "end" if x > 92 else "middle"
+            label = f"{tick:.4g} s" if self._scale.seconds >= 0.02 else f"{1000 * tick:.4g} ms"
             yield self._line("grid", x, TOP, self._reads_bottom)
-            yield f'<text x="{x}%" y="{self._reads_bottom + 18}" text-anchor="{anchor}">{tick:.4g} s</text>'
+            yield f'<text x="{x}%" y="{self._reads_bottom + 18}" text-anchor="{_anchor(x)}">{label}</text>'
         for bottom in (self._events_bottom, self._reads_bottom):
             yield f'<line class="base" x1="0" x2="100%" y1="{bottom}" y2="{bottom}"/>'
 
@@ -96,10 +98,11 @@ class _Drawing:
         for start, end in sorted(gaps, key=lambda gap: gap[0] - gap[1])[:MAX_GAPS]:
             x, label = self._scale.place(start), f"{end - start:.2f} s"
             width = self._scale.place(end) - x
+            text = f'<text x="{x + width / 2:.3f}%" y="{TOP + 14}" text-anchor="middle">{label}</text>'
             yield (
                 f'<g class="gap"><title>{label} without a byte</title>'
                 f'<rect x="{x}%" width="{width:.3f}%" y="{TOP}" height="{self._reads_bottom - TOP}"/>'
-                f'<text x="{x + width / 2:.3f}%" y="{TOP + 14}" text-anchor="middle">{label}</text></g>'
+                f"{text if width >= MIN_LABELLED_WIDTH else ''}</g>"
             )
 
     def _headers_and_end(self) -> Iterator[str]:
@@ -132,6 +135,11 @@ class _Drawing:
                 tooltip = escape(f"repaired: {', '.join(step.repairs)}")
                 y = (self._events_bottom + self._reads_top) / 2
                 yield f'<circle class="repair" cx="{x}%" cy="{y}" r="5"><title>{tooltip}</title></circle>'
+
+
+def _anchor(x: float) -> Literal["start", "middle", "end"]:
+    """Return which part of a label to put at this place, in per cent, so that the label stays inside."""
+    return "start" if x < 8 else "end" if x > 92 else "middle"
 
 
 def _tooltip(number: int, at: float, step: Step) -> str:

@@ -54,7 +54,8 @@ def page(report: Report) -> str:
 <h2 id="findings">Findings</h2>
 {findings or "<p>Nothing was found.</p>"}
 </section>
-{streams}{_legend()}
+{_legend()}
+{streams}
 </main>
 <footer><p>Written by openai-stream-guard doctor. It holds no text of any answer.</p></footer>
 </body>
@@ -122,7 +123,7 @@ def _definitions(pairs: Iterable[tuple[str, str]], *, code: bool = False) -> str
 
 def _legend() -> str:
     items = "".join(f'<li><i class="mark {name}"></i>{_text(meaning)}</li>' for name, meaning in _LEGEND)
-    return f'<section><h2>Legend</h2><ul class="legend">{items}</ul></section>'
+    return f'<section aria-labelledby="legend"><h2 id="legend">Legend</h2><ul class="legend">{items}</ul></section>'
 
 
 def _text(value: str) -> str:

@@ -275,8 +275,9 @@ def _connection_failed(error: openai.APIConnectionError, target: Target) -> Refu
     cause = error.__cause__
     name = type(cause).__name__
     message = _safe_text(str(cause or error), target)
+    proxy = f" (through the proxy {target.proxy} of the environment)" if target.proxy else ""
     if name in ("ConnectError", "ConnectTimeout"):
-        return Refused(f"no connection to {target.shown}: {message or 'it timed out'}")
+        return Refused(f"no connection to {target.shown}{proxy}: {message or 'it timed out'}")
     if name in ("RemoteProtocolError", "LocalProtocolError", "ReadError"):
-        return Refused(f"the server at {target.shown} does not speak HTTP, or not this way ({name})")
-    return Refused(f"cannot reach {target.shown}: {message or name}")
+        return Refused(f"the server at {target.shown}{proxy} does not speak HTTP, or not this way ({name})")
+    return Refused(f"cannot reach {target.shown}{proxy}: {message or name}")

@@ -33,6 +33,8 @@ class Report:
     """Packages and their versions."""
     items: str = ""
     """How the SDK's items were built; nothing for a capture."""
+    proxy: str | None = None
+    """The HTTP proxy of the environment that the requests went through."""
     findings: tuple[Finding, ...] = field(init=False)
     """The worst first."""
 
@@ -53,13 +55,16 @@ class Report:
     def about(self) -> str:
         """What was requested from which server, on one line."""
         sent = f", {_counted(self.requests, 'request')}" if self.requests else ""
-        return f"{self.subject}, {self.api}, model {self.model}{sent}"
+        proxy = f", through the proxy {self.proxy} of the environment" if self.proxy else ""
+        return f"{self.subject}, {self.api}, model {self.model}{sent}{proxy}"
 
     def details(self) -> list[tuple[str, str]]:
         """Return the same and more, as named values."""
         sent = [("requests", str(self.requests))] if self.requests else []
+        proxy = [("proxy of the environment", self.proxy)] if self.proxy else []
         return [
             ("server", self.subject),
+            *proxy,
             ("API", self.api),
             ("model", self.model),
             *sent,
@@ -77,6 +82,7 @@ class Report:
             "api": self.api,
             "model": self.model,
             "requests": self.requests,
+            "proxy": self.proxy,
             "written": self.written,
             "items": self.items,
             "findings": [{**vars(finding), "streams": list(finding.streams)} for finding in self.findings],

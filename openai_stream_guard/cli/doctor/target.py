@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ...apis.request import StreamRequest
 
@@ -33,6 +34,19 @@ class Target:
         """The URL without its user, password and query, which may be secret."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def proxy(self) -> str | None:
+        """The HTTP proxy of the environment that requests go through, without its credentials; None if there is none.
+
+        The HTTP library chooses it, by the variables that `urllib` reads too.
+        """
+        parts, proxies = urlsplit(self.url), getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return None
+        scheme, separator, rest = proxy.rpartition("://")
+        return f"{scheme or 'http'}{separator or '://'}{rest.rpartition('@')[2].rstrip('/')}"
 
     @property
     def official(self) -> bool:

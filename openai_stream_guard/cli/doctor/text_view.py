@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..terminal import BOLD, DIM, GREEN, RED, YELLOW, paint, printable
+from ..terminal import BOLD, DIM, GREEN, RED, YELLOW, can_print, paint, printable
 from .analysis import Stream
 from .findings import Finding, Health, Severity
 from .report import Report, facts, outcome, place
@@ -28,17 +27,8 @@ _ASCII_BARS: Final = " .:-=+*#%"
 
 def show(report: Report) -> None:
     """Print the report."""
-    for line in lines(report, bars_for(sys.stdout.encoding)):
+    for line in lines(report, _BARS if can_print(_BARS) else _ASCII_BARS):
         print(line)
-
-
-def bars_for(encoding: str | None) -> str:
-    """Return the characters of which bars are drawn, from low to high: block elements if the encoding has them."""
-    try:
-        _BARS.encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return _ASCII_BARS
-    return _BARS
 
 
 def lines(report: Report, bars: str = _BARS) -> Iterator[str]:

@@ -106,6 +106,13 @@ class Faults:
         with self._lock:
             return tuple(one.injection for one in (*self._queue, *(one for one in self._standing if one.unused)))
 
+    @property
+    def unused(self) -> tuple[Injection, ...]:
+        """The planned faults that no response, or no request that they refuse, has met yet."""
+        with self._lock:
+            queued = (one for one in self._queue if one.remaining == one.injection.times)
+            return tuple(one.injection for one in (*queued, *(one for one in self._standing if one.unused)))
+
     def for_request(self) -> Injection | None:
         """Take the refusal for a request that is about to be sent, if a refusal is next."""
         with self._lock:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from email.message import MIMEPart
 from typing import Any, Final, TypeAlias
 
-from .answers import Api, api_from, build_answer, check_answer, stored_id
+from .answers import ANSWERS, Api, api_from, build_answer, check_answer, stored_id
 from .answers.answer import MODEL, Answer, AnswerVariant, ServerBehaviour
 from .background import BackgroundResponse, BackgroundResponses, error_from, retrieve
 from .connection import ReceivedRequest
@@ -86,10 +86,9 @@ class Router:
 
     def script(self, parts: tuple[Part, ...], after: int | None) -> None:
         """Give the parts to the next requests; those that follow get healthy answers."""
-        checked = [find_fault(part) if isinstance(part, str) else part for part in parts]
         with self._lock:
             answer = self._afterwards.answer
-            self._next = deque(_Planned(part, after, answer) for part in checked)
+            self._next = deque(_planned(part, after, answer) for part in parts)
             self._afterwards = _Planned(None, None, answer)
 
     def respond(self, received: ReceivedRequest, connection: int) -> tuple[Request, ScriptedResponse]:
@@ -149,6 +148,14 @@ class Router:
         if body.get("stream") in (True, "true") or body.get("stream_format") == "sse":
             return answer
         return replying(answer.plain if stored is None else stored.created)
+
+
+def _planned(part: Part, after: int | None, answer: str) -> _Planned:
+    """Return what a part of a script means. Raises `ValueError` for a name of neither an answer nor a fault."""
+    if not isinstance(part, str):
+        return _Planned(part, after, answer)
+    is_answer = any(part in names for names in ANSWERS.values())
+    return _Planned(None, None, part) if is_answer else _Planned(find_fault(part), after, answer)
 
 
 def _recorded(received: ReceivedRequest, connection: int, request_id: str) -> Request:

@@ -143,9 +143,11 @@ class Server:
         """
         Set what each of the next requests gets, the first part for the first; requests after these are healthy.
 
-        A part is None (healthy), a fault or its name, a `ScriptedResponse`, or a function that is given the `Request`
-        and returns a `ScriptedResponse`. `after` is the number of the frame at which the faults take effect. Raises
-        `ValueError` for an unknown fault.
+        A part is None (healthy), the name of an answer, a fault or its name, a `ScriptedResponse`, or a function that
+        is given the `Request` and returns a `ScriptedResponse`. `after` is the number of the frame at which the faults
+        take effect. Raises `ValueError` for an unknown name.
+
+            server.script("one_call", "text")       # a tool call, then the answer
         """
         self._router.script(parts, after)
 
