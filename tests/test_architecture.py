@@ -26,7 +26,7 @@ THINKING = {
     "diagnosis": "notices",
     "decoding": "diagnosis sse",
     "apis": "decoding notices redaction",
-    "engine": "apis config decoding diagnosis notices",
+    "engine": "apis config decoding diagnosis notices redaction",
 }
 DOING = {
     "imports": "",
