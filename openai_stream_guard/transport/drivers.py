@@ -70,8 +70,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 else:
                     exchange.sleep(decision.delay)
                 if exchange.abandoned:
-                    return
-                session.proceed(exchange.clock())
+                    raise exchange.closed_error()
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
@@ -86,7 +86,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
-                return
+                raise exchange.closed_error()
             if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
                 for event in events:
                     yield event
@@ -145,8 +145,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 else:
                     await exchange.sleep(decision.delay)
                 if exchange.abandoned:
-                    return
-                session.proceed(exchange.clock())
+                    raise exchange.closed_error()
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
@@ -161,7 +161,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
-                return
+                raise exchange.closed_error()
             if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
                 for event in events:
                     yield event

@@ -47,6 +47,9 @@ class SdkSide(Protocol):
     def error(self, session: Session, decision: Fail) -> Exception:
         """Make the exception to raise for the first failure."""
 
+    def closed_error(self) -> Exception:
+        """Make the exception that the SDK raises in a reader whose stream somebody else closes."""
+
     def add_note(self, error: Exception, note: str) -> None:
         """Add a line to the traceback of an exception."""
 
@@ -165,6 +168,10 @@ class _Exchange:
         if refusal is None and failure is not None:
             add_context(error, self._sdk.error(self.session, Fail(failure, "not_retryable")))
         return refusal
+
+    def closed_error(self) -> Exception:
+        """Make the exception for a reader that waits for a re-issue while somebody else closes its stream."""
+        return self._sdk.closed_error()
 
     def error(self, decision: Fail) -> Exception:
         """Make the exception to raise for the first failure."""
