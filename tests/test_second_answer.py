@@ -116,6 +116,10 @@ def test_with_nothing_delivered_nothing_is_trimmed() -> None:
     assert twice([text("a")], [text("a"), odd, STOP]).values == [text("a"), odd, STOP]
     assert twice([text("a"), odd], [text("a"), odd, text("b"), STOP]).values == [text("a"), odd, text("b"), STOP]
     assert twice([text("a")], [odd, text("a"), odd, STOP]).values == [text("a"), odd, STOP]
+    ends = chunk({"audio": {"expires_at": 5}}, "stop")
+    assert twice([text("a"), odd], [text("a"), ends]).values == [text("a"), odd, STOP]
+    assert twice([text("a")], [text("a"), ends]).values == [text("a"), ends]
+    assert twice([odd], [odd, text("a"), STOP]).values == [odd, text("a"), STOP]
 
 
 def test_the_half_of_a_character_is_told_once() -> None:
