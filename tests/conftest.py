@@ -32,8 +32,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a scri
 SLOW = {
     "test_benchmark", "test_cli_run", "test_cli_use", "test_doors", "test_frameworks", "test_guest",
     "test_hostile_servers", "test_import_order", "test_interruption", "test_litellm_proxy", "test_llama",
-    "test_proof_cuts", "test_proof_fuzz", "test_proof_outages", "test_proof_soak", "test_proxies", "test_pytest_interplay",
-    "test_pytest_plugin", "test_readme_testing", "test_testing_mocks",
+    "test_proof_cuts", "test_proof_fuzz", "test_proof_outages", "test_proof_soak", "test_proxies",
+    "test_pytest_interplay", "test_pytest_plugin", "test_readme_testing", "test_testing_mocks",
 }  # fmt: skip
 """Files whose tests start programs, load or wait: left out unless asked for by `-m slow` or `-m ""`, as CI does."""
 

@@ -65,6 +65,16 @@ def test_a_terminal_that_lacks_characters_gets_others(tmp_path: Path) -> None:
     assert "Z\\xfcrich" in run(*COMMAND, "replay", str(path), "--text", cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
 
 
+def test_nothing_that_is_given_steers_the_terminal(tmp_path: Path) -> None:
+    """Neither by the environment, nor by a name in the command itself, which may come from a script."""
+    shown = run(*COMMAND, "status", cwd=tmp_path, OPENAI_STREAM_GUARD="1", OPENAI_STREAM_GUARD_CAPTURE="x\x1b[2J")
+    assert "x\\x1b[2J" in shown.stdout
+    for arguments in (("run", "\x1b[2J"), ("replay", "\x1b[2J"), ("demo", "\x1b[2J")):
+        done = run(*COMMAND, *arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "\x1b" not in done.stdout + done.stderr + shown.stdout
+
+
 @pytest.mark.parametrize("arguments", [["demo"], ["doctor", "--base-url", "http://127.0.0.1:1/v1", "--model", "m"]])
 def test_a_missing_openai_is_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
     """It says what is needed, and the exit code is 2."""

@@ -17,6 +17,7 @@ from io import TextIOWrapper
 from typing import Final, Protocol
 
 from . import demo, doctor, replay, run, status
+from .terminal import printable
 
 EXIT_CODES: Final = """\
 exit codes:
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command.run(arguments) if command is run else _run_quietly(command, arguments)
     except ValueError as error:
-        parser.exit(2, f"{parser.prog} {arguments.command}: {error}\n")
+        parser.exit(2, f"{parser.prog} {arguments.command}: {printable(str(error))}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

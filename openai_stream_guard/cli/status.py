@@ -13,6 +13,7 @@ from typing import Final
 from .. import activation
 from ..config.environment import MODE_VARIABLE, Mode, read_settings
 from ..config.policy import ENVIRONMENT_PREFIX, SETTINGS
+from .terminal import printable
 
 SUMMARY = "show what is guarded, in which SDK, and where each setting comes from"
 _PATCHED: Final[dict[Mode, str]] = {"on": "guarded", "observe": "observed", "off": "not guarded"}
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**asdict(status), "problem": status.problem}, indent=2))
     else:
-        print("\n".join(_lines(status)))
+        print("\n".join(map(printable, _lines(status))))
     return 0 if status.problem is None else 1
 
 

@@ -166,8 +166,12 @@ class Session:
         """Note that the program waits for bytes."""
         self._log.consumer_waits(now)
 
-    def proceed(self, now: float) -> None:
-        """Decide whether the request may be sent now: the delay of a `Reissue` has passed, or a `Wait` is over."""
+    def proceed(self, now: float) -> list[Payload]:
+        """Decide whether the request may be sent now, after the delay of a `Reissue` or a `Wait`.
+
+        Returns:
+            What may be delivered, if nothing is sent again.
+        """
         self._attempt.out = []
         self._log.wait_ended(now)
         answer = self._recovery.proceed(now)
@@ -175,6 +179,7 @@ class Session:
             self._decide(answer)
         else:
             self._recover(answer, now)
+        return self._attempt.out
 
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
         """Begin a new attempt: a re-issue was answered."""

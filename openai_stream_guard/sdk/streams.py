@@ -11,7 +11,6 @@ from typing import Any
 
 import openai
 
-from ..capture.folder import FolderRecorder
 from ..engine.decisions import Fail, Refusal, Reissue
 from ..engine.observer import SessionObserver
 from ..engine.session import Session
@@ -92,6 +91,8 @@ class GuardedStream:
         if RUNTIME.new_observer is not None:
             observer = RUNTIME.new_observer(self._credentials)
         elif policy.capture is not None:
+            from ..capture.folder import FolderRecorder  # a quarter of the time of `enable()`, and rarely asked for
+
             observer = FolderRecorder(policy.capture, self._credentials)
         self.session = Session(
             stream_request_from(request, response, one_identity=self.one_identity),

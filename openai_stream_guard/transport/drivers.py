@@ -74,7 +74,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                     exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     raise exchange.closed_error()
-                session.proceed(exchange.clock())
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
@@ -152,7 +152,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                     await exchange.sleep(decision.delay)
                 if exchange.abandoned:
                     raise exchange.closed_error()
-                session.proceed(exchange.clock())
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
