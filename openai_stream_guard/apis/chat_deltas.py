@@ -127,7 +127,10 @@ def trim_choice(
         if late := replay.flush((index, "content")):
             said = new.get("delta")
             new["delta"] = {**(said if isinstance(said, dict) else {}), "content": late}
-        if replay.take(end, reason, whole=True):
+        told = replay.take(end, reason, whole=replay.is_closed(end))  # one that was taken back is told again
+        if told not in ("", reason):
+            raise Diverged
+        if told:
             return new
         new["finish_reason"] = None
     if replay.is_closed(end):
