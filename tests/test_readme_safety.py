@@ -19,6 +19,7 @@ from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import AnswerVariant, build_answer, find_fault
 from openai_stream_guard.testing.server.scripted_response import Send
 
+from .budgets import borrow
 from .simulated import Outcome, Response, answer_variant, body, play
 
 README = Path(__file__).parent.parent / "README.md"
@@ -171,7 +172,7 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
 def spent() -> HostMemory:
     """A memory in which this host has no token left."""
     hosts = HostMemory()
-    while hosts.budget.withdraw("host:1"):
+    while borrow(hosts.budget, "host:1"):
         pass
     return hosts
 

@@ -271,3 +271,23 @@ def test_a_reader_whose_stream_is_closed_while_it_recovers_gets_the_sdks_own_exc
     assert not isinstance(error, OpenAIStreamParseError)
     assert openai_stream_guard.report(stream).outcome == "abandoned"
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_the_connection_of_a_recovered_stream_is_used_again(server: Server, client_kind: str) -> None:
+    """The answer that is alive is read to its end, and not the first one, so that its connection is not thrown away."""
+
+    async def everything(client: Any) -> None:
+        stream = await awaited(chat(client))
+        items = [item async for item in stream] if hasattr(stream, "__aiter__") else list(stream)
+        assert items[-1].choices[0].finish_reason == "stop"
+
+    async def main() -> None:
+        client = client_for(server, client_kind)
+        for _ in range(3):
+            server.script("rst", None, after=4)
+            await everything(client)
+        await awaited(client.close())
+
+    run(client_kind, main)
+    assert server.connections == 4, "the first one, and one in the place of each that was reset"

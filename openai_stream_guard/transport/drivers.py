@@ -52,6 +52,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+            if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
+                exchange.drain()
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
@@ -61,7 +63,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 continue
 
             if isinstance(decision, Finish):
-                exchange.drain()
+                if session.outcome == "complete":
+                    exchange.drain()
                 return
             exchange.close()
             while isinstance(decision, Reissue | Wait):
@@ -127,6 +130,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+            if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
+                await exchange.drain()
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
@@ -136,7 +141,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 continue
 
             if isinstance(decision, Finish):
-                await exchange.drain()
+                if session.outcome == "complete":
+                    await exchange.drain()
                 return
             await exchange.close()
             while isinstance(decision, Reissue | Wait):
