@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from openai_stream_guard.engine.retry_budget import Hold, RetryBudget, Ticket
+from openai_stream_guard.engine.host_queue import Hold, Ticket
+from openai_stream_guard.engine.retry_budget import RetryBudget
 
 PATIENCE = 30.0
 

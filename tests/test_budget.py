@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from openai_stream_guard.engine.retry_budget import (
-    CAPACITY,
-    DOUBT_SECONDS,
-    FIRST_WINDOW,
-    Hold,
-    RetryBudget,
-    Ticket,
-)
+from openai_stream_guard.engine.host_queue import CAPACITY, FIRST_WINDOW, Hold, Ticket
+from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, RetryBudget
 
 from .budgets import PATIENCE, asks, borrow, drained, new_ticket
 

@@ -144,11 +144,16 @@ def test_a_server_that_regroups_its_deltas_is_replayed(answer: str, client_kind:
         whole = texts(alone(server, client_kind))
         for after in range(2, 12, 3):
             server.reset(answer=answer, fault="rst", after=after)
-            seen = consume(server, client_kind)
+            seen = consume(server, client_kind, two_choices if answer == "n2" else chat)
             assert seen.error is None
             assert texts(seen) == whole
             assert len({dumped["id"] for _, dumped in seen.items}) == 1
             assert len(server.requests) == 2
+
+
+def two_choices(client: Any) -> Any:
+    """The request that is answered with two choices."""
+    return client.chat.completions.create(model="m", messages=[], stream=True, n=2)
 
 
 def texts(seen: Seen) -> dict[tuple[int, str], str]:

@@ -14,6 +14,8 @@ import pytest
 
 from .programs import ROOT, needs, run
 
+pytestmark = pytest.mark.timeout(300)  # each test starts up to three programs
+
 PREAMBLE = """
 import asyncio, errno, json, os, pickle, signal, sys, time, warnings
 if "before" in globals():

@@ -289,8 +289,8 @@ def test_a_stall_that_nothing_ends_is_told(server: Server) -> None:
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_what_is_too_slow_has_stalled(server: Server, client_kind: str) -> None:
-    """Pauses run by the clock that applies: the guard's `idle_timeout`, where it is shorter than the read timeout."""
-    configure(idle_timeout=2.0)
+    """Pauses run by the clock that applies: the guard's, where it is shorter than the read timeout."""
+    configure(first_event_timeout=2.0, idle_timeout=2.0)
     with faults(slow(seconds=3)):
         report: Any = consume(server, client_kind).report
     assert report.attempts[0].fault == "stalled"

@@ -16,6 +16,7 @@ import pytest
 from openai_stream_guard import configure, report
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.notices import Attempt, Ended, Notice, StreamReport
 from openai_stream_guard.observability import publish as logs
 from openai_stream_guard.testing import Server
@@ -26,11 +27,13 @@ from .streams import chat, client_for
 
 
 def story() -> list[Notice]:
-    """What is told of a stream that broke, was refused, came back, and did not repeat itself."""
+    """What is told of a stream that broke, was refused, came back, and did not repeat itself; after five whole ones."""
+    hosts, first_whole = HostMemory(), body(answer_variant("text", 2))
     first, second = body(answer_variant("text", 0, sampled=True))[:1500], body(answer_variant("text", 1, sampled=True))
     asked = StreamRequest("post", CHAT.path, CHAT.host, {"model": "m", "messages": [{"content": "my question"}]})
     responses = [Response([first], "reset"), Response([], "refused"), Response([second])]
-    return play(responses, Policy(retry_budget=None), asked=asked).notices
+    finishes = [each for _ in range(5) for each in play([Response([first_whole])], asked=asked, hosts=hosts).notices]
+    return finishes + play(responses, Policy(retry_budget=None), asked=asked, hosts=hosts).notices
 
 
 @pytest.mark.parametrize("record", [*get_args(Notice), Attempt, StreamReport])

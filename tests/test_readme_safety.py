@@ -19,6 +19,7 @@ from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import AnswerVariant, build_answer, find_fault
 from openai_stream_guard.testing.server.scripted_response import Send
 
+from .budgets import borrow
 from .simulated import Outcome, Response, answer_variant, body, play
 
 README = Path(__file__).parent.parent / "README.md"
@@ -32,6 +33,11 @@ STATEFUL = [
     StreamRequest("post", "/responses", "host:1", {"model": "m", **state})
     for state in ({"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"tools": [{"type": "web_search"}]})
 ]
+SEALED = StreamRequest(
+    "post", "/responses", "host:1", {"model": "m", "store": False, "include": ["reasoning.encrypted_content"]}
+)
+EXACT = StreamRequest("post", "/chat/completions", "host:1", {"model": "m", "temperature": 0})
+ENDLESS = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % (b"x" * (1 << 20))
 RUN = StreamRequest("post", "/threads/runs", "host:1", {"model": "m"})
 UPLOAD = StreamRequest("post", "/chat/completions", "host:1", {"model": "m"}, resendable=False)
 INVALID = find_fault("error_invalid_request").apply(build_answer("chat", "text", AnswerVariant(0)), 5)
@@ -77,11 +83,11 @@ def response(name: str, serial: int, start: int = 0, stop: int | None = None) ->
     return Response([b"".join(build_answer("responses", name, AnswerVariant(serial)).encode()[start:stop])])
 
 
-def warned_hosts(seconds_ago: float) -> HostMemory:
-    """A memory in which the model has diverged so long ago."""
+def warned_hosts(seconds_ago: float, *, exact: bool = False) -> HostMemory:
+    """A memory in which the model has diverged twice so long ago, `exact` where it was asked at temperature 0."""
     hosts = HostMemory()
     for _ in range(2):
-        hosts.record_divergence("host:1", "m", False, -seconds_ago)
+        hosts.record_divergence("host:1", "m", exact, -seconds_ago)
     return hosts
 
 
@@ -93,14 +99,6 @@ def unfinished_usage() -> Response:
 
 SCENES: dict[str, Callable[[], Outcome]] = {
     "nothing that shows: no event": lambda: play([broken(offset=0), whole()], FREE),
-    "nothing, since `delivery=": lambda: play(
-        [broken(sampled=True), whole(sampled=True)], FREE.replace(delivery="atomic"), hosts=warned_hosts(1)
-    ),
-    "no part of a tool call": lambda: play(
-        [broken("tool_calls", 2500, sampled=True), whole("tool_calls", sampled=True)],
-        FREE.replace(delivery="tool_calls"),
-        hosts=warned_hosts(1),
-    ),
     "text, reasoning": lambda: play([broken(), whole()], FREE, hosts=warned_hosts(DIVERGENCE_SECONDS)),
     "the same, and": lambda: play([broken(sampled=True), whole(sampled=True)], FREE),
     "the same, of a model": lambda: play([broken()], FREE, hosts=warned_hosts(DIVERGENCE_SECONDS - 1)),
@@ -117,14 +115,10 @@ SCENES: dict[str, Callable[[], Outcome]] = {
         asked=StreamRequest("post", "/chat/completions", "host:1", {"model": "m", "messages": []}),
         hosts=warned_hosts(1),
     ),
-    "anything or nothing, of an API": lambda: play([broken(offset=100)], FREE, asked=RUN),
-    "anything or nothing, of a request whose body": lambda: play([broken()], FREE, asked=UPLOAD),
     "nothing that shows, and": lambda: play([broken(offset=0)], FREE.replace(recovery=("replay", "resume"))),
-    "text, and `recovery`": lambda: play([broken()], FREE.replace(recovery=("restart", "resume"))),
     "anything, then an error": lambda: play(
         [Response([step.data for step in INVALID.steps if isinstance(step, Send)])], FREE
     ),
-    "anything, then more": lambda: play([whole()], FREE.replace(delivery="atomic", max_held_bytes=1000)),
     "anything, and `max_retries`": lambda: play([broken()] * 3, FREE.replace(max_retries=2)),
     "anything, and the next wait": lambda: play([broken()], FREE.replace(max_elapsed=0.1)),
     "anything, and the host's": lambda: play([broken()], FREE.replace(retry_budget=0.0), hosts=spent()),
@@ -135,6 +129,21 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
     "nothing that shows: no event": [
         lambda: play([broken(offset=400), whole()], FREE, asked=STORED),
         lambda: play([broken("azure", 700), whole("azure")], FREE, hosts=warned_hosts(1)),
+        lambda: play(
+            [broken(sampled=True), whole(sampled=True)], FREE.replace(delivery="atomic"), hosts=warned_hosts(1)
+        ),
+        lambda: play(
+            [broken("tool_calls", 2500, sampled=True), whole("tool_calls", sampled=True)],
+            FREE.replace(delivery="tool_calls"),
+            hosts=warned_hosts(1),
+        ),
+    ],
+    "the same, of a model": [lambda: play([broken()], FREE, asked=EXACT, hosts=warned_hosts(1, exact=True))],
+    "text, of a chat with": [lambda: play([Response([ENDLESS] * 17, "reset")], FREE)],
+    "nothing that shows, and": [lambda: play([broken()], FREE.replace(recovery=("restart", "resume")))],
+    "anything, then an error": [
+        lambda: play([whole()], FREE.replace(delivery="atomic", max_held_bytes=1000)),
+        lambda: play([broken(offset=300)], FREE.replace(max_event_bytes=100)),
     ],
     "text, reasoning": [
         lambda: play([broken("reasoning", 1000), whole("reasoning")], FREE),
@@ -142,14 +151,20 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
         lambda: play([broken("tool_calls", 2500), whole("tool_calls")], FREE),
         lambda: play([response("text", 0, 0, 9), response("text", 1)], FREE, asked=RESPONSE),
     ],
-    "anything or nothing, of an API": [lambda: play([broken()], FREE, asked=RUN)],
-    "part of a response with": [lambda: play([response("reasoning", 0, 0, 7)], FREE, asked=RESPONSE)],
+    "part of a response with": [
+        lambda: play([response("reasoning", 0, 0, 7)], FREE, asked=RESPONSE),
+        lambda: play([response("reasoning", 0, 0, 7)], FREE, asked=SEALED),
+    ],
     "anything or nothing, of a request whose state": [
         *(lambda asked=asked: play([response("text", 0, 0, 9)], FREE, asked=asked) for asked in STATEFUL),
         lambda: play([Response([])], FREE, asked=STATEFUL[0]),
+        *(
+            lambda at=at, asked=asked: play([broken(offset=at)], FREE, asked=asked)
+            for at in (100, IN_TEXT)
+            for asked in (RUN, UPLOAD)
+        ),
+        lambda: play([broken(offset=0)], FREE, asked=UPLOAD),
     ],
-    "anything or nothing, of a request whose body": [lambda: play([broken(offset=0)], FREE, asked=UPLOAD)],
-    "anything, then more": [lambda: play([broken(offset=300)], FREE.replace(max_event_bytes=100))],
     "anything, and `max_retries`": [lambda: play([broken(offset=0)] * 5, FREE.replace(max_retries=4))],
 }
 
@@ -157,7 +172,7 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
 def spent() -> HostMemory:
     """A memory in which this host has no token left."""
     hosts = HostMemory()
-    while hosts.budget.withdraw("host:1"):
+    while borrow(hosts.budget, "host:1"):
         pass
     return hosts
 

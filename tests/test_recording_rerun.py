@@ -86,7 +86,7 @@ def test_what_the_program_took_for_itself_is_known_again() -> None:
     (recording,) = capture.attempts
     assert [read.waiting_since for read in recording.reads] == [0.0, 1.0, 2.0, 3.0, 3.0]
     assert recording.verdict is not None
-    assert recording.verdict.reason == "no event for 1.0 s, though bytes arrive"
+    assert recording.verdict.reason == "no event for 1.0 s, though bytes arrive; the limit is idle_timeout"
     assert answers(capture) == ["same"]
 
 

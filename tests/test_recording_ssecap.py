@@ -60,7 +60,15 @@ BODIES = st.dictionaries(
 CAPTURES = st.builds(
     Capture,
     st.builds(
-        StreamRequest, WORDS, WORDS, WORDS, BODIES, st.booleans(), st.none() | COUNTS, st.booleans(), st.booleans()
+        StreamRequest,
+        WORDS,
+        WORDS,
+        WORDS,
+        BODIES,
+        resendable=st.booleans(),
+        starting_after=st.none() | COUNTS,
+        one_identity=st.booleans(),
+        errors_are_values=st.booleans(),
     ),
     st.builds(Policy, recovery=st.sampled_from([(), ("replay",)]), repair=st.sampled_from(["safe", "off"])),
     st.builds(Timeouts, SECONDS, SECONDS | st.just(math.inf)),

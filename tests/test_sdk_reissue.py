@@ -68,8 +68,8 @@ def test_each_fault_keeps_its_promise(server: Server, fault: Any, every_time: bo
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("fault", ["stall", "stall_heartbeat", "stall_before_first"])
 def test_a_stall_is_noticed_by_the_clock_of_events(server: Server, client_kind: str, fault: str) -> None:
-    """Silence and mere heartbeats both end at the idle timeout, and the stream comes out whole."""
-    configure(idle_timeout=0.15)
+    """Silence and mere heartbeats both end at the timeout for events, and the stream comes out whole."""
+    configure(idle_timeout=0.15, first_event_timeout=0.15)
     server.reset(fault=fault)
     seen = consume(server, client_kind)
     assert seen.text == TEXT

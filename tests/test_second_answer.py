@@ -19,6 +19,7 @@ from openai_stream_guard.testing.server.answers.answer import Json
 
 from .chunks import chunk
 from .proof.answers import verdicts
+from .proof.planted import QUICK, found_after
 from .simulated import CHAT, Outcome, Response, play
 
 STATELESS = StreamRequest("post", "/responses", "host:1", {"model": "m", "store": False})
@@ -116,6 +117,10 @@ def test_with_nothing_delivered_nothing_is_trimmed() -> None:
     assert twice([text("a")], [text("a"), odd, STOP]).values == [text("a"), odd, STOP]
     assert twice([text("a"), odd], [text("a"), odd, text("b"), STOP]).values == [text("a"), odd, text("b"), STOP]
     assert twice([text("a")], [odd, text("a"), odd, STOP]).values == [text("a"), odd, STOP]
+    ends = chunk({"audio": {"expires_at": 5}}, "stop")
+    assert twice([text("a"), odd], [text("a"), ends]).values == [text("a"), odd, STOP]
+    assert twice([text("a")], [text("a"), ends]).values == [text("a"), ends]
+    assert twice([odd], [odd, text("a"), STOP]).values == [odd, text("a"), STOP]
 
 
 def test_the_half_of_a_character_is_told_once() -> None:
@@ -329,3 +334,9 @@ def test_no_second_answer_is_an_exception_to_the_law(part_: int) -> None:
     found = verdicts(7, range(part_ * 100, part_ * 100 + 100))
     assert [(number, kind, verdict) for number, kind, verdict in found if verdict.startswith("wrong")] == []
     assert sum(verdict == "recovered" for _, _, verdict in found) > 20
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_proof_finds_an_error_that_is_planted_in_a_rule(name: str) -> None:
+    """A slice of `python -m tests.proof.planted`."""
+    assert found_after(name, runs=100) is not None

@@ -169,8 +169,7 @@ def test_useless_combinations_are_told_once(
     monkeypatch.setattr(environment, "_warned", set())
     environ = {"OPENAI_STREAM_GUARD": "1"} | {f"OPENAI_STREAM_GUARD_{name}": value for name, value in variables.items()}
     with pytest.warns(StreamGuardWarning) as caught:
-        read_settings(environ)
-        read_settings(environ)
+        assert read_settings(environ) == read_settings(environ)
     assert [str(warning.message) for warning in caught] == [f"openai-stream-guard: {told}"]
     together = Policy(continuation="vllm", recovery=("continue",), backoff_initial=9.0, backoff_max=9.0)
     assert together.useless_combinations == []

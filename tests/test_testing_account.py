@@ -69,12 +69,12 @@ def test_a_refusal_without_a_response_has_one_text() -> None:
 
     with ExitStack() as serving, installed(harness):
         server = serving.enter_context(Server())
-        switch.enable(Policy(retry_budget=None, max_retries=1, on_event=leave))
+        switch.enable(Policy(retry_budget=None, max_retries=1, outage_timeout=0.0, on_event=leave))
         server.script("truncate_clean", after=3)
         seen = consume(server)
     first, second = seen.error.attempts
     assert (second.refused, second.status) == (True, None)
-    assert str(second) == "refused without a response"
+    assert str(second) == "refused without a response (ConnectError)"
     assert repr(seen.report).startswith(f"<StreamReport failed: {first}, {second}; ")
     assert seen.error.__notes__[0] == f"attempt 2 (replay): {second}"
     assert f"  attempt 1: {first}\n  attempt 2 (replay): {second}" in failure_report(harness)

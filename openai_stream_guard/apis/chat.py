@@ -133,9 +133,10 @@ class ChatAdapter(ApiAdapter):
             if choice.__class__ is dict and not self._read_choice(choice, text_deltas, identities):
                 return _TOO_DEEP
         self.answer_complete = self._choices.complete
-        if text_deltas or identities or choices[0].__class__ is not dict:
+        is_named = any(len(key) > 1 for key, _ in identities)
+        if text_deltas or is_named or choices[0].__class__ is not dict:
             return DataEvent(text_deltas, identities)
-        return DataEvent(kind=aside_from(choices[0], choice_index(choices[0], self._choices.expected)))
+        return DataEvent((), identities, aside_from(choices[0], choice_index(choices[0], self._choices.expected)))
 
     def _read_choice(self, choice: dict[str, Any], text_deltas: list[TextDelta], identities: list[Identity]) -> bool:
         """Note what a chunk says for one choice; return False where it is nested too deep."""

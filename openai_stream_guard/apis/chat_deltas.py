@@ -84,10 +84,13 @@ def aside_from(choice: Mapping[str, Any], index: int) -> Aside:
 
 
 def _says_nothing(choice: Mapping[str, Any], name: str | None) -> bool:
-    """Whether a choice adds no text and names nothing."""
-    if choice.get("finish_reason") not in (None, "", NO_REASON):
-        return False
+    """Whether a choice adds no text and names nothing, apart from its finish_reason."""
     return name is None or next(walk((0, name), choice[name]), None) is None
+
+
+def _finish_of(choice: Mapping[str, Any]) -> str | None:
+    reason = choice.get("finish_reason")
+    return reason if isinstance(reason, str) and reason not in ("", NO_REASON) else None
 
 
 def trim_choice(
@@ -102,8 +105,14 @@ def trim_choice(
     Raises:
         Diverged: if the choice contradicts the transcript, or its logprobs cannot be cut where its text is.
     """
+    reason = _finish_of(choice)
     if _says_nothing(choice, name):
-        return None if replay.repeats(aside_from(choice, index)) else choice
+        unfinished = {**choice, "finish_reason": None}
+        is_repeated = (reason is None or bool(choice.get(name or ""))) and replay.repeats(aside_from(unfinished, index))
+        if reason is None:
+            return None if is_repeated else choice
+        if is_repeated and name is not None:
+            choice = {**choice, name: type(choice[name])()}
     end: Key = (index, "finish_reason")
     new: dict[str, Any] = dict(choice)
     grows = named = False
@@ -114,7 +123,7 @@ def trim_choice(
     elif name is not None:
         new[name], grows, named = _trim_members((index,), choice[name], replay)
         _trim_logprobs(new, choice[name], new[name])
-    if isinstance(reason := choice.get("finish_reason"), str) and reason not in ("", NO_REASON):
+    if reason is not None:
         if late := replay.flush((index, "content")):
             said = new.get("delta")
             new["delta"] = {**(said if isinstance(said, dict) else {}), "content": late}

@@ -61,7 +61,7 @@ def _lines(capture: Capture) -> Iterator[Mapping[str, object]]:
         "version": VERSION,
         "written": capture.written,
         "made_by": capture.made_by,
-        "request": capture.request,
+        "request": {name: value for name, value in vars(capture.request).items() if name != "sent"},
         "policy": {**kept, "continuation": policy.continuation is not None},
         "origin": capture.origin,
         "clocks": {"first_event": _finite(timeouts.first_event), "idle": _finite(timeouts.idle)},

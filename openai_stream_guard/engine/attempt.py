@@ -15,16 +15,32 @@ from ..apis.sequence import Gap
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Reader
+from ..notices import StoppedBy
 from .deadlines import Phase
 from .decisions import StreamFault
 from .delivery import Delivery, Oversized
 from .faults import damage_from, failure_from, fault_from
+from .recovery import deserves_retry
 from .server_habits import HabitTracker
 
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
 UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
 SEALED = StreamFault("diverged", "the second answer has sealed content, which is good under its own id only")
 DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
+
+
+def stop_reason(fault: StreamFault, *, complete: bool, is_stored: bool) -> StoppedBy | None:
+    """Return why nothing is sent again after a fault; None where it may help.
+
+    Args:
+        complete: whether the answer was complete before it.
+        is_stored: whether the answer is a stored response, which cannot be generated anew.
+    """
+    if fault is SEALED:
+        return "unsafe"
+    if fault.kind == "diverged" or (fault is UNTOLD and is_stored):  # a stored one was read: this is not its rest
+        return "diverged"
+    return "not_retryable" if complete or not deserves_retry(fault) else None
 
 
 class AttemptReader:

@@ -12,7 +12,7 @@ from ..apis.request import Resume
 from ..decoding.payload import Payload
 from ..diagnosis.evidence import Ending, Evidence
 from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy, WaitReason
-from .retry_budget import Ticket
+from .host_queue import Ticket
 from .retry_rules import ErrorVerdict, judge_error
 
 

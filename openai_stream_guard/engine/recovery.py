@@ -14,7 +14,8 @@ from ..apis.continuation import Continuation, continued_body
 from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
 from .decisions import Refusal, Reissue, StreamFault, Wait
-from .retry_budget import MAX_PROBE_DELAY, Hold, Ticket
+from .host_queue import Hold, Ticket
+from .retry_budget import MAX_PROBE_DELAY
 from .retry_rules import MAX_RETRY_AFTER, backoff
 
 if TYPE_CHECKING:

@@ -12,123 +12,22 @@ Times are arguments. Wakes streams of other threads and event loops by what thei
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..notices import WaitReason
+from .host_queue import CAPACITY, FIRST_WINDOW, Hold, HostQueue, Ticket
 
-CAPACITY = 10.0
-"""Tokens of a host that nothing has happened to."""
 RETURNED = 2.0
 """Tokens that come back for one that was lent, once its attempt is answered."""
 DOUBT_SECONDS = 5.0
 """How long a stream waits for a token while re-issues break: more would fill thread pools before the same error."""
-FIRST_WINDOW = 3
-"""Re-issues that wait for an answer at the same time, at first: a host that refuses is asked no oftener than that."""
 WINDOW_GROWTH = 2
 """How many more may, for each that is answered while others wait."""
 MAX_PROBE_DELAY = 4.0
 """Longest time in seconds between two probes, whatever the backoff: one request for all who wait is cheap."""
 _MAX_HOSTS = 1024
-
-
-class Ticket:
-    """What one stream may have sent, and its place in the queue of its host.
-
-    Args:
-        needs_token: False for a re-issue that generates nothing, and where no budget is set.
-        lends: False for tokens that never come back, and that no stream waits for.
-    """
-
-    __slots__ = ("_wake", "called", "credited", "granted", "host", "lends", "loan", "needs_token", "since")
-
-    def __init__(self, host: str, *, needs_token: bool, lends: bool) -> None:
-        self.host = host
-        self.needs_token = needs_token
-        self.lends = lends
-        self.since = 0.0
-        """When the fault came for which it waits."""
-        self.granted = False
-        """It may be sent, or has been, and no answer has come."""
-        self.loan = False
-        """A token was borrowed for the attempt that is open."""
-        self.credited = False
-        """Tokens came back for it."""
-        self.called = False
-        self._wake: Callable[[], None] | None = None
-
-    def call(self) -> None:
-        """Wake the stream, or let its next wait end at once."""
-        self.called = True
-        if self._wake is not None:
-            self._wake()
-
-    def on_call(self, wake: Callable[[], None] | None) -> None:
-        """Set what wakes the stream, from any thread. Called at once where the ticket was called meanwhile."""
-        self._wake = wake
-        if wake is not None and self.called:
-            wake()
-
-
-class Hold(NamedTuple):
-    """A ticket that may not be sent yet."""
-
-    seconds: float
-    """Ask again then, unless the ticket is called before."""
-    limit: float
-    """The longest that it waits in all, in seconds from now."""
-    reason: WaitReason
-    probes: bool = False
-    """It is the next to probe a host that refuses."""
-
-
-@dataclass
-class _Host:
-    """What is known of one host."""
-
-    tokens: float = CAPACITY
-    doubtful_since: float | None = None
-    """When a re-issue broke, if none has led on since. No token comes back for a mere first event then."""
-    waiting: OrderedDict[Ticket, float] = field(default_factory=OrderedDict)
-    """Tickets that need a token, in order, and when they joined."""
-    free: OrderedDict[Ticket, float] = field(default_factory=OrderedDict)
-    """The same for tickets that need none."""
-    refusing: bool = False
-    probes: int = 0
-    """Probes in a row that were refused."""
-    probe_at: float = 0.0
-    promised_at: float = -math.inf
-    """The same where the host itself named the time, which is waited for however long it is."""
-    prober: Ticket | None = None
-    """Whose probe is under way."""
-    next_prober: Ticket | None = None
-    """Who knows that it is the next to probe."""
-    back_at: float = -math.inf
-    """When the host answered a probe."""
-    window: int = FIRST_WINDOW
-    """Re-issues that may wait for an answer at the same time."""
-    unanswered: set[Ticket] = field(default_factory=set)
-
-    @property
-    def is_idle(self) -> bool:
-        return not (self.waiting or self.free or self.unanswered)
-
-    def first(self) -> Ticket | None:
-        """Return the ticket that has waited longest."""
-        heads = [next(iter(queue.items())) for queue in (self.waiting, self.free) if queue]
-        return min(heads, key=lambda head: head[1])[0] if heads else None
-
-    def next_to_send(self) -> Ticket | None:
-        """Return the next ticket that may be sent to a host that does not refuse."""
-        if len(self.unanswered) >= self.window:
-            return None
-        if self.free:
-            return next(iter(self.free))
-        return next(iter(self.waiting)) if self.waiting and self.tokens >= 1 else None
 
 
 class RetryBudget:
@@ -141,7 +40,7 @@ class RetryBudget:
     def __init__(self) -> None:
         # Reentrant, since the garbage collector may close a stream, which then leaves the queue, inside any method.
         self._lock = threading.RLock()
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._hosts: OrderedDict[str, HostQueue] = OrderedDict()
 
     def stream_started(self, host: str, ratio: float) -> None:
         """Add `ratio` tokens for a stream that starts."""
@@ -285,10 +184,10 @@ class RetryBudget:
 
     # Called with the lock held.
 
-    def _host(self, name: str) -> _Host:
+    def _host(self, name: str) -> HostQueue:
         state = self._hosts.get(name)
         if state is None:
-            state = self._hosts[name] = _Host()
+            state = self._hosts[name] = HostQueue()
             if len(self._hosts) > _MAX_HOSTS:
                 idle = next((host for host, other in self._hosts.items() if other.is_idle and host != name), None)
                 if idle is not None:
@@ -296,10 +195,10 @@ class RetryBudget:
         self._hosts.move_to_end(name)
         return state
 
-    def _queue(self, state: _Host, ticket: Ticket) -> OrderedDict[Ticket, float]:
+    def _queue(self, state: HostQueue, ticket: Ticket) -> OrderedDict[Ticket, float]:
         return state.waiting if ticket.needs_token else state.free
 
-    def _take_without_waiting(self, state: _Host, ticket: Ticket) -> WaitReason | None:
+    def _take_without_waiting(self, state: HostQueue, ticket: Ticket) -> WaitReason | None:
         self._remove(state, ticket)
         if ticket.needs_token and state.tokens < 1:
             return "budget"
@@ -307,30 +206,30 @@ class RetryBudget:
         ticket.granted = True
         return None
 
-    def _borrow(self, state: _Host, ticket: Ticket) -> None:
+    def _borrow(self, state: HostQueue, ticket: Ticket) -> None:
         if ticket.needs_token:
             state.tokens = round(state.tokens - 1, 9)
             ticket.loan = True
             ticket.credited = False
         state.unanswered.add(ticket)
 
-    def _grant(self, state: _Host, ticket: Ticket) -> None:
+    def _grant(self, state: HostQueue, ticket: Ticket) -> None:
         self._remove(state, ticket)
         self._borrow(state, ticket)
         ticket.granted = True
         ticket.call()
 
-    def _remove(self, state: _Host, ticket: Ticket) -> None:
+    def _remove(self, state: HostQueue, ticket: Ticket) -> None:
         self._queue(state, ticket).pop(ticket, None)
         if state.next_prober is ticket:
             state.next_prober = None
 
-    def _credit(self, state: _Host, ticket: Ticket) -> None:
+    def _credit(self, state: HostQueue, ticket: Ticket) -> None:
         if ticket.loan and ticket.lends and not ticket.credited:
             ticket.credited = True
             state.tokens += RETURNED
 
-    def _give_back(self, state: _Host, ticket: Ticket) -> None:
+    def _give_back(self, state: HostQueue, ticket: Ticket) -> None:
         """Undo a loan of which nothing came."""
         state.unanswered.discard(ticket)
         if state.prober is ticket:
@@ -339,12 +238,12 @@ class RetryBudget:
             state.tokens += 1
         ticket.loan = ticket.credited = ticket.granted = False
 
-    def _schedule_probe(self, state: _Host, now: float, delay: Callable[[int], float]) -> None:
+    def _schedule_probe(self, state: HostQueue, now: float, delay: Callable[[int], float]) -> None:
         state.probe_at = now + delay(state.probes)
         state.probes += 1
         state.next_prober = None
 
-    def _reopen(self, state: _Host, now: float) -> None:
+    def _reopen(self, state: HostQueue, now: float) -> None:
         state.refusing = False
         state.prober = state.next_prober = None
         state.back_at = now
@@ -353,7 +252,7 @@ class RetryBudget:
             if not ticket.lends:  # these wait for the host, and never for a token
                 ticket.call()
 
-    def _advance(self, state: _Host) -> None:
+    def _advance(self, state: HostQueue) -> None:
         """Grant what may be granted, in order, and wake whoever has to know that it is the next to probe."""
         if state.refusing:
             first = state.first()
@@ -368,7 +267,7 @@ class RetryBudget:
             if not state.free:
                 state.window = FIRST_WINDOW
 
-    def _hold(self, state: _Host, ticket: Ticket, now: float, outage_timeout: float) -> Hold:
+    def _hold(self, state: HostQueue, ticket: Ticket, now: float, outage_timeout: float) -> Hold:
         joined = self._queue(state, ticket).get(ticket, now)
         deadline = max(ticket.since, state.back_at) + outage_timeout
         if state.refusing:

@@ -22,14 +22,14 @@ from ..decoding.payload import Payload
 from ..diagnosis.causes import advice
 from ..diagnosis.evidence import ResponseHead
 from ..notices import Notice, Outcome, StoppedBy, StreamReport
-from .attempt import DIVERGED, SEALED, UNTOLD, AttemptReader
+from .attempt import DIVERGED, AttemptReader, stop_reason
 from .attempt_log import AttemptLog
 from .deadlines import Deadline, next_deadline
 from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts, Wait
 from .delivery import Delivery
 from .host_memory import HostMemory
 from .observer import SessionObserver
-from .recovery import Recovery, deserves_retry
+from .recovery import Recovery
 from .server_habits import HabitTracker
 
 _TOLERANCE = 0.005
@@ -166,8 +166,12 @@ class Session:
         """Note that the program waits for bytes."""
         self._log.consumer_waits(now)
 
-    def proceed(self, now: float) -> None:
-        """Decide whether the request may be sent now: the delay of a `Reissue` has passed, or a `Wait` is over."""
+    def proceed(self, now: float) -> list[Payload]:
+        """Decide whether the request may be sent now, after the delay of a `Reissue` or a `Wait`.
+
+        Returns:
+            What may be delivered, if nothing is sent again.
+        """
         self._attempt.out = []
         self._log.wait_ended(now)
         answer = self._recovery.proceed(now)
@@ -175,6 +179,7 @@ class Session:
             self._decide(answer)
         else:
             self._recover(answer, now)
+        return self._attempt.out
 
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:
         """Begin a new attempt: a re-issue was answered."""
@@ -322,16 +327,11 @@ class Session:
         self._recovery.failed(now)
         self._notify(self._log.fault_seen(fault, advice(evidence)))
         is_stored = request.background or request.stored_id is not None
-        if fault is SEALED:
-            self._give_up("unsafe")
-        elif fault is UNTOLD and is_stored:  # it was read, and cannot be asked for again: it is not the rest of this
-            self._give_up("diverged")
-        elif fault.kind == "diverged":
-            if not is_stored:  # else it is no other generation
-                self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
-            self._give_up("diverged")
-        elif complete or not deserves_retry(fault):
-            self._give_up("not_retryable")
+        stopped_by = stop_reason(fault, complete=complete, is_stored=is_stored)
+        if fault.kind == stopped_by == "diverged" and not is_stored:  # else it is no other generation
+            self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
+        if stopped_by is not None:
+            self._give_up(stopped_by)
         elif fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
             self._give_up("time")  # it would queue anew, and not be answered in time
         else:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..capture.folder import FolderRecorder
+import openai
+
 from ..engine.decisions import Fail, Refusal, Reissue
 from ..engine.observer import SessionObserver
 from ..engine.session import Session
@@ -90,6 +91,8 @@ class GuardedStream:
         if RUNTIME.new_observer is not None:
             observer = RUNTIME.new_observer(self._credentials)
         elif policy.capture is not None:
+            from ..capture.folder import FolderRecorder  # a quarter of the time of `enable()`, and rarely asked for
+
             observer = FolderRecorder(policy.capture, self._credentials)
         self.session = Session(
             stream_request_from(request, response, one_identity=self.one_identity),
@@ -144,6 +147,12 @@ class GuardedStream:
             request=self._http_request,
             credentials=self._credentials,
             keep_cause="threads" not in session.request.steps,  # the SDK's handler of these raises the cause instead
+        )
+
+    def closed_error(self) -> Exception:
+        """Make the exception that the SDK raises in a reader whose stream somebody else closes."""
+        return openai.APIConnectionError(
+            message="The stream was closed while it recovered.", request=self._http_request
         )
 
     def add_note(self, error: Exception, note: str) -> None:

@@ -110,7 +110,7 @@ def _choose(chance: random.Random, sending: Sending, policy: Policy, *, anywhere
             "error": injections.error(after_events=after),
             "html": injections.html(),
         }
-        if _has_timeout(sending, policy):
+        if _stall_is_survivable(sending, policy, after):
             possible["stall"] = injections.stall(after_events=after)
     return next(possible[name] for name in order if name in possible)
 
@@ -136,11 +136,16 @@ def _would_reissue(sending: Sending, policy: Policy, after: int) -> bool:
     return body.get("store") is False or (not hosted and (not after or held))
 
 
-def _has_timeout(sending: Sending, policy: Policy) -> bool:
-    """Whether a silence would ever end."""
+def _stall_is_survivable(sending: Sending, policy: Policy, after: int) -> bool:
+    """Whether a silence ends, and, before the first event, early enough for the guard to send the request again."""
     from ..transport.timeouts import request_timeouts
 
-    return request_timeouts(sending.request).get("read") is not None or policy.idle_timeout is not None
+    limits = (
+        request_timeouts(sending.request).get("read"),
+        policy.idle_timeout if after else policy.first_event_timeout,
+    )
+    shortest = min((seconds for seconds in limits if seconds is not None), default=None)
+    return shortest is not None and (after > 0 or shortest < policy.max_elapsed)
 
 
 @contextmanager

@@ -52,6 +52,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+            if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
+                exchange.drain()
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
@@ -61,7 +63,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 continue
 
             if isinstance(decision, Finish):
-                exchange.drain()
+                if session.outcome == "complete":
+                    exchange.drain()
                 return
             exchange.close()
             while isinstance(decision, Reissue | Wait):
@@ -70,8 +73,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 else:
                     exchange.sleep(decision.delay)
                 if exchange.abandoned:
-                    return
-                session.proceed(exchange.clock())
+                    raise exchange.closed_error()
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
@@ -86,7 +89,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
-                return
+                raise exchange.closed_error()
             if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
                 for event in events:
                     yield event
@@ -127,6 +130,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+            if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
+                await exchange.drain()
             for event in events:
                 yield event  # outside the try: the consumer's exceptions are the consumer's
             decision = session.decision
@@ -136,7 +141,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 continue
 
             if isinstance(decision, Finish):
-                await exchange.drain()
+                if session.outcome == "complete":
+                    await exchange.drain()
                 return
             await exchange.close()
             while isinstance(decision, Reissue | Wait):
@@ -145,8 +151,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 else:
                     await exchange.sleep(decision.delay)
                 if exchange.abandoned:
-                    return
-                session.proceed(exchange.clock())
+                    raise exchange.closed_error()
+                events = session.proceed(exchange.clock())
                 decision = session.decision
                 if not isinstance(decision, Reissue):
                     continue
@@ -161,7 +167,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                     session.reopened(decision, exchange.head, exchange.clock())
                 decision = session.decision
             if exchange.abandoned:
-                return
+                raise exchange.closed_error()
             if isinstance(decision, Finish):  # an answer that ended as failed, and is handed on as it was
                 for event in events:
                     yield event

@@ -206,5 +206,10 @@ else:
     def _is_also_cancelled_elsewhere(
         task: asyncio.Task[Any], error: asyncio.CancelledError, cancelled_before: int
     ) -> bool:
-        """Python 3.10 does not count cancellations: the message of the first one says whose it was."""
-        return error.args != (_MESSAGE,)
+        """Python 3.10 does not count cancellations: their messages say whose they were."""
+        cancellation: BaseException | None = error
+        while isinstance(cancellation, asyncio.CancelledError):
+            if cancellation.args != (_MESSAGE,):
+                return True
+            cancellation = cancellation.__context__
+        return False

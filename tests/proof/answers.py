@@ -1,6 +1,6 @@
 """Second answers: whatever a server says when it is asked again, a program gets one whole answer, once, or an error.
 
-    python -m tests.proof.answers [--runs N] [--seed N] [--only N] [--jobs N]
+    python -m tests.proof.answers [--runs N] [--seed N] [--only N] [--jobs N] [--quick]
 
 Each run makes up an answer of chat completions or of Responses, breaks up to four attempts at it, and lets every other
 attempt say the same in other pieces, or something else: longer, shorter, under other names, in another order, sealed
@@ -499,7 +499,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of all runs (1)")
     parser.add_argument("--only", type=int, metavar="N", help="the N-th run, with all that was sent and delivered")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count(), help="processes (one for each core)")
+    parser.add_argument("--quick", action="store_true", help="a slice of some seconds: --runs 1000")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.runs = 1000
     if options.only is not None:
         return _show(options.seed, options.only)
     started, found = time.monotonic(), list[tuple[int, str, str]]()

@@ -176,7 +176,10 @@ def _pieces(text: str, dice: random.Random, logprobs: bool) -> Iterator[tuple[st
 def _edited(dice: random.Random, answer: ChatAnswer, edit: Callable[[Choice], Choice]) -> ChatAnswer:
     place = dice.randrange(len(answer.choices))
     choices = list(answer.choices)
-    choices[place] = edit(choices[place])
+    edited = edit(choices[place])
+    if answer.legacy and (edited.calls or any(name != "text" for name, _ in edited.runs)):
+        return answer  # it has nothing but a text
+    choices[place] = edited
     return replace(answer, choices=tuple(choices))
 
 
@@ -218,7 +221,11 @@ VARIATIONS: dict[str, Callable[[random.Random, ChatAnswer], ChatAnswer]] = {
         dice, answer, lambda choice: replace(choice, runs=choice.runs[1:]) if len(choice.runs) > 1 else choice
     ),
     "one run more": lambda dice, answer: _edited(
-        dice, answer, lambda choice: replace(choice, runs=(*choice.runs, (f"x_{len(choice.runs)}", words(dice, 2))))
+        dice,
+        answer,
+        lambda choice: (
+            choice if answer.legacy else replace(choice, runs=(*choice.runs, (f"x_{len(choice.runs)}", words(dice, 2))))
+        ),
     ),
     "longer name": lambda dice, answer: _call_edited(
         dice, answer, lambda call: replace(call, name=call.name + dice.choice(("_docs", "_all", "s")))

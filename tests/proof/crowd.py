@@ -23,7 +23,7 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
-from openai_stream_guard.engine.retry_budget import Ticket
+from openai_stream_guard.engine.host_queue import Ticket
 from openai_stream_guard.engine.retry_rules import backoff
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from openai_stream_guard.engine.retry_budget import Ticket
+from openai_stream_guard.engine.host_queue import Ticket
 from openai_stream_guard.notices import WaitReason
 
 

@@ -1,0 +1,111 @@
+"""What waits to be sent to one host again, and what is known of that host."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..notices import WaitReason
+
+CAPACITY = 10.0
+"""Tokens of a host that nothing has happened to."""
+FIRST_WINDOW = 3
+"""Re-issues that wait for an answer at the same time, at first: a host that refuses is asked no oftener than that."""
+
+
+class Ticket:
+    """What one stream may have sent, and its place in the queue of its host.
+
+    Args:
+        needs_token: False for a re-issue that generates nothing, and where no budget is set.
+        lends: False for tokens that never come back, and that no stream waits for.
+    """
+
+    __slots__ = ("_wake", "called", "credited", "granted", "host", "lends", "loan", "needs_token", "since")
+
+    def __init__(self, host: str, *, needs_token: bool, lends: bool) -> None:
+        self.host = host
+        self.needs_token = needs_token
+        self.lends = lends
+        self.since = 0.0
+        """When the fault came for which it waits."""
+        self.granted = False
+        """It may be sent, or has been, and no answer has come."""
+        self.loan = False
+        """A token was borrowed for the attempt that is open."""
+        self.credited = False
+        """Tokens came back for it."""
+        self.called = False
+        self._wake: Callable[[], None] | None = None
+
+    def call(self) -> None:
+        """Wake the stream, or let its next wait end at once."""
+        self.called = True
+        if self._wake is not None:
+            self._wake()
+
+    def on_call(self, wake: Callable[[], None] | None) -> None:
+        """Set what wakes the stream, from any thread. Called at once where the ticket was called meanwhile."""
+        self._wake = wake
+        if wake is not None and self.called:
+            wake()
+
+
+class Hold(NamedTuple):
+    """A ticket that may not be sent yet."""
+
+    seconds: float
+    """Ask again then, unless the ticket is called before."""
+    limit: float
+    """The longest that it waits in all, in seconds from now."""
+    reason: WaitReason
+    probes: bool = False
+    """It is the next to probe a host that refuses."""
+
+
+@dataclass
+class HostQueue:
+    """What is known of one host."""
+
+    tokens: float = CAPACITY
+    doubtful_since: float | None = None
+    """When a re-issue broke, if none has led on since. No token comes back for a mere first event then."""
+    waiting: OrderedDict[Ticket, float] = field(default_factory=OrderedDict)
+    """Tickets that need a token, in order, and when they joined."""
+    free: OrderedDict[Ticket, float] = field(default_factory=OrderedDict)
+    """The same for tickets that need none."""
+    refusing: bool = False
+    probes: int = 0
+    """Probes in a row that were refused."""
+    probe_at: float = 0.0
+    promised_at: float = -math.inf
+    """The same where the host itself named the time, which is waited for however long it is."""
+    prober: Ticket | None = None
+    """Whose probe is under way."""
+    next_prober: Ticket | None = None
+    """Who knows that it is the next to probe."""
+    back_at: float = -math.inf
+    """When the host answered a probe."""
+    window: int = FIRST_WINDOW
+    """Re-issues that may wait for an answer at the same time."""
+    unanswered: set[Ticket] = field(default_factory=set)
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.waiting or self.free or self.unanswered)
+
+    def first(self) -> Ticket | None:
+        """Return the ticket that has waited longest."""
+        heads = [next(iter(queue.items())) for queue in (self.waiting, self.free) if queue]
+        return min(heads, key=lambda head: head[1])[0] if heads else None
+
+    def next_to_send(self) -> Ticket | None:
+        """Return the next ticket that may be sent to a host that does not refuse."""
+        if len(self.unanswered) >= self.window:
+            return None
+        if self.free:
+            return next(iter(self.free))
+        return next(iter(self.waiting)) if self.waiting and self.tokens >= 1 else None
