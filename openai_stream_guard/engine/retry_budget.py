@@ -12,6 +12,7 @@ Times are arguments. Wakes streams of other threads and event loops by what thei
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
