@@ -183,7 +183,17 @@ def test_the_status_as_json(tmp_path: Path) -> None:
     done = run(*COMMAND, "status", "--json", cwd=tmp_path, **variables)
     told = json.loads(done.stdout)
     assert (done.returncode, done.stderr, told["problem"], told["error"]) == (0, "", None, None)
-    assert set(told) == {"version", "openai", "error", "mode", "variable", "patch_points", "settings", "problem"}
+    assert set(told) == {
+        "version",
+        "openai",
+        "error",
+        "mode",
+        "variable",
+        "items",
+        "patch_points",
+        "settings",
+        "problem",
+    }
     assert f"openai-stream-guard {told['version']}\n" == run(*COMMAND, "--version", cwd=tmp_path).stdout
     assert (told["mode"], told["variable"], set(told["patch_points"].values())) == ("on", "1", {"guarded"})
     assert set(told["settings"]) == set(SETTINGS)

@@ -347,7 +347,7 @@ def status(before: str = "", **environment: str) -> str:
         check=False,
     )
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("items ")]
-    return line.removeprefix("items  ")
+    return line.removeprefix("items").strip()
 
 
 def test_status_says_how_items_are_built() -> None:

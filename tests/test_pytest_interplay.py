@@ -170,7 +170,7 @@ OPTIONS = ("--stream-guard-chaos", "rainy day", "--stream-guard", "max_retries=3
 def told(result: pytest.RunResult) -> dict[str, str]:
     """What was done to each test that failed, by the command that shows it again."""
     lines = [line for line in result.outlines if line.startswith(("seed rainy day: ", "repeat it with: "))]
-    assert [line[:9] for line in lines] == ["seed rain", "see it ag"] * (len(lines) // 2)
+    assert [line[:9] for line in lines] == ["seed rain", "repeat it"] * (len(lines) // 2)
     return dict(zip(lines[1::2], lines[::2], strict=True))
 
 

@@ -59,16 +59,15 @@ class Recorder:
         """Keep the read."""
         self._buffer.add(data, self._time(now), self._time(waiting_since))
 
-    def body_ended(self, now: float, waiting_since: float) -> None:
-        """Keep the end of the body."""
-        self._ending = Ending(self._time(now), "body", waiting_since=self._time(waiting_since))
-
-    def transport_failed(self, fault: StreamFault, now: float, waiting_since: float) -> None:
-        """Keep the class of the transport's error, and what it was classified as."""
+    def body_ended(self, fault: StreamFault | None, now: float, waiting_since: float) -> None:
+        """Keep the end of the body, with the class of the transport's error and what it was classified as."""
+        at, since = self._time(now), self._time(waiting_since)
+        if fault is None:
+            self._ending = Ending(at, "body", waiting_since=since)
+            return
         error = None if fault.error is None else type(fault.error)
         name = None if error is None else f"{error.__module__}.{error.__qualname__}"
-        since = self._time(waiting_since)
-        self._ending = Ending(self._time(now), "transport", fault.kind, fault.reason, name, fault.ending, since)
+        self._ending = Ending(at, "transport", fault.kind, fault.reason, name, fault.ending, since)
 
     def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
         """Add the attempt to the capture; without a reason it has no verdict."""

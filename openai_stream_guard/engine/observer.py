@@ -30,11 +30,8 @@ class SessionObserver(Protocol):
     def bytes_received(self, data: bytes, now: float, waiting_since: float) -> None:
         """A read brought bytes."""
 
-    def body_ended(self, now: float, waiting_since: float) -> None:
-        """The body ended normally."""
-
-    def transport_failed(self, fault: StreamFault, now: float, waiting_since: float) -> None:
-        """An error of the transport ended the body."""
+    def body_ended(self, fault: StreamFault | None, now: float, waiting_since: float) -> None:
+        """The body ended: normally, or by an error of the transport, which is this fault."""
 
     def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
         """An attempt is over.

@@ -124,10 +124,7 @@ class Session:
 
     def end(self, now: float) -> list[Payload]:
         """Take a clean end of the body."""
-        if self._observer is not None:
-            now = round(now, 6)
-            self._observer.body_ended(now, self.waiting_since)
-        attempt = self._finish_reading(now)
+        attempt, now = self._finish_reading(None, now)
         if self.decision is None:
             before, attempt.out, taken = attempt.items, [], attempt.out
             fault = attempt.end_of_body()
@@ -138,18 +135,18 @@ class Session:
 
     def fail(self, fault: StreamFault, now: float) -> list[Payload]:
         """Take an error of the transport. A last event that lacks nothing but its blank line still counts."""
-        if self._observer is not None:
-            now = round(now, 6)
-            self._observer.transport_failed(fault, now, self.waiting_since)
-        attempt = self._finish_reading(now)
+        attempt, now = self._finish_reading(fault, now)
         if self.decision is None:
             self._break(fault, now)
         return attempt.out
 
-    def _finish_reading(self, now: float) -> AttemptReader:
+    def _finish_reading(self, fault: StreamFault | None, now: float) -> tuple[AttemptReader, float]:
+        if self._observer is not None:
+            now = round(now, 6)
+            self._observer.body_ended(fault, now, self.waiting_since)
         self._attempt.out = []
         self._read(self._attempt.reader.finish(), now)
-        return self._attempt
+        return self._attempt, now
 
     def consumer_resumed(self, now: float) -> None:
         """The program is done with the last events; what it took for them is not silence of the stream."""
@@ -162,18 +159,11 @@ class Session:
         self._log.consumer_waits(now)
 
     def proceed(self, now: float) -> list[Payload]:
-        """Decide whether the request may be sent now, after the delay of a `Reissue` or a `Wait`.
-
-        Returns:
-            What may be delivered, if nothing is sent again.
-        """
+        """Decide whether the request may be sent now, after a delay or a wait; return what may be delivered if not."""
         self._attempt.out = []
         self._log.wait_ended(now)
         answer = self._recovery.proceed(now)
-        if isinstance(answer, Reissue):
-            self._decide(answer)
-        else:
-            self._recover(answer, now)
+        self._decide(answer) if isinstance(answer, Reissue) else self._recover(answer, now)
         return self._attempt.out
 
     def reopened(self, decision: Reissue, head: ResponseHead, now: float) -> None:

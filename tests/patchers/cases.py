@@ -65,6 +65,7 @@ PATCHERS = (
     Patcher("logfire", modules=("logfire",), untold=("stored responses",)),
     Patcher("langfuse", modules=("langfuse",), stops=False),
     Patcher("sentry-sdk", modules=("sentry_sdk",), stops=False),
+    Patcher("newrelic", modules=("newrelic",), apis=("chat",), stops=False),
 )
 ROUNDS = {
     "both": (True, True),

@@ -191,6 +191,33 @@ class Sentry(Tracer):
         sentry_sdk.flush(SECONDS)
 
 
+class NewRelic(Tracer):
+    """An agent that wraps the generators of a stream's events, and keeps what it says until its transaction ends."""
+
+    def start(self) -> None:
+        os.environ.update(
+            NEW_RELIC_DEVELOPER_MODE="true",
+            NEW_RELIC_LICENSE_KEY="0" * 40,
+            NEW_RELIC_AI_MONITORING_ENABLED="true",
+            NEW_RELIC_APP_NAME="program",
+        )
+        import newrelic.agent
+
+        newrelic.agent.initialize()
+        self.application = newrelic.agent.register_application(timeout=SECONDS)
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        import newrelic.agent
+
+        with newrelic.agent.BackgroundTask(self.application, name="program") as transaction:
+            yield
+            told = [event for kind, event in transaction._custom_events if kind["type"] == "LlmChatCompletionMessage"]
+            self.begun += len({event["completion_id"] for event in told})
+            if told:
+                self.said.append("\n".join(str(event.get("content")) for event in told))
+
+
 TRACERS = {
     "opentelemetry-instrumentation-openai-v2": OpenAIV2,
     "opentelemetry-instrumentation-genai-openai": GenAI,
@@ -199,6 +226,7 @@ TRACERS = {
     "logfire": Logfire,
     "langfuse": Langfuse,
     "sentry-sdk": Sentry,
+    "newrelic": NewRelic,
 }
 
 
