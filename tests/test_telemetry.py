@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import re
 import subprocess
@@ -40,7 +41,7 @@ READER = InMemoryMetricReader(
 PREFIX = "openai_stream_guard."
 
 
-@pytest.fixture(scope="module", autouse=True)
+@functools.cache  # tests of other files may come between those of this one, so that a fixture is set up again
 def exporters() -> None:
     """An application that has set up OpenTelemetry: once for the process, as its API wants it."""
     spans = TracerProvider()
@@ -50,7 +51,8 @@ def exporters() -> None:
 
 
 @pytest.fixture(autouse=True)
-def fresh(exporters: None, guarded: None) -> Iterator[None]:
+def fresh(guarded: None) -> Iterator[None]:
+    exporters()
     READER.get_metrics_data()
     SPANS.clear()
     yield
