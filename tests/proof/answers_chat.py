@@ -334,6 +334,8 @@ class ChatReader:
         if call["ids"] > 1 or call["types"] > 1:
             self.wrong.append("the identity of a call twice")
         function = part.get("function") or {}
+        if call["name"] and function.get("name"):
+            self.wrong.append("a name in two pieces")
         call["name"] += function.get("name") or ""
         told = function.get("arguments") or ""
         if isinstance(told, dict):
