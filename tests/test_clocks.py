@@ -170,16 +170,17 @@ def test_the_default_clock_is_the_read_timeout_but_at_least_five_minutes(
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_max_elapsed_bounds_a_recovery_that_only_repeats(server: Server, client_kind: str) -> None:
-    """From the fault to the next new item: a second answer that drips out what is known is given up."""
+def test_max_elapsed_stands_still_while_a_second_answer_repeats(server: Server, client_kind: str) -> None:
+    """A second answer may take as long as the first one took for what is known already."""
     configure(max_elapsed=IDLE)
     slowly = [step for frame in FRAMES for step in (Wait(0.05), frame)]
     server.script(ScriptedResponse((*FRAMES[:12], End())), ScriptedResponse((*slowly, End())))
     started = time.monotonic()
     seen = consume(server, client_kind)
-    assert time.monotonic() - started < 2.5 * IDLE
-    assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "time", 2)
-    assert [attempt.fault for attempt in seen.error.attempts] == ["truncated", "stalled"]
+    assert time.monotonic() - started > 2 * IDLE
+    assert (seen.error, len(server.requests)) == (None, 2)
+    assert seen.report is not None
+    assert seen.report.recoveries == ["replay"]
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)

@@ -139,6 +139,7 @@ def test_what_a_second_generation_would_break_is_not_continued(server: Server, v
         assert "continue" not in seen.report.recoveries
 
 
+@pytest.mark.filterwarnings("ignore::openai_stream_guard.StreamGuardWarning")  # of just these combinations
 def test_nothing_is_continued_unless_both_fields_say_so(server: Server) -> None:
     """The way has to be allowed and its dialect named."""
     for fields in ({"recovery": ("continue",)}, {"recovery": ("restart",), "continuation": "vllm"}):

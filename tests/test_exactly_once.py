@@ -105,12 +105,12 @@ def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, faul
 
 
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio", "trio"])
-def test_a_model_that_does_not_repeat_itself_costs_one_request_and_then_none(client_kind: str) -> None:
-    """The first error stands with a true prefix; for a while no cut on that model is worth another request."""
+def test_a_model_that_does_not_repeat_itself_costs_two_requests_and_then_none(client_kind: str) -> None:
+    """The first error stands with a true prefix; after two divergences no cut is worth another request."""
     with Server(sampled=True) as server:
         server.script("truncate_clean", "rst", after=6)
         seen = consume(server, client_kind)
-        variants = [build_answer("chat", "text", AnswerVariant(serial, sampled=True)) for serial in (1, 2, 3)]
+        variants = [build_answer("chat", "text", AnswerVariant(serial, sampled=True)) for serial in range(1, 6)]
         answers = [variant.plain["choices"][0]["message"]["content"] for variant in variants]
         assert seen.error.fault == "truncated", "the first failure, not the later one"
         assert seen.error.stopped_by == "diverged"
@@ -119,10 +119,11 @@ def test_a_model_that_does_not_repeat_itself_costs_one_request_and_then_none(cli
         assert answers[0].startswith(seen.text)
         assert [attempt.fault for attempt in seen.error.attempts] == ["truncated", "diverged"]
 
-        server.script("truncate_clean", after=6)
+        server.script("truncate_clean", "rst", "truncate_clean", after=6)
+        assert consume(server, client_kind).error.stopped_by == "diverged"
         again = consume(server, client_kind)
-        assert (again.error.stopped_by, len(server.requests)) == ("diverged", 3)
-        assert answers[2].startswith(again.text)
+        assert (again.error.stopped_by, len(server.requests)) == ("diverged", 5)
+        assert answers[4].startswith(again.text)
 
         server.script("truncate_clean", after=0)
         assert consume(server, client_kind).error is None, "a restart is no replay"

@@ -228,7 +228,8 @@ def unfinished(draw: Any) -> tuple[str, dict[str, Any], list[Any]]:
     events = lifecycle(draw(said_in_parts))
     if kind == "output after the end":
         early = draw(st.integers(4, len(events) - 2))
-        return "responses", {}, [*events[:early], events[-1], *events[early:-1]]
+        interim = {**events[-1], "response": {**events[-1]["response"], "output": []}}
+        return "responses", {}, [*events[:early], interim, *events[early:-1]]
     mark = draw(st.sampled_from(("response.created", "response.queued", "response.in_progress")))
     status = draw(st.sampled_from(("completed", "incomplete", "failed")))
     odd = {"type": mark, "response": {**events[0]["response"], "status": status}}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import openai
 import pytest
 
 from openai_stream_guard import disable, guarding, report
@@ -161,7 +162,8 @@ def test_a_stream_closed_between_two_attempts_counts_none_twice(server: Server) 
         with guarding(backoff_initial=30.0, backoff_max=30.0, on_event=lambda notice: broken.set()):
             handle = chat(client)
         threading.Thread(target=lambda: (broken.wait(5), handle.close())).start()
-        list(handle)
+        with pytest.raises(openai.APIConnectionError):
+            list(handle)
         found = report(handle)
     assert found is not None
     assert found.outcome == "abandoned"

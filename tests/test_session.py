@@ -118,8 +118,8 @@ def test_tool_calls_delivery_hands_a_call_over_only_when_it_is_whole() -> None:
     assert said(text.values), "text flows"
 
 
-def test_a_model_that_does_not_repeat_itself_is_asked_once_more_and_then_not_again() -> None:
-    """The first error stands, the delivered text is a true prefix, and for ten minutes no replay is tried."""
+def test_a_model_that_does_not_repeat_itself_twice_is_not_asked_again() -> None:
+    """The first error stands, the delivered text is a true prefix; after the second time no replay is tried."""
     hosts = HostMemory()
     first = [cut("text", 0, 1500, sampled=True), cut("text", 1, 9999, sampled=True)]
     outcome = play(first, NO_BUDGET.replace(max_retries=5), hosts=hosts)
@@ -130,7 +130,9 @@ def test_a_model_that_does_not_repeat_itself_is_asked_once_more_and_then_not_aga
     sampled = said(json.loads(frame.data) for frame in answer_variant("text", 0, sampled=True).frames[:-1])
     assert is_prefix(said(outcome.values), sampled)
 
-    again = play([cut("text", 2, 1500, sampled=True)], NO_BUDGET, hosts=hosts)
+    second = [cut("text", 2, 1500, sampled=True), cut("text", 3, 9999, sampled=True)]
+    assert play(second, NO_BUDGET, hosts=hosts).network.requests == 2
+    again = play([cut("text", 4, 1500, sampled=True)], NO_BUDGET, hosts=hosts)
     assert again.network.requests == 1
     assert again.gave_up is not None
     assert again.gave_up.stopped_by == "diverged"

@@ -48,6 +48,7 @@ Place: TypeAlias = int | tuple[int, int | None] | None
 """An output item of a response: its `output_index`; after the first lifecycle, together with the lifecycle's number."""
 
 HOLES = "its sequence numbers have holes"
+UNTOLD_TEXT = "its deltas lack a part of what it says of their text as a whole"
 NO_TERMINAL = "it sends [DONE] without a terminal event"
 NO_FINISH = "it sends [DONE] without a finish_reason"
 
@@ -56,7 +57,7 @@ class Oddity(NamedTuple):
     """Something that keeps an answer from being complete, and that a server may do each time."""
 
     habit: str
-    """What the server does if it is a habit, in words: `HOLES`, `NO_TERMINAL` or `NO_FINISH`."""
+    """What the server does if it is a habit, in words: `HOLES`, `UNTOLD_TEXT`, `NO_TERMINAL` or `NO_FINISH`."""
     number: int | None = None
     """`HOLES`: the first number that is missing. `NO_FINISH`: 1 in an answer with a tool call, else 0."""
 

@@ -65,7 +65,25 @@ class Transcript:
         """Bytes of text."""
         self.held: dict[Key, bytearray] = {}
         """Texts of items that are not delivered yet."""
+        self.accepts_holes = False
+        """The server is known to leave out parts of texts that it tells as a whole afterwards."""
+        self.hole_came_again = False
+        """A second answer has left out the same part of a text as the one before it."""
+        self._holes: dict[Key, int] = {}
         self._unended: dict[Hashable, list[Key]] = {}
+
+    def is_habitual_hole(self, key: Key, whole: bytes) -> bool:
+        """Whether a part of a text is missing as it always is on this server, or was in the answer before.
+
+        Remembers the hole where it is neither.
+        """
+        if self.accepts_holes:
+            return True
+        if self._holes.get(key) == hash(whole):
+            self.hole_came_again = True
+            return True
+        self._holes[key] = hash(whole)
+        return False
 
     @property
     def empty(self) -> bool:
@@ -153,3 +171,16 @@ class Transcript:
     def told(self, key: Key) -> bytes:
         """The text of one channel with what is held of it, in UTF-8."""
         return bytes(self.text_channels.get(key, b"") + self.held.get(key, b""))
+
+
+def has_hole(told: bytes, whole: bytes) -> bool:
+    """Whether a text came with something missing: it is what the whole is without one part, or a few small ones."""
+    if len(told) >= len(whole):
+        return False
+    pairs = enumerate(zip(told, whole, strict=False))
+    head = next((at for at, (one, other) in pairs if one != other), len(told))
+    tail = len(told) - head
+    if whole.endswith(told[head:]) and len(whole) - tail >= head:
+        return True
+    rest = iter(whole)
+    return 2 * len(told) >= len(whole) and all(byte in rest for byte in told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
+from ..apis.completion import HOLES, UNTOLD_TEXT, Oddity
 from ..apis.request import EndRule, StreamRequest
 from ..apis.second_answer import Diverged, Unsafe
 from ..apis.sequence import Gap
@@ -81,6 +82,7 @@ class AttemptReader:
         self._note = note
         self._delivered = delivered
         self._only_failed = only_failed
+        delivery.transcript.accepts_holes |= habits.leaves_out_text
         self.rule = self._end_rule()
         """What the end was judged by; before that, what it would be judged by."""
 
@@ -170,6 +172,8 @@ class AttemptReader:
         if self.adapter.is_complete(self.rule, done=done):
             if self.adapter.end_note is not None:
                 self._note(self.adapter.end_note)
+            if self._delivery.transcript.hole_came_again:
+                self._habits.came_again(Oddity(UNTOLD_TEXT))
             return None
         if self._accept_habit(done=done) is not None:
             return None
@@ -185,7 +189,10 @@ class AttemptReader:
         """Return the payloads held back for an oddity that is a habit of the server; None where it is a fault."""
         delivered, repeated = self._delivered() + len(self.out), self._delivery.caught_up
         oddity = self._habits.accepts(self.adapter.oddity(self.rule, done=done), delivered, repeated=repeated)
-        return None if oddity is None else self.adapter.accept_oddity(oddity)
+        if oddity is None:
+            return None
+        self._delivery.transcript.accepts_holes |= oddity.habit == HOLES  # what is missing stands in the whole texts
+        return self.adapter.accept_oddity(oddity)
 
     def _end_rule(self) -> EndRule:
         return self._request.end_rule(self._policy.end_rule, learnt=self._habits.sends_finish(self.adapter))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..apis.second_answer import Addition, ReplayChecker, SecondAnswer
 from ..apis.sequence import Gap
-from ..apis.transcript import Transcript
+from ..apis.transcript import Transcript, has_hole
 
 if TYPE_CHECKING:
     from ..apis.adapter import ApiAdapter, DataEvent
@@ -95,7 +95,7 @@ class Delivery:
                 continue
             if not told:
                 untold.append((key, text))
-            elif self.is_rest or has_hole(told, whole):
+            elif self.is_rest or (has_hole(told, whole) and not self.transcript.is_habitual_hole(key, whole)):
                 raise Gap
         return item._replace(text_deltas=[*item.text_deltas, *untold]) if untold else item
 
@@ -118,16 +118,3 @@ class Delivery:
         self.transcript.held.clear()
         self._replay = continuation or (None if self.transcript.empty else ReplayChecker(self.transcript))
         self.is_rest = False
-
-
-def has_hole(told: bytes, whole: bytes) -> bool:
-    """Whether a text came with something missing: it is what the whole is without one part, or a few small ones."""
-    if len(told) >= len(whole):
-        return False
-    pairs = enumerate(zip(told, whole, strict=False))
-    head = next((at for at, (one, other) in pairs if one != other), len(told))
-    tail = len(told) - head
-    if whole.endswith(told[head:]) and len(whole) - tail >= head:
-        return True
-    rest = iter(whole)
-    return 2 * len(told) >= len(whole) and all(byte in rest for byte in told)

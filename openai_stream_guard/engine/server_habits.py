@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..apis.adapter import ApiAdapter
-from ..apis.completion import NO_FINISH, Oddity
+from ..apis.completion import HOLES, NO_FINISH, UNTOLD_TEXT, Oddity
 from ..apis.request import StreamRequest
 
 PROOF = 5
@@ -158,6 +158,15 @@ class HabitTracker:
             return oddity
         self._seen = (oddity, delivered)
         return None
+
+    def came_again(self, oddity: Oddity) -> None:
+        """Take for a habit what a second answer has shown at the same place."""
+        self._accepted = oddity
+
+    @property
+    def leaves_out_text(self) -> bool:
+        """Whether the server is known to leave out parts of texts, or the program said that it may."""
+        return self._is_lenient or not self.known.isdisjoint((HOLES, UNTOLD_TEXT))
 
     def went_on(self) -> None:
         """Learn that the answer went on after a mark."""
