@@ -129,15 +129,21 @@ def resource_of(client: Any, api: str) -> tuple[Any, str]:
 
 
 def listen(
-    server: Server, api: str, body: dict[str, Any], *, door: str = "create", colour: str = "sync", timeout: float = 5.0
+    server: Server,
+    api: str,
+    body: dict[str, Any],
+    *,
+    door: str = "create",
+    client_kind: str = "sync",
+    timeout: float = 5.0,
 ) -> Heard:
     """Read one stream to its end, by a client of its own.
 
     Args:
         door: `create`, `with_raw_response`, `with_streaming_response`, or `stream`, the helper that some APIs have.
     """
-    if colour != "sync":
-        heard: Heard = run(colour, _alisten, server, api, body, door, timeout)
+    if client_kind != "sync":
+        heard: Heard = run(client_kind, _alisten, server, api, body, door, timeout)
         return heard
     heard, stream = Heard(), None
     with client_for(server, timeout=timeout) as client, ExitStack() as stack:
@@ -192,11 +198,11 @@ def resource_method(resource: Any, door: str, method: str) -> Any:
 
 
 def listen_raw(
-    server: Server, api: str, body: dict[str, Any], *, reader: str, colour: str = "sync", timeout: float = 5.0
+    server: Server, api: str, body: dict[str, Any], *, reader: str, client_kind: str = "sync", timeout: float = 5.0
 ) -> Heard:
     """Read the bytes of one response by `iter_bytes` or `iter_lines`, as its items."""
-    if colour != "sync":
-        heard: Heard = run(colour, _alisten_raw, server, api, body, reader, timeout)
+    if client_kind != "sync":
+        heard: Heard = run(client_kind, _alisten_raw, server, api, body, reader, timeout)
         return heard
     heard = Heard()
     with client_for(server, timeout=timeout) as client, ExitStack() as stack:

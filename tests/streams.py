@@ -1,4 +1,4 @@
-"""How the tests consume streams: the real SDK over real sockets, in every colour by one text."""
+"""How the tests consume streams: the real SDK over real sockets, sync and async by one text."""
 
 from __future__ import annotations
 

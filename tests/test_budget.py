@@ -140,7 +140,7 @@ def test_an_attempt_that_leads_on_ends_the_doubt() -> None:
     first = sent(budget, 10)
     budget.broke(first[0], 1.0)
     queue = waiting(budget, 4, 1.0)
-    budget.led_on(first[1])
+    budget.advanced(first[1])
     budget.first_event(first[2])
     assert [asks(budget, ticket, 1.0) for ticket in queue[:3]] == [None] * 3
     for ticket in queue[:3]:

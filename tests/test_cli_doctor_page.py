@@ -128,7 +128,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(params=["light", "dark"])
 def look(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, list[dict[str, Any]], list[str]]:
-    """The page as the browser shows it, in one colour scheme."""
+    """The page as the browser shows it, in one color scheme."""
     if BROWSER is None:
         pytest.skip("no chromium here: apt-get install chromium")
     widths, console = browsed(tmp_path, request.param)

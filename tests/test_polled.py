@@ -1,4 +1,4 @@
-"""The laws: a finished response reads like a stream, in either colour; one still being made is `Unfinished`."""
+"""The laws: a finished response reads like a stream, sync and async; one still being made is `Unfinished`."""
 
 from __future__ import annotations
 

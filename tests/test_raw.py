@@ -149,7 +149,7 @@ BREAKS = [
     for reader in IN_PARTS
     if (reader, fault) != ("http_response.iter_raw", "gzip_corrupt")  # nobody decodes what is read raw
 ]
-"""Each reader meets each fault, and each fault each colour."""
+"""Each reader meets each fault, and each fault each kind of client."""
 
 
 @pytest.mark.parametrize(("reader", "fault", "client_kind"), BREAKS, ids="-".join)

@@ -38,7 +38,7 @@ CASES = server_cases()
 HELPED = [case.as_chunks_of_openai() for case in CASES if case.api in ("chat", "responses")]
 """The cases of APIs whose resource has a helper of the SDK's: `.stream()`."""
 BY_NAME = {case.id: case for case in (*CASES, *HELPED)}
-COLOURS = ("sync", "asyncio")
+CLIENT_KINDS = ("sync", "asyncio")
 Warned = Callable[[], list[str]]
 
 
@@ -101,7 +101,7 @@ def play(
     warned: Warned,
     *,
     door: str = "create",
-    colour: str = "sync",
+    client_kind: str = "sync",
     real_pauses: bool = False,
     mode: Any = "on",
 ) -> Run:
@@ -116,7 +116,9 @@ def play(
     with serving(case, real_pauses=real_pauses) as server:
         for _ in range(1 if case.expect == "healed" else streams):
             requests, lines = len(server.requests), len(warned())
-            result.heard.append(listen(server, case.api, case.request, door=door, colour=colour, timeout=60.0))
+            result.heard.append(
+                listen(server, case.api, case.request, door=door, client_kind=client_kind, timeout=60.0)
+            )
             result.requests.append(len(server.requests) - requests)
             result.warned.append(warned()[lines:])
     return result
@@ -188,11 +190,11 @@ def judge_raised(case: ServerCase, result: Run, expected: str, delivery: str) ->
             assert requests <= (1 if case.id == "m3" else ATTEMPTS_AT_MOST), "an error after the finish is not retried"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_real_server(case: ServerCase, colour: str, stream_guard: StreamGuard, warned: Warned) -> None:
+def test_a_real_server(case: ServerCase, client_kind: str, stream_guard: StreamGuard, warned: Warned) -> None:
     """As its row says."""
-    judge(case, play(case, stream_guard, warned, colour=colour))
+    judge(case, play(case, stream_guard, warned, client_kind=client_kind))
 
 
 def ways(names: Sequence[str], cases: Sequence[ServerCase] = CASES) -> list[Any]:
@@ -201,7 +203,7 @@ def ways(names: Sequence[str], cases: Sequence[ServerCase] = CASES) -> list[Any]
         pytest.param(
             case,
             name,
-            COLOURS[(row // len(names) + column) % 2],
+            CLIENT_KINDS[(row // len(names) + column) % 2],
             id=f"{case}-{name}",
             marks=() if row % len(names) == column else pytest.mark.slow,
         )
@@ -210,20 +212,20 @@ def ways(names: Sequence[str], cases: Sequence[ServerCase] = CASES) -> list[Any]
     ]
 
 
-@pytest.mark.parametrize(("case", "door", "colour"), ways(("with_raw_response", "with_streaming_response")))
+@pytest.mark.parametrize(("case", "door", "client_kind"), ways(("with_raw_response", "with_streaming_response")))
 def test_a_real_server_by_a_raw_response(
-    case: ServerCase, door: str, colour: str, stream_guard: StreamGuard, warned: Warned
+    case: ServerCase, door: str, client_kind: str, stream_guard: StreamGuard, warned: Warned
 ) -> None:
     """`parse()` of `with_raw_response` and `with_streaming_response` gives what `create` gives."""
-    judge(case, play(case, stream_guard, warned, door=door, colour=colour))
+    judge(case, play(case, stream_guard, warned, door=door, client_kind=client_kind))
 
 
-@pytest.mark.parametrize(("case", "door", "colour"), ways(("stream",), HELPED))
+@pytest.mark.parametrize(("case", "door", "client_kind"), ways(("stream",), HELPED))
 def test_a_real_server_by_the_helper(
-    case: ServerCase, door: str, colour: str, stream_guard: StreamGuard, warned: Warned
+    case: ServerCase, door: str, client_kind: str, stream_guard: StreamGuard, warned: Warned
 ) -> None:
     """`.stream()`, which finds fault with some healthy streams by itself: then so, and not otherwise."""
-    result = play(case, stream_guard, warned, door=door, colour=colour)
+    result = play(case, stream_guard, warned, door=door, client_kind=client_kind)
     if case.is_healthy:
         judge_whole(result)
         return
@@ -239,21 +241,21 @@ def test_a_real_server_by_the_helper(
         assert 1 < result.requests[0] <= ATTEMPTS_AT_MOST
 
 
-@pytest.mark.parametrize(("case", "delivery", "colour"), ways(("atomic", "tool_calls")))
+@pytest.mark.parametrize(("case", "delivery", "client_kind"), ways(("atomic", "tool_calls")))
 def test_a_real_server_with_held_delivery(
-    case: ServerCase, delivery: str, colour: str, stream_guard: StreamGuard, warned: Warned
+    case: ServerCase, delivery: str, client_kind: str, stream_guard: StreamGuard, warned: Warned
 ) -> None:
     """What is held back comes at the end, and never where the stream has broken."""
     stream_guard.configure(delivery=delivery)
-    judge(case, play(case, stream_guard, warned, colour=colour), delivery)
+    judge(case, play(case, stream_guard, warned, client_kind=client_kind), delivery)
 
 
-@pytest.mark.parametrize(("case", "mode", "colour"), ways(("observe",)))
+@pytest.mark.parametrize(("case", "mode", "client_kind"), ways(("observe",)))
 def test_a_real_server_observed(
-    case: ServerCase, mode: str, colour: str, stream_guard: StreamGuard, warned: Warned
+    case: ServerCase, mode: str, client_kind: str, stream_guard: StreamGuard, warned: Warned
 ) -> None:
     """Nothing changes for the program, and the report says what a guard would have seen in the first response."""
-    result = play(case, stream_guard, warned, mode=mode, colour=colour)
+    result = play(case, stream_guard, warned, mode=mode, client_kind=client_kind)
     for heard, alone in zip(result.heard, result.alone, strict=False):
         assert (type(heard.error), str(heard.error), heard.items) == (type(alone.error), str(alone.error), alone.items)
     assert result.requests == [1] * len(result.heard)
@@ -268,16 +270,16 @@ def test_a_real_server_observed(
         assert (report.outcome, report.attempts[0].fault) == ("failed", "not_a_stream")
 
 
-@pytest.mark.parametrize(("case", "reader", "colour"), ways(("iter_bytes", "iter_lines")))
+@pytest.mark.parametrize(("case", "reader", "client_kind"), ways(("iter_bytes", "iter_lines")))
 def test_a_real_server_read_by_the_byte(
-    case: ServerCase, reader: str, colour: str, stream_guard: StreamGuard, warned: Warned
+    case: ServerCase, reader: str, client_kind: str, stream_guard: StreamGuard, warned: Warned
 ) -> None:
     """Every byte that was sent, also after a mark; an error only where bytes are missing; never a second request."""
     if case.longest_pause > 1.0:
         stream_guard.faults.slow(seconds=case.longest_pause, times=None)
     with serving(case) as server:
         for number in range(case.streams):
-            heard = listen_raw(server, case.api, case.request, reader=reader, colour=colour, timeout=60.0)
+            heard = listen_raw(server, case.api, case.request, reader=reader, client_kind=client_kind, timeout=60.0)
             sent = case.body(number)
             if reader == "iter_bytes":
                 assert b"".join(heard.items) == sent
@@ -297,12 +299,12 @@ def test_a_real_server_read_by_the_byte(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("case", [case for case in CASES if case.longest_pause > 1.0], ids=str)
-def test_the_pauses_are_waited_for(case: ServerCase, colour: str, warned: Warned, guarded: None) -> None:
+def test_the_pauses_are_waited_for(case: ServerCase, client_kind: str, warned: Warned, guarded: None) -> None:
     """The same in real time, by real sockets."""
     with serving(case, real_pauses=True) as server:
-        heard = listen(server, case.api, case.request, colour=colour, timeout=60.0)
+        heard = listen(server, case.api, case.request, client_kind=client_kind, timeout=60.0)
     assert heard.error is None
     assert len(heard.items) == case.body(0).count(b"data: {")
     assert (heard.report.outcome, len(server.requests), warned()) == ("complete", 1, [])

@@ -35,7 +35,7 @@ def stock(client_kind: str) -> Any:
 
 
 def put(monkeypatch: pytest.MonkeyPatch, client_kind: str, request: Any) -> None:
-    """Have every client of a colour call this instead."""
+    """Have every client of a kind call this instead."""
     monkeypatch.setattr(openai.OpenAI if client_kind == "sync" else openai.AsyncOpenAI, "request", request)
 
 

@@ -63,7 +63,7 @@ def test_the_helper_picks_a_kept_response_up(server: Server, client: Any) -> Non
 
 
 async def test_an_async_client_resumes_too(server: Server) -> None:
-    """The same events, asked for by the other colour."""
+    """The same events, asked for by the other kind of client."""
     async with client_for(server, "async") as client:
         stream = await client.responses.create(model="m", input="", stream=True, background=True)
         whole = [event async for event in stream]

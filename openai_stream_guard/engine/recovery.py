@@ -152,7 +152,7 @@ class Recovery:
         if self._no_progress_since is not None:
             self._no_progress_since = None
             if self._ticket is not None:
-                self._hosts.budget.led_on(self._ticket)
+                self._hosts.budget.advanced(self._ticket)
 
     def ended(self, *, complete: bool) -> None:
         """Record that the stream is over."""

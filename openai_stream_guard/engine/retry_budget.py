@@ -104,7 +104,7 @@ class RetryBudget:
                 self._credit(state, ticket)
             self._advance(state)
 
-    def led_on(self, ticket: Ticket) -> None:
+    def advanced(self, ticket: Ticket) -> None:
         """A re-issue brought something new."""
         with self._lock:
             state = self._host(ticket.host)

@@ -1,6 +1,6 @@
 """The state of one logical stream: what arrives goes in, what to do comes out.
 
-    receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a decision: Reissue, Finish or Fail
+    receive(bytes) · end() · fail() · refused()  →  payloads to deliver, and a decision: Reissue, Wait, Finish or Fail
 
 It does no I/O. Tests hold: what was delivered is a prefix of one answer; what has finished was delivered whole.
 """

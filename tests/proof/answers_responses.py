@@ -230,7 +230,7 @@ def _item(item: Item, place: int, telling: Telling, dice: random.Random) -> Iter
     counts = {"content_index": 0, "summary_index": 0}
     for part in item.parts:
         index = _PARTS[part.kind][3]
-        yield from _told(part, {**where, index: counts[index]}, telling, dice)
+        yield from _part_events(part, {**where, index: counts[index]}, telling, dice)
         counts[index] += 1
     if item.kind in _CALLS:
         kind, member = _CALLS[item.kind]
@@ -246,7 +246,7 @@ def _item(item: Item, place: int, telling: Telling, dice: random.Random) -> Iter
     yield {"type": "response.output_item.done", "output_index": place, "item": whole}
 
 
-def _told(part: Part, where: dict[str, Any], telling: Telling, dice: random.Random) -> Iterator[dict[str, Any]]:
+def _part_events(part: Part, where: dict[str, Any], telling: Telling, dice: random.Random) -> Iterator[dict[str, Any]]:
     envelope, kind, member, _ = _PARTS[part.kind]
     yield {"type": f"response.{envelope}.added", **where, "part": _part(part, "", notes=False)}
     logprobs = {"logprobs": []} if kind == "output_text" else {}
