@@ -71,6 +71,8 @@ class OpenAIStreamParseError(openai.APIError):
     """The `x-request-id` of the failed attempt."""
     hint: str
     """Likely cause and remedy."""
+    stream_id: str
+    """The short id of the stream, as on its log records, its notices and its report."""
     _c_constructors: tuple[tuple[Any, tuple[Any, ...]], ...]
     _transport_fields: tuple[str, ...]
 
@@ -126,6 +128,7 @@ _DEFAULTS: dict[str, Any] = {
     "raw_tail": b"",
     "request_id": None,
     "hint": "",
+    "stream_id": "",
 }
 _OWN_FIELDS = frozenset({*_DEFAULTS, "fault", "stopped_by", "message", "request", "args", "__notes__"})
 """The fields that a transport's exception cannot set."""
@@ -139,6 +142,7 @@ def stream_error(
     partial_text: str,
     partial: dict[str, object] | None,
     request: object,
+    stream_id: str = "",
     credentials: Collection[str] = (),
     keep_cause: bool = True,
 ) -> OpenAIStreamParseError:
@@ -163,6 +167,7 @@ def stream_error(
         "raw_tail": redact_tail(failure.raw_tail, credentials),
         "request_id": failure.attempt.request_id,
         "hint": hint(failure.evidence, stopped_by, attempts),
+        "stream_id": stream_id,
         "body": body,
         "_request": request,
         "_c_constructors": _c_constructors(fault.error, credentials),

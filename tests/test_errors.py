@@ -60,7 +60,7 @@ CAUSES: dict[str, Callable[[], Exception | None]] = {
 }
 FIELDS = (
     "message", "fault", "attempts", "stopped_by", "partial_text", "raw_tail", "request_id", "hint", "body", "code",
-    "type", "param", "args",
+    "stream_id", "type", "param", "args",
 )  # fmt: skip
 OWN = {
     "JSONDecodeError": ("msg", "doc", "pos", "lineno", "colno"),

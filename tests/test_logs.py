@@ -83,6 +83,16 @@ def test_a_recovery_is_one_warning_and_one_info(server: Server, client_kind: str
 
 
 @pytest.mark.usefixtures("guarded")
+def test_an_error_has_the_id_of_its_log_records(server: Server, records: Any) -> None:
+    """So that whoever catches it finds the lines that belong to it."""
+    configure(recovery=())
+    server.script(scripted("truncate_clean"))
+    error = consume(server, "sync").error
+    assert {record.stream_id for record in records} == {error.stream_id}
+    assert error.stream_id
+
+
+@pytest.mark.usefixtures("guarded")
 def test_a_failing_hook_does_not_stop_a_stream(server: Server, records: Any) -> None:
     """The answer comes out whole though every notice made the hook raise."""
     configure(on_event=lambda notice: 1 / 0)

@@ -138,10 +138,12 @@ class GuardedStream:
 
     def error(self, session: Session, decision: Fail) -> OpenAIStreamParseError:
         """Make the exception to raise for the first failure."""
+        report = session.report()
         return stream_error(
             decision.first_failure,
             decision.stopped_by,
-            attempts=session.report().attempts,
+            attempts=report.attempts,
+            stream_id=report.stream_id,
             partial_text=session.adapter.partial_text(session.transcript),
             partial=session.adapter.partial(session.transcript),
             request=self._http_request,
