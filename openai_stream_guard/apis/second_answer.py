@@ -44,6 +44,8 @@ class SecondAnswer(ABC):
 
     spent = 0
     """Tokens of the attempts before that its usage does not count, at least."""
+    repeated = 0
+    """How often it has come nearer to the point that was delivered: with each text, id or milestone that came again."""
 
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
@@ -172,6 +174,11 @@ class ReplayChecker(SecondAnswer):
         self._news.text_deltas.append((key, text))
         self._transcript.hold([(key, text)])
 
+    def _see(self, name: Hashable) -> None:
+        """Note an id or a milestone that has come again."""
+        self.repeated += name in self._unseen
+        self._unseen.discard(name)
+
     def _surplus(self, key: Key, text: str) -> str:
         behind = self._behind.get(key)
         if behind is None:
@@ -183,10 +190,12 @@ class ReplayChecker(SecondAnswer):
             if delivered[start : start + len(piece)] != piece:
                 raise Diverged
             self._behind[key] = behind - len(piece)
+            self.repeated += bool(piece)
             return ""
         if not piece.startswith(delivered[start:]):
             raise Diverged
         del self._behind[key]
+        self.repeated += 1
         return piece[behind:].decode("utf-8", "surrogatepass")
 
     def _check_order(self, key: Key) -> None:
@@ -230,6 +239,7 @@ class ReplayChecker(SecondAnswer):
             if behind != len(told) or told != piece:
                 raise Diverged
             del self._behind[key]
+            self.repeated += 1
         elif not told:
             self._add(key, text)
         elif told != piece and not (has_hole(told, piece) and self._transcript.is_habitual_hole(key, piece)):
@@ -237,7 +247,7 @@ class ReplayChecker(SecondAnswer):
 
     def identify(self, key: Key, name: object) -> object:
         """The role or id that the consumer has been given here; None where it has none yet and `name` is news."""
-        self._unseen.discard(key)
+        self._see(key)
         return super().identify(key, name)
 
     def flush(self, key: Key) -> str:
@@ -248,7 +258,7 @@ class ReplayChecker(SecondAnswer):
         """Whether an item without text was delivered already, counted by kind."""
         if isinstance(kind, Aside):
             return self._repeats_aside(kind)
-        self._unseen.discard(kind)
+        self._see(kind)
         self._lifecycle[kind] += 1
         if self._lifecycle[kind] <= self._transcript.lifecycle[kind]:
             return True

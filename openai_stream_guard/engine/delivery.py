@@ -50,6 +50,11 @@ class Delivery:
         return self._replay is None or self._replay.caught_up
 
     @property
+    def repeated(self) -> int:
+        """How often the current attempt has come nearer to what was delivered before it."""
+        return 0 if self._replay is None else self._replay.repeated
+
+    @property
     def gaining(self) -> bool:
         """Whether something new is held: the current attempt has come further than what was delivered."""
         return self.caught_up and bool(self._held)

@@ -167,10 +167,13 @@ class Recovery:
         if self._no_progress_since is not None and self._no_progress_since == self._fault_at < now:
             self._no_progress_since = self._fault_at = now
 
-    def repeated(self, seconds: float) -> None:
-        """Record that a second answer has repeated what was delivered, for so long; that time does not count."""
-        self.repeating = True
-        if self._no_progress_since is not None:
+    def repeated(self, seconds: float | None) -> None:
+        """Record that a second answer has repeated more of what was delivered, for so long; that time does not count.
+
+        None: events came, and repeated nothing, so that the clock of `max_elapsed` runs.
+        """
+        self.repeating = seconds is not None
+        if self._no_progress_since is not None and seconds is not None:
             self._no_progress_since += seconds
 
     @property

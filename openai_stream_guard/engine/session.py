@@ -89,7 +89,7 @@ class Session:
             only_failed=self._first is None or self._first.fault.last_event is not None,
             is_straight=is_straight,
         )
-        self._brought_progress, self._limit = False, ""
+        self._brought_progress, self._limit, self._repeated = False, "", 0
         self._deadline: float | None = None
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
@@ -273,8 +273,9 @@ class Session:
         self._recovery.received()
         if out or self._delivery.gaining:
             self._recovery.succeeded()
-        elif not self._delivery.caught_up:
-            self._recovery.repeated(now - since)
+        else:
+            before, self._repeated = self._repeated, self._delivery.repeated
+            self._recovery.repeated(now - since if self._repeated > before else None)
 
     def _complete(self, now: float) -> None:
         """Finish the stream, unless this answer ended before what was delivered."""
