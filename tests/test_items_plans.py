@@ -28,8 +28,8 @@ class Words(BaseModel):
 
     type: Literal["words"]
     text: str
-    weight: float | None = None
-    more: list[str] | None = None
+    weight: Optional[float] = None  # noqa: UP045 - as the SDK writes them
+    more: Optional[list[str]] = None  # noqa: UP045
 
 
 class Number(BaseModel):
@@ -37,7 +37,7 @@ class Number(BaseModel):
 
     type: Literal["number"]
     value: int
-    inner: Words | None = None
+    inner: Optional[Words] = None  # noqa: UP045
 
 
 class Tree(BaseModel):
@@ -45,7 +45,7 @@ class Tree(BaseModel):
 
     name: str
     children: list[Tree]
-    parts: dict[str, Tree | None]
+    parts: dict[str, Optional[Tree]]  # noqa: UP045
 
 
 Tree.model_rebuild()
@@ -55,11 +55,11 @@ UNION = Union[Words, Number]  # noqa: UP007 - as the SDK writes them
 class Whole(BaseModel):
     """All of them."""
 
-    one: Words | Number
-    several: list[Words | Number | str]
+    one: Union[Words, Number]  # noqa: UP007
+    several: list[Union[Words, Number, str]]  # noqa: UP007
     named: dict[str, object]
     rate: float
-    tree: Tree | None = None
+    tree: Optional[Tree] = None  # noqa: UP045
 
 
 JSON = st.recursive(

@@ -257,7 +257,9 @@ def test_a_real_server_observed(
     """Nothing changes for the program, and the report says what a guard would have seen in the first response."""
     result = play(case, stream_guard, warned, mode=mode, client_kind=client_kind)
     for heard, alone in zip(result.heard, result.alone, strict=False):
-        assert (type(heard.error), str(heard.error), heard.items) == (type(alone.error), str(alone.error), alone.items)
+        assert (type(heard.error), heard.items) == (type(alone.error), alone.items)
+        if not any(step.get("end") == "reset" for body in case.responses for step in body):  # else by the kernel
+            assert str(heard.error) == str(alone.error)
     assert result.requests == [1] * len(result.heard)
     report = result.heard[-1].report
     if case.is_healthy:

@@ -95,7 +95,9 @@ class _Draft:
             annotation, *rest = get_args(annotation)
             metadata = tuple(rest)
         origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
-        if origin in (Union, UnionType):
+        if origin is UnionType:  # `X | Y`, which the SDK's own classes do not use, and some releases raise for
+            return by_sdk
+        if origin is Union:
             return self._union(annotation, metadata, arguments)
         if origin is Literal or annotation in _UNTOUCHED or isinstance(annotation, TypeVar):
             return as_is
