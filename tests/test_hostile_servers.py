@@ -209,7 +209,7 @@ def test_more_parts_than_any_answer_has_are_oversized(
     """Whatever tells them apart, and whether they come one by one or at once: the stream ends at the limit."""
     monkeypatch.setattr(delivery, "MAX_ENTRIES", 1000)
     server.script(make(1100))
-    cost = endure(server)
+    cost = endure(server, ask=lambda client: chat(client, n=2))  # of one choice, all indexes are one
     assert cost.error.fault == "oversized"
     assert "parts" in str(cost.error)
     assert cost.items <= 1001
@@ -219,7 +219,7 @@ def test_more_parts_than_any_answer_has_are_oversized(
 def test_a_million_parts_take_no_more_than_the_limit(make: Callable[[int], ScriptedResponse]) -> None:
     """The same without a socket, at the true limit: a million choices or tool calls cost what 65,536 do."""
     session = Session(
-        StreamRequest("post", "/chat/completions", "h", {}), Policy(), HostMemory(), now=0.0, max_retries=0
+        StreamRequest("post", "/chat/completions", "h", {"n": 2}), Policy(), HostMemory(), now=0.0, max_retries=0
     )
     sends = [step.data for step in make(70_000).steps if isinstance(step, Send)]
     tracemalloc.start()
@@ -329,7 +329,7 @@ def test_a_replay_that_holds_too_much_is_oversized(server: Server) -> None:
     configure(max_retries=5, max_elapsed=20)
     other = event({"id": "c", "choices": [{"index": 1, "delta": {"content": "x" * 1000}}]}) * 8
     server.script(scripted("truncate_clean", after=6), endless(then=other))
-    cost = endure(server)
+    cost = endure(server, ask=lambda client: chat(client, n=2))
     assert cost.error.attempts[1].fault == "oversized"
     assert len(server.requests) == 2
     assert cost.peak < 16 * MiB

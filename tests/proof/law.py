@@ -193,20 +193,27 @@ def given_away_by(stream: Stream, body: bytes) -> str | None:
         if _misses_a_number(values):
             return "a number is missing"
         kinds = (value.get("type") or name for name, value in zip(names, values, strict=True))
-        return None if "response.completed" in kinds else "no terminal event"
+        final = any(
+            isinstance(value.get("response"), dict) and value["response"].get("status") == "completed"
+            for value in values
+        )
+        return None if final or "response.completed" in kinds else "no terminal event"
     return None if any(_finishes(value) for value in values) else "no finish_reason"
 
 
 def _misses_a_number(values: Sequence[Any]) -> bool:
     """Whether the events that are numbered have a gap, and the server keeps its numbers at all."""
     numbered = [(value["sequence_number"], value.get("type")) for value in values if _is_numbered(value)]
-    if not numbered:
-        return False
+    if len(numbered) < len(values):
+        return False  # where one event has no number, the stream is not numbered
     first, kind = numbered[0]
     if any(number == first and other != kind for number, other in numbered):
         return False  # the server fills the field in
     if kind not in _BEGINNINGS:
         first = 0
+    order = [number for number, _ in numbered]
+    if order != sorted(order):
+        return False  # they mean nothing, or all of them came, in disorder or twice
     numbers = {number for number, _ in numbered}
     return numbers != set(range(first, first + len(numbers)))
 
