@@ -69,13 +69,13 @@ def test_work_that_grows_faster_than_the_bytes_would_be_seen(monkeypatch: pytest
         return payloads
 
     monkeypatch.setattr(Reader, "feed", look_back)
-    body = bytes([255, 20, 1, 1]) + b'data: {"a":1}\n\n' * 40
+    body = b'data: {"a":1}\n\n' * 40
 
     def session_like(data: bytes) -> None:
         seen.clear()
         reader = Reader()
-        for start in range(4, len(data), 15):
+        for start in range(0, len(data), 15):
             reader.feed(data[start : start + 15])
 
-    once, twice = (fuzz._lines(session_like, body * times) for times in (20, 40))
+    once, twice = (fuzz._lines(session_like, body * times) for times in (5, 10))
     assert twice > fuzz.MAX_GROWTH * once
