@@ -72,10 +72,11 @@ class Transcript:
         self._holes: dict[Key, int] = {}
         self._unended: dict[Hashable, list[Key]] = {}
 
-    def is_habitual_hole(self, key: Key, whole: bytes) -> bool:
-        """Whether a part of a text is missing as it always is on this server, or was in the answer before.
+    def note_hole(self, key: Key, whole: bytes) -> bool:
+        """Note that a part of a text is missing, by what is said of it as a whole.
 
-        Remembers the hole where it is neither.
+        Returns:
+            Whether that is a habit: of the server, as far as it is known, or since the answer before had the same hole.
         """
         if self.accepts_holes:
             return True

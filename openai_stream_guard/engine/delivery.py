@@ -100,7 +100,7 @@ class Delivery:
                 continue
             if not told:
                 untold.append((key, text))
-            elif self.is_rest or (has_hole(told, whole) and not self.transcript.is_habitual_hole(key, whole)):
+            elif self.is_rest or (has_hole(told, whole) and not self.transcript.note_hole(key, whole)):
                 raise Gap
         return item._replace(text_deltas=[*item.text_deltas, *untold]) if untold else item
 
