@@ -158,6 +158,11 @@ def _attribute_docstrings(cls: type) -> dict[str, str]:
     ("variables", "told"),
     [
         ({"CONTINUATION": "vllm"}, "continuation has no effect, since recovery does not name 'continue'"),
+        ({"BACKGROUND_HOSTS": "a"}, "background_hosts has no effect, since background is 'as_requested'"),
+        (
+            {"BACKGROUND": "always", "RECOVERY": "restart"},
+            "background is 'always', which is of no use where recovery does not name 'resume'",
+        ),
         ({"RECOVERY": "continue"}, "recovery names 'continue', which has no effect without continuation"),
         ({"BACKOFF_INITIAL": "9"}, "backoff_initial is never waited, since backoff_max is 8 s"),
     ],

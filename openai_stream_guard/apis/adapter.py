@@ -111,6 +111,12 @@ class ApiAdapter:
         return False
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the answer is kept by the API, which goes on making it: then its rest is asked for, not another."""
+        request = self._request
+        return request.stored_id is not None or (request.background and not request.background_added)
+
+    @property
     def resume_after(self) -> int | None:
         """The `sequence_number` up to which nothing is missing, where the API can send the rest of the same answer."""
         return None

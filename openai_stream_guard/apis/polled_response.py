@@ -1,33 +1,60 @@
-"""A finished response as the events that would have streamed it, each text in a single delta.
+"""A response that is asked for as a whole, in the shape of one that streams: what can no longer be streamed.
 
-For a consumer whose stream can no longer be streamed: what these events repeat is trimmed like any other repetition.
-
-A response that was asked for as a whole, in the shape of one that streams.
-
-What can no longer be streamed is read here as the events that would have streamed it.
+It is read as the events that would have streamed it, each text in a single delta. What these repeat of the events that
+were delivered is trimmed like any other repetition.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 _TEXTS = {
     "output_text": ("text", "output_text"),
     "refusal": ("refusal", "refusal"),
     "reasoning_text": ("text", "reasoning_text"),
 }
-_ARGUMENTS = {
-    "function_call": ("arguments", "function_call_arguments"),
-    "mcp_call": ("arguments", "mcp_call_arguments"),
-    "custom_tool_call": ("input", "custom_tool_call_input"),
-    "code_interpreter_call": ("code", "code_interpreter_call_code"),
+
+
+class _Told(NamedTuple):
+    """How an item is told between `output_item.added` and `output_item.done`, besides its parts.
+
+    Steps are events `response.{type of the item}.{step}`; a text is told by `response.{kind}.delta` and `.done`.
+    """
+
+    before: tuple[str, ...] = ()
+    text: tuple[str, str] | None = None
+    """The member that holds its text, and the kind of the events that tell it."""
+    after: tuple[str, ...] = ()
+
+
+TOLD: Mapping[str, _Told] = {
+    "message": _Told(),
+    "reasoning": _Told(),
+    "function_call": _Told(text=("arguments", "function_call_arguments")),
+    "custom_tool_call": _Told(text=("input", "custom_tool_call_input")),
+    "web_search_call": _Told(("in_progress", "searching"), after=("completed",)),
+    "file_search_call": _Told(("in_progress", "searching"), after=("completed",)),
+    "code_interpreter_call": _Told(
+        ("in_progress",), ("code", "code_interpreter_call_code"), after=("interpreting", "completed")
+    ),
+    "image_generation_call": _Told(("in_progress", "generating"), after=("completed",)),
+    "mcp_call": _Told(("in_progress",), ("arguments", "mcp_call_arguments"), after=("completed",)),
+    "mcp_list_tools": _Told(("in_progress",), after=("completed",)),
+    "compaction": _Told(("compacting",)),
 }
+"""By the type of an item. Any other is told by `output_item.added` and `output_item.done` alone, as computer use is."""
+
+
+_GROWING = ("content", "summary", "arguments", "input", "code", "tools")
+"""Members that are empty when an item is added."""
+_RESULTS = ("result", "results", "outputs", "output", "error")
+"""Members that are null then."""
 
 
 def events_from(response: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The events of a response that has come to its end, numbered from 0."""
+    """Return the events of a response that has come to its end, numbered from 0."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     events: list[dict[str, Any]] = [
         {"type": "response.created", "response": begun},
@@ -41,10 +68,12 @@ def events_from(response: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _item(item: Mapping[str, Any], place: int) -> Iterator[dict[str, Any]]:
     where = {"item_id": item.get("id"), "output_index": place}
+    kind = str(item.get("type"))
+    told = TOLD.get(kind, _Told())
     opened = {**item, "status": "in_progress"} if "status" in item else dict(item)
-    opened.update(
-        {name: type(item[name])() for name in ("content", "summary", "arguments", "input", "code") if item.get(name)}
-    )
+    if kind in TOLD:
+        opened.update({name: type(item[name])() for name in _GROWING if isinstance(item.get(name), str | list)})
+        opened.update({name: None for name in _RESULTS if name in item})
     yield {"type": "response.output_item.added", "output_index": place, "item": opened}
     for index, part in enumerate(item.get("summary") or ()):
         yield from _part(
@@ -53,11 +82,28 @@ def _item(item: Mapping[str, Any], place: int) -> Iterator[dict[str, Any]]:
     for index, part in enumerate(item.get("content") or ()):
         member, kind = _TEXTS.get(part.get("type"), ("text", str(part.get("type"))))
         yield from _part(part, {**where, "content_index": index}, member, kind, "content_part")
-    if item.get("type") in _ARGUMENTS:
-        member, kind = _ARGUMENTS[item["type"]]
-        yield {"type": f"response.{kind}.delta", **where, "delta": item.get(member) or ""}
-        yield {"type": f"response.{kind}.done", **where, member: item.get(member) or "", "name": item.get("name")}
+    yield from _steps(kind, told.before, where)
+    if told.text is not None:
+        member, name = told.text
+        text = item.get(member) or ""
+        if text:
+            yield {"type": f"response.{name}.delta", **where, "delta": text}
+        called = {"name": item.get("name")} if kind == "function_call" else {}
+        yield {"type": f"response.{name}.done", **where, member: text, **called}
+    yield from _steps(kind, _outcome(item, told.after), where)
     yield {"type": "response.output_item.done", "output_index": place, "item": dict(item)}
+
+
+def _steps(kind: str, steps: tuple[str, ...], where: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for step in steps:
+        yield {"type": f"response.{kind}.{step}", **where}
+
+
+def _outcome(item: Mapping[str, Any], steps: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the last steps of an item as they came: of calls to MCP servers the API says that they have failed."""
+    if item.get("type") in ("mcp_call", "mcp_list_tools"):
+        return ("failed",) if item.get("error") else steps
+    return steps if item.get("status") in ("completed", None) else steps[:-1]
 
 
 def _part(
@@ -67,7 +113,8 @@ def _part(
     logprobs = {"logprobs": part.get("logprobs") or []} if kind == "output_text" else {}
     opened = {**part, member: "", **({"annotations": []} if "annotations" in part else {})}
     yield {"type": f"response.{envelope}.added", **where, "part": opened}
-    yield {"type": f"response.{kind}.delta", **where, "delta": text, **logprobs}
+    if text:
+        yield {"type": f"response.{kind}.delta", **where, "delta": text, **logprobs}
     for index, annotation in enumerate(part.get("annotations") or ()):
         yield {
             "type": "response.output_text.annotation.added",

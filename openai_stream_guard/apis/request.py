@@ -36,6 +36,8 @@ class StreamRequest:
     """Whether the body can be sent a second time."""
     starting_after: int | None = None
     """The number after which a stored response is asked for."""
+    background_added: bool = False
+    """The guard asked for it in the background, not the program."""
     one_identity: bool = False
     """The consumer refuses an answer whose id changes, as the SDK's `responses.stream()` helper does."""
     errors_are_values: bool = False
@@ -58,6 +60,19 @@ class StreamRequest:
     def background(self) -> bool:
         """Whether the answer goes on being made, and kept, when nobody listens."""
         return self.body.get("background") is True
+
+    def may_add_background(self, hosts: Sequence[str]) -> bool:
+        """Whether the guard may ask for it in the background, so that the API keeps the answer.
+
+        It is a new response, of an API that can keep it, and the program has not said how it is to be kept. (null is
+        the API's own default.)
+
+        Args:
+            hosts: those besides OpenAI's and Azure's that keep responses.
+        """
+        if (self.method, self.steps) != ("post", ["responses"]) or not (self.official or self.host_in(hosts)):
+            return False
+        return self.body.get("background") is None and self.body.get("store") is not False
 
     @property
     def stateful(self) -> bool:

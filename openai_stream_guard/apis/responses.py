@@ -74,6 +74,12 @@ class ResponsesAdapter(ApiAdapter):
         self.tool_call_open = bool(self._open_calls)
         self._places: OutputPlaces = OutputPlaces(self._lifecycles) if broken is None else broken._places
         self.response_id = request.stored_id if resume is None else resume.response_id
+        self._says_kept: bool | None = None if broken is None else broken._says_kept
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the API keeps the answer. Where the guard asked for that, the first event says whether it does."""
+        return super().is_stored or (self._request.background_added and self._says_kept is True)
 
     @property
     def missing(self) -> bool:
@@ -182,6 +188,8 @@ class ResponsesAdapter(ApiAdapter):
         response = value.get("response")
         if isinstance(response, dict):
             self.response_id = plain_id(response.get("id")) or self.response_id
+            if self._says_kept is None:
+                self._says_kept = response.get("background") is True
         if kind not in _LIFECYCLE and _is_terminal(kind, value):
             lifecycles.settle()
         if kind == "response.output_item.added":

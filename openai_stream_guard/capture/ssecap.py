@@ -56,12 +56,15 @@ def _as_object(value: Any) -> dict[str, object]:
 def _lines(capture: Capture) -> Iterator[Mapping[str, object]]:
     policy, timeouts = capture.policy, capture.timeouts
     kept = {name: getattr(policy, name) for name in _POLICY_FIELDS}
+    request = {name: value for name, value in vars(capture.request).items() if name != "sent"}
+    if not request["background_added"]:  # which the first release did not know
+        del request["background_added"]
     yield {
         "type": "capture",
         "version": VERSION,
         "written": capture.written,
         "made_by": capture.made_by,
-        "request": {name: value for name, value in vars(capture.request).items() if name != "sent"},
+        "request": request,
         "policy": {**kept, "continuation": policy.continuation is not None},
         "origin": capture.origin,
         "clocks": {"first_event": _finite(timeouts.first_event), "idle": _finite(timeouts.idle)},

@@ -24,6 +24,7 @@ DeliveryMode: TypeAlias = Literal["live", "atomic", "tool_calls"]
 RepairMode: TypeAlias = Literal["safe", "off"]
 EndRuleSetting: TypeAlias = Literal["auto", "strict", "lenient"]
 ItemSetting: TypeAlias = Literal["auto", "sdk"]
+BackgroundMode: TypeAlias = Literal["as_requested", "always"]
 
 _LENIENT_REMOVED = "removed, since it guessed at answer text: 'safe' raises what it cannot repair"
 
@@ -48,6 +49,8 @@ class PolicyFields(TypedDict, total=False):
     lenient_hosts: Sequence[str]
     retry_budget: float | None
     max_event_bytes: int
+    background: BackgroundMode
+    background_hosts: Sequence[str]
     items: ItemSetting
     on_event: Callable[..., object] | None
     log_raw: bool
@@ -113,6 +116,12 @@ class Policy:
     max_event_bytes: int = 256 << 20
     """Bytes of one event or unfinished line; more is the fault `oversized`."""
 
+    background: BackgroundMode = "as_requested"
+    """`always` asks for each Responses stream in the background: it is stored, and any cut is resumed exactly."""
+
+    background_hosts: tuple[str, ...] = ()
+    """Hosts besides OpenAI's and Azure's that keep background responses."""
+
     items: ItemSetting = "auto"
     """How items are built: by plans where this SDK and pydantic are known, or by the SDK (`sdk`) always."""
 
@@ -146,6 +155,10 @@ class Policy:
             found.append("continuation has no effect, since recovery does not name 'continue'")
         if continues and self.continuation is None:
             found.append("recovery names 'continue', which has no effect without continuation")
+        if self.background_hosts and self.background == "as_requested":
+            found.append("background_hosts has no effect, since background is 'as_requested'")
+        if self.background == "always" and "resume" not in self.recovery:
+            found.append("background is 'always', which is of no use where recovery does not name 'resume'")
         if self.backoff_initial > self.backoff_max:
             found.append(f"backoff_initial is never waited, since backoff_max is {self.backoff_max:g} s")
         return found
@@ -178,6 +191,8 @@ SETTINGS: Mapping[str, Setting] = {
     "lenient_hosts": fields.HOSTS,
     "retry_budget": optional(fields.RATIO),
     "max_event_bytes": fields.SIZE,
+    "background": fields.one_of("as_requested", "always"),
+    "background_hosts": fields.HOSTS,
     "items": fields.one_of("auto", "sdk"),
     "on_event": optional(fields.CALLABLE),
     "log_raw": fields.FLAG,

@@ -150,9 +150,8 @@ class AttemptReader:
 
     def _may_ask_again(self) -> bool:
         """Whether an answer that failed can be asked for anew, and still be delivered as it was if that fails."""
-        request, policy = self._request, self._policy
-        kept = request.background or request.stored_id is not None
-        untouched = policy.delivery == "live" and not self._delivery.transcript.visible and not kept
+        policy = self._policy
+        untouched = policy.delivery == "live" and not self._delivery.transcript.visible and not self.adapter.is_stored
         return untouched and bool(policy.recovery) and self._only_failed
 
     def end_of_body(self) -> StreamFault | None:

@@ -44,6 +44,7 @@ class HostMemory:
         self._lock = threading.RLock()
         self._diverging: OrderedDict[Hashable, tuple[float, ...]] = OrderedDict()
         self._cuts: OrderedDict[Hashable, tuple[Cut, ...]] = OrderedDict()
+        self._keep_nothing: OrderedDict[Hashable, bool] = OrderedDict()
         self.budget = RetryBudget()
         self.habits = ServerHabits()
 
@@ -77,6 +78,20 @@ class HostMemory:
     def with_cuts(self, host: str, evidence: Evidence) -> Evidence:
         """Return the evidence with the latest cuts by this host."""
         return replace(evidence, cuts=self._cuts.get(host, ()))
+
+    def record_keeps_nothing(self, host: str, model: str | None, account: int | None = None) -> bool:
+        """Remember that responses of this model are not kept in the background; return whether that is news.
+
+        Args:
+            account: for whom; None for everybody.
+        """
+        is_news = (host, model, account) not in self._keep_nothing
+        self._record(self._keep_nothing, (host, model, account), True)
+        return is_news
+
+    def keeps_nothing(self, host: str, model: str | None, account: int) -> bool:
+        """Return whether responses of this model are not kept in the background for this account."""
+        return not {(host, model, None), (host, model, account)}.isdisjoint(self._keep_nothing)
 
     def _record(self, memory: OrderedDict[Hashable, _Value], key: Hashable, value: _Value) -> None:
         with self._lock:

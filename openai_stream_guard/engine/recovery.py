@@ -50,9 +50,9 @@ def choose_recovery(
         recently_diverged: the model did not repeat itself within the last ten minutes, so that a replay would
             probably cost a request for nothing.
     """
-    if request.background or request.stored_id is not None:  # a restart would start a second job
+    if adapter.is_stored:
         if adapter.response_id is None or adapter.resume_after is None:
-            if request.background:
+            if request.stored_id is None:  # a restart would start a second job
                 return "unsafe"
             return RecoveryPlan("restart") if "restart" in policy.recovery else "policy"
         resume = Resume(adapter.response_id, adapter.resume_after)
@@ -93,6 +93,7 @@ class Recovery:
         max_retries: int,
         jitter: Callable[[], float],
         note: Callable[[str], None],
+        idle: float = math.inf,
     ) -> None:
         self.continuation: Continuation | None = None
         """For `continue`: how the next answer is joined to what was delivered."""
@@ -100,6 +101,7 @@ class Recovery:
         self._request = request
         self._hosts = hosts
         self._max_retries = max_retries
+        self._idle = idle
         self._jitter = jitter
         self._note = note
         self._planned: Reissue | None = None
@@ -107,7 +109,13 @@ class Recovery:
         """Re-issues that may have generated an answer."""
         self._reissues = 0
         """All re-issues, with those that were refused."""
+        self._fruitless = 0
+        """The same since the rest of a stored response brought the stream forward."""
         self._polls = 0
+        self._resuming = False
+        """The open attempt is the rest of a stored response, and has brought nothing new yet."""
+        self._being_made_since: float | None = None
+        """Since when the clock of `max_elapsed` stands still: the API makes the answer. The idle timeout watches it."""
         self.repeating = False
         """The open attempt repeats what was delivered. The idle timeout watches it."""
         self._no_progress_since: float | None = None
@@ -123,6 +131,7 @@ class Recovery:
     def failed(self, now: float) -> None:
         """Record a fault. `max_elapsed` counts from the first one without progress after it."""
         self.repeating = False
+        self._count_no_time(now)
         if self._no_progress_since is None:
             self._no_progress_since = now
         self._fault_at = now
@@ -134,8 +143,10 @@ class Recovery:
         """Record that a re-issue was answered with a stream."""
         if reissue.is_poll:
             return
-        self._reissues += 1
+        self._count_reissue()
         self._retries += 1
+        self._resuming = reissue.resume is not None
+        self._being_made_since = now if self._resuming else None
         if self._ticket is not None:
             self._first_event_due = True
             self._hosts.budget.answered(self._ticket, now)
@@ -149,6 +160,9 @@ class Recovery:
     def succeeded(self) -> None:
         """Record that something new was delivered, which stops the clock of `max_elapsed`."""
         self.repeating = False
+        if self._resuming:  # it generated nothing, and an answer may be cut any number of times
+            self._retries, self._fruitless, self._resuming = self._retries - 1, 0, False
+        self._being_made_since = None
         if self._no_progress_since is not None:
             self._no_progress_since = None
             if self._ticket is not None:
@@ -176,10 +190,20 @@ class Recovery:
         if self._no_progress_since is not None and seconds is not None:
             self._no_progress_since += seconds
 
+    def _count_reissue(self) -> None:
+        self._reissues += 1
+        self._fruitless += 1
+
+    def _count_no_time(self, now: float) -> None:
+        """Leave the time until now out of `max_elapsed`, if the API was making the answer."""
+        if self._being_made_since is not None and self._no_progress_since is not None:
+            self._no_progress_since += now - self._being_made_since
+        self._being_made_since = None
+
     @property
     def deadline(self) -> float:
-        """When something new has to be delivered; infinite without a fault, and while a second answer repeats."""
-        if self._no_progress_since is None or self.repeating:
+        """When something new has to be delivered; infinite without a fault, and while its clock stands still."""
+        if self._no_progress_since is None or self.repeating or self._being_made_since is not None:
             return math.inf
         return self._no_progress_since + self._policy.max_elapsed
 
@@ -192,7 +216,7 @@ class Recovery:
         plan = choose_recovery(policy, request, adapter, transcript, recently_diverged=recently_diverged)
         if not isinstance(plan, RecoveryPlan):
             return plan
-        delay = backoff(policy, self._reissues, jitter=self._jitter())
+        delay = backoff(policy, self._fruitless, jitter=self._jitter())
         if self._retries >= self._max_retries:
             return "retries"
         if now + delay > self.deadline:
@@ -203,6 +227,8 @@ class Recovery:
             plan = choose_recovery(others, request, adapter, transcript, recently_diverged=recently_diverged)
             if not isinstance(plan, RecoveryPlan):
                 return plan
+        if request.background_added and plan.way == "restart":
+            self._note("nothing had come of a background response, which may be left behind")
         self._planned = Reissue(delay, plan.way, self._reissues + 1, plan.resume, body, self.deadline - now - delay)
         return self._planned
 
@@ -236,7 +262,8 @@ class Recovery:
         """Return what follows a refusal that may pass. It costs no retry, unless an answer may have been generated."""
         policy, ticket, planned = self._policy, self._ticket, self._planned
         assert planned is not None
-        self._reissues += not planned.is_poll
+        if not planned.is_poll:
+            self._count_reissue()
         scope = "stream" if planned.is_poll and refusal.scope == "host" else refusal.scope
 
         def probe_delay(refusals: int) -> float:
@@ -252,30 +279,34 @@ class Recovery:
                 self._hosts.budget.refused(ticket, now, probe_delay if waits else None, promised=promised)
         if scope == "host" and policy.outage_timeout > 0:
             return self.proceed(now)
-        delay = backoff(policy, self._reissues + self._polls, jitter=self._jitter(), retry_after=refusal.retry_after)
+        delay = backoff(policy, self._fruitless + self._polls, jitter=self._jitter(), retry_after=refusal.retry_after)
         if scope == "generation" or policy.outage_timeout == 0:
             self._retries += 1
             if self._retries >= self._max_retries:
                 return "retries"
         elif delay != refusal.retry_after:
             delay = max(delay, MIN_PAUSE)
-            if now + delay > self._fault_at + policy.outage_timeout:
+            if now + delay > max(self._fault_at, self._being_made_since or 0.0) + policy.outage_timeout:
                 return "time"
         if now + delay > self.deadline:
             return "time"
-        self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=self.deadline - now - delay)
+        within = min(self.deadline - now - delay, policy.max_elapsed)
+        self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=within)
         return self._planned
 
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
         """Return when to poll again for a response that is not finished: that generates nothing and costs no retry."""
+        self._count_no_time(now)
         if self._ticket is not None:  # it was refused, since the response can no longer be streamed
             self._hosts.budget.refused(self._ticket, now, None)
             self._ticket = None
         delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), MIN_POLL)
         self._polls += 1
-        if now + delay > self.deadline:
+        if now + delay > min(self.deadline, self._fault_at + self._idle):
             return "time"
-        self._planned = Reissue(delay, "resume", self._reissues, resume, within=self.deadline - now - delay)
+        within = min(self.deadline - now - delay, self._policy.max_elapsed)
+        self._planned = Reissue(delay, "resume", self._reissues, resume, within=within)
+        self._being_made_since = now
         return self._planned
 
     def _continued(self, adapter: ApiAdapter, transcript: Transcript) -> Mapping[str, object] | None:

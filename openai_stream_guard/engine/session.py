@@ -30,6 +30,7 @@ from .observer import SessionObserver
 from .recovery import Recovery
 from .server_habits import HabitTracker
 
+NOT_KEPT = "the API keeps no background response of this model"
 _TOLERANCE = 0.005  # seconds that a read may be called off early
 
 
@@ -70,7 +71,11 @@ class Session:
         self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at)
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
-        self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)
+        self._recovery = Recovery(
+            policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self.note, idle=clocks.idle
+        )
+        self._keeping_is_open = request.background_added
+        """Whether it is still to be seen that the API keeps the answer, as the guard has asked it to."""
         self._observer = observer
         self._begin(None, is_straight=policy.delivery == "live")
         if observer is not None:
@@ -245,6 +250,10 @@ class Session:
         reader, before = attempt.reader, attempt.items - len(attempt.out)
         done = payloads.pop() if reader.over and reader.done and payloads else None
         fault = attempt.take(payloads)
+        if self._keeping_is_open and attempt.items:
+            self._keeping_is_open = False
+            if not self.adapter.is_stored:
+                self.report_not_kept(is_news=self._hosts.record_keeps_nothing(self.request.host, self.request.model))
         if fault is None and done is not None:
             fault = attempt.end(done=True)
         elif fault is None:
@@ -312,12 +321,13 @@ class Session:
             self._first = FirstFailure(fault, attempt, self.raw_tail, evidence)
         self._recovery.failed(now)
         self._notify(self._log.fault_seen(fault, advice(evidence)))
-        is_stored = request.background or request.stored_id is not None
+        is_stored = self.adapter.is_stored
         stopped_by = stop_reason(fault, complete=complete, is_stored=is_stored)
         if fault.kind == stopped_by == "diverged" and not is_stored:  # else it is no other generation
             self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
-        if fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
-            stopped_by = stopped_by or "time"  # it would queue anew, and not be answered in time
+        queues_anew = fault.kind == "stalled" and not (self._attempt.items or is_stored)
+        if queues_anew and attempt.seconds > self._recovery.deadline - now:
+            stopped_by = stopped_by or "time"  # it would not be answered in time
         if stopped_by is not None:
             self._give_up(stopped_by)
         else:
@@ -359,8 +369,19 @@ class Session:
         self.decision = decision
         self._deadline = math.inf  # a reader of raw bytes may go on reading
 
-    def _report_server(self, text: str, is_warning: bool) -> None:
+    def report_not_kept(self, *, is_news: bool) -> None:
+        """Report that the response is not kept, though the guard asked for it in the background."""
+        if is_news:
+            self._report_server(f"{NOT_KEPT}; it is not asked for again", is_warning=True)
+        else:
+            self.note(NOT_KEPT)
+
+    def note(self, text: str) -> None:
+        """Note something unusual for the report."""
         self._log.note(text)
+
+    def _report_server(self, text: str, is_warning: bool) -> None:
+        self.note(text)
         self._notify(self._log.server_notice(text, is_warning))
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:

@@ -12,6 +12,7 @@ import openai
 import wrapt
 
 from ..observability.publish import listeners
+from .background import as_asked, in_background, refuses_background, sending, with_background
 from .decoder import caught_by_sdk, on_stream
 from .helper_items import patch_helpers
 from .items import PlansStatus
@@ -101,20 +102,13 @@ def patch(guarding: Callable[[], Guarding | None]) -> None:
 
     def on_request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         request = _original_request(guarding, wrapped, client, args, kwargs)
-        if request is None:
-            return wrapped(*args, **kwargs)
-        token = RUNTIME.request.set(request)
-        try:
-            return wrapped(*args, **kwargs)
-        finally:
-            RUNTIME.request.reset(token)
+        return wrapped(*args, **kwargs) if request is None else _send(request, args, kwargs)
 
     def on_async_request(
         wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         request = _original_request(guarding, wrapped, client, args, kwargs)
-        response = wrapped(*args, **kwargs)
-        return response if request is None else _await_response(request, response)
+        return wrapped(*args, **kwargs) if request is None else _asend(request, args, kwargs)
 
     def on_response(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Serves both kinds of clients: it returns what the wrapped method returns, a coroutine or not.
@@ -174,12 +168,32 @@ def _on_helper(wrapped: Callable[..., Any], helper: Any, args: tuple[Any, ...], 
     return wrapped(*args, **kwargs)
 
 
-async def _await_response(request: OriginalRequest, response: Any) -> Any:
-    token = RUNTIME.request.set(request)
-    try:
-        return await response
-    finally:
-        RUNTIME.request.reset(token)
+def _send(request: OriginalRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if request.background_options is not None:
+        changed, named = in_background(request, args, kwargs)
+        try:
+            with sending(request):
+                return request.send(*changed, **named)
+        except openai.APIStatusError as error:
+            if not refuses_background(error):
+                raise
+        request = as_asked(request)
+    with sending(request):
+        return request.send(*args, **kwargs)
+
+
+async def _asend(request: OriginalRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if request.background_options is not None:
+        changed, named = in_background(request, args, kwargs)
+        try:
+            with sending(request):
+                return await request.send(*changed, **named)
+        except openai.APIStatusError as error:
+            if not refuses_background(error):
+                raise
+        request = as_asked(request)
+    with sending(request):
+        return await request.send(*args, **kwargs)
 
 
 def _original_request(
@@ -199,7 +213,8 @@ def _original_request(
     if not (given.get("stream") or asks_for_speech(given["options"])):
         return None
     options, heard_by = copy_options(given["options"]), listeners(how.policy.on_event)
-    return OriginalRequest(client, wrapped, given["cast_to"], options, given.get("stream_cls"), how, heard_by)
+    request = OriginalRequest(client, wrapped, given["cast_to"], options, given.get("stream_cls"), how, heard_by)
+    return with_background(request)
 
 
 def _prepared_request(how: Guarding | None, client: Any, given: dict[str, Any]) -> OriginalRequest | None:

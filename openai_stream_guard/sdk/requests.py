@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -57,6 +57,12 @@ class OriginalRequest:
     guarding: Guarding
     listeners: tuple[Listener, ...] = ()
     """Who is told what becomes of its stream."""
+    background_options: Any = None
+    """What is sent in place of `options`, since the guard asks for the response in the background; None: `options`."""
+    background_refused: bool = False
+    """The API refused to make it in the background, so that it is sent as the program made it."""
+    notes: tuple[str, ...] = ()
+    """For the report of its stream."""
     sent_at: float = field(default_factory=lambda: timing.current.clock())
     """When the program sent it, on the clock of its stream."""
 
@@ -78,18 +84,18 @@ def asks_for_speech(options: Any) -> bool:
     return as_events and options.url == "/audio/speech"
 
 
-def stream_request_from(request: OriginalRequest, response: HttpResponse, *, one_identity: bool) -> StreamRequest:
-    """Describe a request in the terms of the API adapters."""
-    options, url = request.options, response.request.url
-    body, is_known = _body_from(options)
-    host = f"[{url.host}]" if ":" in url.host else url.host
+def stream_request_from(request: OriginalRequest, sent: HttpRequest, *, one_identity: bool) -> StreamRequest:
+    """Describe a request in the terms of the API adapters; `sent` is the HTTP request that it became."""
+    options, is_added = request.options, request.background_options is not None
+    body, is_known = body_from(request.background_options if is_added else options)
     starting_after = dict(options.params).get("starting_after")
     return StreamRequest(
         method=options.method.lower(),
         path=options.url,
-        host=host if url.port is None else f"{host}:{url.port}",
+        host=host_from(sent.url),
         body=body,
-        sent=lambda: _json_sent(request, response.request),
+        sent=lambda: _json_sent(request, sent),
+        background_added=is_added,
         one_identity=one_identity,
         resendable=options.files is None and is_known,
         starting_after=starting_after if isinstance(starting_after, int) else None,
@@ -97,7 +103,13 @@ def stream_request_from(request: OriginalRequest, response: HttpResponse, *, one
     )
 
 
-def _body_from(options: Any) -> tuple[dict[str, Any], bool]:
+def host_from(url: Any) -> str:
+    """Return the `name` or `name:port` of a URL of httpx or httpx2."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return host if url.port is None else f"{host}:{url.port}"
+
+
+def body_from(options: Any) -> tuple[dict[str, Any], bool]:
     """Return the JSON body of a request, and whether it is known, so that it can be sent again."""
     content = getattr(options, "content", None)
     if content is not None:
@@ -168,7 +180,7 @@ def _reissue_options(request: OriginalRequest, first: HttpRequest, decision: Rei
         options.json_data, options.extra_json = dict(body), None
         _clear_content(options)
     if decision.resume is not None:
-        _turn_into_retrieval(options, decision.resume)
+        _turn_into_retrieval(options, decision.resume, body or {})
     return options
 
 
@@ -187,15 +199,34 @@ def _json_sent(request: OriginalRequest, first: HttpRequest) -> dict[str, Any] |
     return sent if isinstance(sent, dict) else None
 
 
-def _turn_into_retrieval(options: Any, resume: Resume) -> None:
-    """Turn the options into those of a GET for the stored response, with the extra headers and query of the first."""
-    options.method = "get"
-    path, mark, query = options.url.partition("?")  # `?beta=true` names the API
-    options.url = f"{path.partition('/responses')[0]}/responses/{resume.response_id}{mark}{query}"
+def _turn_into_retrieval(options: Any, resume: Resume, body: Mapping[str, Any]) -> None:
+    """Turn the options into those of a GET for the stored response, with the extra headers and query of the first.
+
+    Args:
+        body: the JSON of the first request. What it had included in the answer is included in the rest of it.
+    """
+    params = {name: value for name, value in options.params.items() if name not in ("stream", "starting_after")}
+    if body.get("include"):
+        params.setdefault("include", body["include"])
+    if not resume.poll:
+        stream_options = body.get("stream_options")
+        if isinstance(stream_options, Mapping) and stream_options.get("include_obfuscation") is not None:
+            params.setdefault("include_obfuscation", stream_options["include_obfuscation"])
+        params |= {"stream": True, "starting_after": resume.after}
+    turn_into(options, "get", f"/{resume.response_id}", params)
+
+
+def turn_into(options: Any, method: str, path: str, params: dict[str, Any]) -> None:
+    """Turn the options of a request for a response into those of a request about it, which has no body.
+
+    Args:
+        path: what follows `/responses`.
+    """
+    options.method, options.params = method, params
+    before, mark, query = options.url.partition("?")  # `?beta=true` names the API
+    options.url = f"{before.partition('/responses')[0]}/responses{path}{mark}{query}"
     options.json_data = options.extra_json = None
     _clear_content(options)
-    params = {name: value for name, value in options.params.items() if name not in ("stream", "starting_after")}
-    options.params = params if resume.poll else {**params, "stream": True, "starting_after": resume.after}
 
 
 def _clear_content(options: Any) -> None:

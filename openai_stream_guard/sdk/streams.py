@@ -21,6 +21,7 @@ from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
 from ..transport.http import HttpResponse, MethodOverride, credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
+from .background import account_from
 from .items import StreamItems, left_to_sdk
 from .requests import OriginalRequest, areissue, refusal_from, reissue, stream_request_from
 from .runtime import RUNTIME
@@ -52,6 +53,7 @@ class GuardedStream:
         self._http_request = response.request
         self._retries_taken = retries_taken
         self._credentials = credentials_from(response.request)
+        self._refusal_is_news = request.background_refused and self._record_refusal()
 
     @property
     def observe(self) -> bool:
@@ -64,6 +66,11 @@ class GuardedStream:
         if self.observe:
             return "streams are only observed"
         return None if self.request.guarding.policy.items == "auto" else "the policy has items='sdk'"
+
+    def _record_refusal(self) -> bool:
+        """Remember that this API makes no background responses of this model for this account."""
+        request = stream_request_from(self.request, self._http_request, one_identity=False)
+        return RUNTIME.hosts.record_keeps_nothing(request.host, request.model, account_from(self.request.client))
 
     def items_for(self, client: Any, item_type: Any) -> StreamItems:
         """Return how items of this type are built."""
@@ -95,7 +102,7 @@ class GuardedStream:
 
             observer = FolderRecorder(policy.capture, self._credentials)
         self.session = Session(
-            stream_request_from(request, response, one_identity=self.one_identity),
+            stream_request_from(request, self._http_request, one_identity=self.one_identity),
             policy,
             RUNTIME.hosts,
             now=timing.current.clock(),
@@ -109,6 +116,10 @@ class GuardedStream:
             requested_at=request.sent_at,
             observer=observer,
         )
+        for note in request.notes:
+            self.session.note(note)
+        if request.background_refused:
+            self.session.report_not_kept(is_news=self._refusal_is_news)
         return self.session
 
     def _notify(self, notice: Notice) -> None:
