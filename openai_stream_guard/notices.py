@@ -240,4 +240,29 @@ class Ended:
     stream_id: str = ""
 
 
-Notice: TypeAlias = FaultSeen | Recovering | Refused | Waiting | ServerNotice | Ended
+@dataclass(frozen=True)
+class CancelSent:
+    """The API was asked to cancel a response that nobody reads any more, and that the guard had made in the background.
+
+    It comes after `Ended`, and not from the thread that read the stream.
+    """
+
+    response_id: str
+    status: int | None
+    """Of the answer if the API refused, as it does for a response that is complete."""
+    error: str | None
+    """The class of the exception if it did not answer; with neither it has cancelled the response."""
+    host: str
+    model: str | None
+    stream_id: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """What became of the response, for messages."""
+        if self.error is None:
+            return "its background response was cancelled"
+        why = self.error if self.status is None else f"status {self.status}"
+        return f"its background response could not be cancelled ({why})"
+
+
+Notice: TypeAlias = FaultSeen | Recovering | Refused | Waiting | ServerNotice | Ended | CancelSent

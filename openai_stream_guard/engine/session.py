@@ -30,7 +30,7 @@ from .observer import SessionObserver
 from .recovery import Recovery
 from .server_habits import HabitTracker
 
-NOT_KEPT = "the API keeps no background response of this model"
+NOT_KEPT = "the API keeps no background responses of this model, so that the guard asks for none"
 _TOLERANCE = 0.005  # seconds that a read may be called off early
 
 
@@ -209,6 +209,13 @@ class Session:
                 self._close_attempt(None, None, now)
             self._end("abandoned", None)
 
+    @property
+    def response_to_cancel(self) -> str | None:
+        """The id of a response that the API makes for nobody any more, as the guard asked for it in the background."""
+        ended = self.outcome in ("abandoned", "failed") and not self._attempt.answer_complete
+        kept = self.request.background_added and self.adapter.is_stored
+        return self.adapter.response_id if ended and kept else None
+
     def report(self) -> StreamReport:
         """Return what has happened so far."""
         return self._log.report(self.outcome, None if self._first is None else advice(self._first.evidence))
@@ -251,9 +258,9 @@ class Session:
         done = payloads.pop() if reader.over and reader.done and payloads else None
         fault = attempt.take(payloads)
         if self._keeping_is_open and attempt.items:
-            self._keeping_is_open = False
+            self._keeping_is_open, request = False, self.request
             if not self.adapter.is_stored:
-                self.report_not_kept(is_news=self._hosts.record_keeps_nothing(self.request.host, self.request.model))
+                self.report_not_kept(is_news=self._hosts.record_keeps_nothing(request.host, request.model))
         if fault is None and done is not None:
             fault = attempt.end(done=True)
         elif fault is None:
@@ -371,10 +378,7 @@ class Session:
 
     def report_not_kept(self, *, is_news: bool) -> None:
         """Report that the response is not kept, though the guard asked for it in the background."""
-        if is_news:
-            self._report_server(f"{NOT_KEPT}; it is not asked for again", is_warning=True)
-        else:
-            self.note(NOT_KEPT)
+        self._report_server(NOT_KEPT, is_warning=True) if is_news else self.note(NOT_KEPT)
 
     def note(self, text: str) -> None:
         """Note something unusual for the report."""
@@ -386,6 +390,8 @@ class Session:
 
     def _end(self, outcome: Outcome, stopped_by: StoppedBy | None) -> None:
         self.outcome = outcome
+        if self._keeping_is_open:
+            self.note("the id of its background response is not known, so that it cannot be cancelled")
         self._recovery.ended(complete=outcome in ("complete", "recovered"))
         self._notify(self._log.ended(self.report(), stopped_by))
         if self._observer is not None:

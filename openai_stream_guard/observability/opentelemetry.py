@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from ..notices import Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
+from ..notices import CancelSent, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
 
 try:
     from opentelemetry import metrics, trace
@@ -169,5 +169,11 @@ def _span_event(notice: Notice) -> tuple[str, Mapping[str, str | int | float | S
                 "openai_stream_guard.repairs": tuple(report.repairs),
                 "openai_stream_guard.events": report.events,
                 "openai_stream_guard.bytes": report.bytes,
+            }
+        case CancelSent(response_id, status, error):
+            return "cancel", {
+                "gen_ai.response.id": response_id,
+                "http.response.status_code": status,
+                "error.type": error,
             }
     return None

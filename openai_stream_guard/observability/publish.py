@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from ..notices import (
+    CancelSent,
     Ended,
     FaultSeen,
     Notice,
@@ -123,6 +124,11 @@ def _log(notice: Notice) -> None:
             fields |= {"bytes": report.bytes, "waited_seconds": report.waited_seconds}
             fields |= {"recovery_seconds": report.recovery_seconds}
             _write(level, text, where, fields)
+        case CancelSent(response_id, status, error):
+            fields |= {"stream_event": "cancel", "response_id": response_id, "http_status": status, "error": error}
+            _write(
+                logging.INFO if error is None else logging.WARNING, f"{notice.outcome}: {response_id}", where, fields
+            )
 
 
 def _ending(report: StreamReport, stopped_by: StoppedBy | None) -> tuple[int, str]:

@@ -15,7 +15,8 @@ from typing import Any
 import openai
 
 from ..apis.request import StreamRequest
-from .requests import OriginalRequest, body_from, copy_options, host_from
+from ..transport.cancelling import CANCEL_SECONDS
+from .requests import OriginalRequest, body_from, copy_options, host_from, options_to_send_once, turn_into
 from .runtime import RUNTIME
 
 _RAW_HEADER = "X-Stainless-Raw-Response"
@@ -80,3 +81,48 @@ def sending(request: OriginalRequest) -> Iterator[None]:
         yield
     finally:
         RUNTIME.request.reset(token)
+
+
+def cancel(request: OriginalRequest, response_id: str) -> None:
+    """Ask the API to cancel a response that was made in the background. Raises what the SDK raises."""
+    options = _cancel_options(request, response_id)
+    try:
+        request.send(object, options)
+    except Exception:
+        if not _may_open_again(request.client):
+            raise
+    else:
+        return
+    with request.client.copy(http_client=openai.DefaultHttpxClient()) as client:
+        client.request(object, options)
+
+
+async def acancel(request: OriginalRequest, response_id: str) -> None:
+    """The same by an asynchronous client."""
+    options = _cancel_options(request, response_id)
+    try:
+        await request.send(object, options)
+    except Exception:
+        if not _may_open_again(request.client):
+            raise
+    else:
+        return
+    async with request.client.copy(http_client=openai.DefaultAsyncHttpxClient()) as client:
+        await client.request(object, options)
+
+
+def _may_open_again(client: Any) -> bool:
+    """Whether the program has closed its client, as a `with` block does, and another one sends as that did.
+
+    Not where the program has made the HTTP client, whose transport and proxies nobody else knows.
+    """
+    made_by_sdk = (openai._base_client.SyncHttpxClientWrapper, openai._base_client.AsyncHttpxClientWrapper)
+    return bool(client.is_closed()) and isinstance(client._client, made_by_sdk)
+
+
+def _cancel_options(request: OriginalRequest, response_id: str) -> Any:
+    options = options_to_send_once(request)
+    turn_into(options, "post", f"/{response_id}/cancel", dict(options.params))
+    options.idempotency_key = None
+    options.timeout = CANCEL_SECONDS
+    return options

@@ -165,16 +165,22 @@ def _restore_read_timeout(response: HttpResponse, first: HttpRequest) -> HttpRes
     return response
 
 
-def _reissue_options(request: OriginalRequest, first: HttpRequest, decision: Reissue) -> Any:
-    """The options for sending it again, without the SDK's own retries, which would multiply with the guard's."""
+def options_to_send_once(request: OriginalRequest) -> Any:
+    """Return options by which the guard sends a request of its own: without retries, answered by what it asks for."""
     options = copy_options(request.options)
     given = options.headers if isinstance(options.headers, dict) else {}
-    headers = {name: value for name, value in given.items() if name not in _RAW_HEADERS}
-    options.headers = {**headers, "x-stainless-retry-count": str(decision.retry)}
+    options.headers = {name: value for name, value in given.items() if name not in _RAW_HEADERS}
     options.max_retries = 0
+    options.post_parser = openai.NOT_GIVEN
+    return options
+
+
+def _reissue_options(request: OriginalRequest, first: HttpRequest, decision: Reissue) -> Any:
+    """The options for sending it again, without the SDK's own retries, which would multiply with the guard's."""
+    options = options_to_send_once(request)
+    options.headers = {**options.headers, "x-stainless-retry-count": str(decision.retry)}
     if decision.within < math.inf:
         options.timeout = _timeouts_capped_at(max(decision.within, _MIN_WAIT), first)
-    options.post_parser = openai.NOT_GIVEN
     body = decision.body or _json_sent(request, first)
     if body is not None:
         options.json_data, options.extra_json = dict(body), None

@@ -6,9 +6,11 @@ import math
 import random
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import openai
 
 from ..engine.decisions import Fail, Refusal, Reissue
@@ -16,12 +18,13 @@ from ..engine.observer import SessionObserver
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
 from ..items import NOT_BUILT
-from ..notices import Ended, FaultSeen, Notice, StreamReport
+from ..notices import CancelSent, Ended, FaultSeen, Notice, StreamReport
 from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
+from ..transport.cancelling import CLOSING_SECONDS, Canceller, canceller_for
 from ..transport.http import HttpResponse, MethodOverride, credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
-from .background import account_from
+from .background import acancel, account_from, cancel
 from .items import StreamItems, left_to_sdk
 from .requests import OriginalRequest, areissue, refusal_from, reissue, stream_request_from
 from .runtime import RUNTIME
@@ -53,6 +56,8 @@ class GuardedStream:
         self._http_request = response.request
         self._retries_taken = retries_taken
         self._credentials = credentials_from(response.request)
+        self._stream_id = f"{random.getrandbits(32):08x}"
+        self._canceller: Canceller | None = None
         self._refusal_is_news = request.background_refused and self._record_refusal()
 
     @property
@@ -112,10 +117,13 @@ class GuardedStream:
             head=response_head(response, self._credentials),
             jitter=timing.current.jitter,
             notify=self._notify,
-            stream_id=f"{random.getrandbits(32):08x}",
+            stream_id=self._stream_id,
             requested_at=request.sent_at,
             observer=observer,
         )
+        if request.background_options is not None:
+            self._canceller = canceller_for(is_async=isinstance(request.client, openai.AsyncOpenAI))
+            self._canceller.opened(self)
         for note in request.notes:
             self.session.note(note)
         if request.background_refused:
@@ -130,8 +138,61 @@ class GuardedStream:
             publish(notice, self.request.listeners)
         finally:
             self.notifying = False
+        if isinstance(notice, Ended) and self._canceller is not None and self.session is not None:
+            self._canceller.ended(self, due=self.session.response_to_cancel is not None)
         if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
             publish_raw(self.session.raw_tail, self._credentials, notice.stream_id)
+
+    # What a canceller asks for, see `transport.cancelling.BackgroundStream`.
+
+    def leave(self) -> None:
+        """End it as left by its consumer, if it has not ended."""
+        if self.session is not None:
+            self.session.abandon(timing.current.clock())
+
+    def cancel(self) -> None:
+        """Ask the API to cancel the response. Reports what becomes of it, and raises nothing."""
+        with self._reporting_cancel() as response_id:
+            cancel(self.request, response_id)
+
+    async def acancel(self, seconds: float, is_closing: Callable[[], bool] = lambda: False) -> None:
+        """The same by an asynchronous client, for at most so many seconds."""
+        with self._reporting_cancel() as response_id:
+            try:
+                with anyio.fail_after(seconds, shield=True):
+                    await acancel(self.request, response_id)
+                    return
+            except Exception as error:
+                if isinstance(error, openai.APIStatusError) or not is_closing():
+                    raise
+            with anyio.fail_after(CLOSING_SECONDS, shield=True):
+                await acancel(self.request, response_id)
+
+    @contextmanager
+    def _reporting_cancel(self) -> Iterator[str]:
+        session = self.session
+        assert session is not None
+        response_id = session.response_to_cancel
+        assert response_id is not None
+        status, name = None, None
+        try:
+            yield response_id
+        except BaseException as error:
+            status, name = getattr(error, "status_code", None), type(error).__name__
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            notice = CancelSent(response_id, status, name, session.request.host, session.request.model, self._stream_id)
+            session.note(notice.outcome)
+            publish(notice, self.request.listeners)
+
+    async def cancel_in_call(self) -> None:
+        """Cancel the response of an asynchronous stream that was left, where nobody else does."""
+        canceller, self._canceller = self._canceller, None
+        if canceller is None or not canceller.in_call:
+            self._canceller = canceller
+        elif self.session is not None and self.session.response_to_cancel is not None:
+            await self.acancel(CLOSING_SECONDS)
 
     # What its exchange asks for, see `transport.exchange.SdkSide`.
 

@@ -99,7 +99,6 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
     finally:
         if exchange is not None:
             exchange.release()
-            exchange.session.abandon(exchange.clock())
 
 
 async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Payload]:
@@ -177,7 +176,6 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
     finally:
         if exchange is not None:
             await exchange.release()
-            exchange.session.abandon(exchange.clock())
 
 
 def watch(
@@ -224,7 +222,6 @@ def watch(
     finally:
         if exchange is not None:
             exchange.release()
-            exchange.session.abandon(exchange.clock())
 
 
 async def awatch(
@@ -271,4 +268,3 @@ async def awatch(
     finally:
         if exchange is not None:
             await exchange.release()
-            exchange.session.abandon(exchange.clock())

@@ -50,6 +50,9 @@ class SdkSide(Protocol):
     def closed_error(self) -> Exception:
         """Make the exception that the SDK raises in a reader whose stream somebody else closes."""
 
+    async def cancel_in_call(self) -> None:
+        """Cancel the response of an asynchronous stream that was left, where nobody else does."""
+
     def add_note(self, error: Exception, note: str) -> None:
         """Add a line to the traceback of an exception."""
 
@@ -206,6 +209,7 @@ class SyncExchange(_Exchange):
         """Close for good, and let go of the response, so that what holds it is not in a reference cycle."""
         self.close()
         self._override.remove()
+        self.session.abandon(self.clock())
 
     def _closed_by_holder(self) -> None:
         """Replaces `close` of the first response: called by the consumer, and by the library as it reads."""
@@ -280,6 +284,8 @@ class AsyncExchange(_Exchange):
         """Close for good, and let go of the response, so that what holds it is not in a reference cycle."""
         await self.close()
         self._override.remove()
+        self.session.abandon(self.clock())
+        await self._sdk.cancel_in_call()
 
     async def _closed_by_holder(self) -> None:
         """Replaces `aclose` of the first response: called by the consumer, and by the library as it reads."""
@@ -287,6 +293,7 @@ class AsyncExchange(_Exchange):
             self._leave()
             if self._wake_task is not None:
                 self._wake_task.set()
+            await self._sdk.cancel_in_call()
         await self._close()
 
     async def drain(self) -> None:

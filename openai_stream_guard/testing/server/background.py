@@ -1,6 +1,6 @@
 """Responses created in the background: the server stores them, and they can be retrieved any number of times.
 
-Decides what a retrieval returns; faults apply to that as to any other answer.
+Decides what a retrieval returns; faults apply to that as to any other answer. One that is cancelled says no more.
 
 Invariant: however often and from whichever event a stored response is streamed, its events are the same.
 """
@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from .answers import stored_id
-from .answers.answer import Answer, Json, ServerBehaviour, first_visible
+from .answers.answer import Answer, Frame, Json, ServerBehaviour, compact, first_visible
 from .scripted_response import ScriptedResponse, replying
 
+NOT_RETAINED = "Background mode requires data retention, which is off for this project (store must be true)."
 EXPIRED = "This response can no longer be streamed because it is more than 5 minutes old."
 
 
@@ -25,11 +26,12 @@ def error_from(message: str) -> Json:
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BackgroundResponse:
     """A response that is completed even if nobody streams it; its events are numbered from 0."""
 
     answer: Answer
+    cancelled: bool = False
     _polls: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -41,11 +43,17 @@ class BackgroundResponse:
     def after(self, number: int) -> Answer:
         """Return the events after this number."""
         frames = self.answer.frames[number + 1 :]
+        if self.cancelled and frames:
+            name = "response.cancelled"
+            event = {"type": name, "sequence_number": number + 1, "response": self.polled(0)}
+            frames = (Frame(compact(event), name),)
         visible = first_visible([(frame.event or "").endswith(".delta") for frame in frames])
         return Answer(frames, visible, self.answer.plain)
 
     def polled(self, pending: int) -> object:
-        """Return the response as it is now: still in progress for the first `pending` calls."""
+        """Return the response as it is now: still in progress for the first `pending` calls, unless it is cancelled."""
+        if self.cancelled:
+            return {**self.created, "status": "cancelled"}
         return {**self.created, "status": "in_progress"} if next(self._polls) < pending else self.answer.plain
 
 
@@ -54,6 +62,8 @@ class BackgroundResponses:
 
     def __init__(self) -> None:
         self._stored: dict[str, BackgroundResponse] = {}
+        self.cancelled: list[str] = []
+        """The id of each response that was to be cancelled, as often as that was asked."""
 
     def store(self, answer: Answer) -> BackgroundResponse:
         """Store one more."""
@@ -63,9 +73,19 @@ class BackgroundResponses:
         """Return the stored response that a request path names, or None."""
         return self._stored.get(stored_id(path) or "")
 
+    def cancel(self, response_id: str) -> ScriptedResponse:
+        """Cancel a stored response; return what that gets."""
+        stored = self._stored.get(response_id)
+        if stored is None:
+            return replying(error_from(f"Response with id '{response_id}' not found."), 404)
+        stored.cancelled = True
+        self.cancelled.append(response_id)
+        return replying(stored.polled(0))
+
     def clear(self) -> None:
         """Forget all of them."""
         self._stored.clear()
+        self.cancelled = []
 
 
 def retrieve(stored: BackgroundResponse, path: str, behaviour: ServerBehaviour) -> Answer | ScriptedResponse:

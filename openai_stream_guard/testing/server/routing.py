@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from email.message import MIMEPart
 from typing import Any, Final, TypeAlias
 
-from .answers import ANSWERS, Api, api_from, build_answer, check_answer, stored_id
+from .answers import ANSWERS, Api, api_from, build_answer, cancelled_id, check_answer, stored_id
 from .answers.answer import MODEL, Answer, AnswerVariant, ServerBehaviour
-from .background import BackgroundResponse, BackgroundResponses, error_from, retrieve
+from .background import NOT_RETAINED, BackgroundResponse, BackgroundResponses, error_from, retrieve
 from .connection import ReceivedRequest
 from .prefill import limit_from, prefix_from, refusal_reason
 from .scripted_response import ScriptedResponse, healthy, replying
@@ -84,6 +84,11 @@ class Router:
             self._next = deque([planned] * (times or 0))
             self._afterwards = planned if times is None else _Planned(None, None, answer)
 
+    @property
+    def cancelled(self) -> list[str]:
+        """The id of each response that was to be cancelled, as often as that was asked."""
+        return self._background.cancelled
+
     def script(self, parts: tuple[Part, ...], after: int | None) -> None:
         """Give the parts to the next requests; those that follow get healthy answers."""
         with self._lock:
@@ -111,10 +116,12 @@ class Router:
                 return request, choose(request)
 
     def _find_resource(self, request: Request) -> Api | BackgroundResponse | ScriptedResponse:
-        """Return what the request is about: an API, a stored response, or a 404."""
+        """Return what the request is about: an API, a stored response, or its response."""
         api = api_from(request.path)
         if request.method == "POST" and api is not None:
             return api
+        if request.method == "POST" and (response_id := cancelled_id(request.path)) is not None:
+            return self._background.cancel(response_id)
         if request.method != "GET" or stored_id(request.path) is None:
             return replying({"error": {"message": f"no such path: {request.path}"}}, 404)
         stored = self._background.find(request.path)
@@ -142,7 +149,10 @@ class Router:
             if reason := refusal_reason(body, prefill):
                 return replying(error_from(reason), 400)
             variant.prefix, variant.prefill, variant.limit = prefix_from(body), prefill, limit_from(body)
-        variant.background = api == "responses" and body.get("background") is True
+        asks, background = api == "responses" and body.get("background") is True, self.behaviour.background
+        if asks and background == "refused":
+            return replying(error_from(NOT_RETAINED), 400)
+        variant.background = asks and background == "kept"
         answer = build_answer(api, name, variant)
         stored = self._background.store(answer) if variant.background else None
         if body.get("stream") in (True, "true") or body.get("stream_format") == "sse":

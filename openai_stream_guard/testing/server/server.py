@@ -37,7 +37,8 @@ class Server:
     other deltas each time. `port=0` takes a free port.
 
     A response requested with `background: true` is stored until the next `reset`; streaming it again is a request like
-    any other, with a part of the script. `behaviour` says in what the server differs from others; set it at any time.
+    any other, with a part of the script, and cancelling it is not. `behaviour` says in what the server differs from
+    others; set it at any time.
 
     `connections` counts the connections accepted since the last `reset`. Raises `ValueError` for an unknown answer or
     fault and, on entering, `OSError` for a port in use.
@@ -121,6 +122,11 @@ class Server:
     def requests(self) -> list[Request]:
         """The requests since the last `reset`, in the order in which they arrived."""
         return self._router.requests
+
+    @property
+    def cancelled(self) -> list[str]:
+        """The ids of the background responses that clients have asked to cancel, in order, as often as they did."""
+        return self._router.cancelled
 
     @property
     def open_connections(self) -> int:

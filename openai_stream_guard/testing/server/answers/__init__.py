@@ -58,6 +58,14 @@ def stored_id(path: str) -> str | None:
     return None
 
 
+def cancelled_id(path: str) -> str | None:
+    """Return the id of the stored response that a request path is to cancel, or None."""
+    match _segments(path):
+        case [*_, "responses", response_id, "cancel"]:
+            return response_id
+    return None
+
+
 def _segments(path: str) -> list[str]:
     return path.partition("?")[0].rstrip("/").split("/")
 

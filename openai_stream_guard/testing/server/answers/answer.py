@@ -36,12 +36,14 @@ class ServerBehaviour:
     the request is `refused` with status 400.
 
     A response created in the background is `in_progress` for the first `pending_polls` times that it is retrieved.
-    Unless `streamable`, it can no longer be streamed: status 400.
+    Unless `streamable`, it can no longer be streamed: status 400. Where `background` is `refused`, a request for one is
+    answered with status 400, as for a project without data retention; where it is `ignored`, as if it were not one.
     """
 
     prefill: Prefill = "continued"
     pending_polls: int = 0
     streamable: bool = True
+    background: Literal["kept", "refused", "ignored"] = "kept"
 
 
 @dataclass(frozen=True, slots=True)
