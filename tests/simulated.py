@@ -87,6 +87,7 @@ class Network:
 
     def release(self) -> None:
         self.close()
+        self.session.abandon(self.clock())
 
     def drain(self) -> None:
         """Nothing is reused here."""

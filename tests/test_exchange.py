@@ -35,6 +35,9 @@ class NoSdk:
 
     notifying = False
 
+    async def cancel_in_call(self) -> None:
+        """Nothing was made in the background."""
+
 
 @pytest.mark.asyncio
 async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_open() -> None:

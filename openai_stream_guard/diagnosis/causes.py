@@ -39,7 +39,8 @@ _STOPS: dict[StoppedBy, str] = {
 
 
 _UNSAFE_RESPONSE = (
-    "A response with `store=False` can be asked for again, and one with `background=True` is resumed where it broke."
+    'A response with `store=False` can be asked for again, and with the setting background="always" each is resumed '
+    "where it broke."
 )
 
 

@@ -21,7 +21,7 @@ from .runtime import RUNTIME
 
 _RAW_HEADER = "X-Stainless-Raw-Response"
 _PARAMETERS = ("background", "store")
-_NAMED = re.compile(r"\b(background|store|data[ _-]retention)\b", re.IGNORECASE)
+_NAMED = re.compile(r"(?<![a-z])(background|store|data[ _-]retention)(?![a-z])", re.IGNORECASE)
 LEFT_AS_ASKED = "background is left as the program asked, since it reads the response by with_streaming_response"
 
 

@@ -6,11 +6,9 @@ import math
 import random
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import anyio
 import openai
 
 from ..engine.decisions import Fail, Refusal, Reissue
@@ -21,7 +19,7 @@ from ..items import NOT_BUILT
 from ..notices import CancelSent, Ended, FaultSeen, Notice, StreamReport
 from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
-from ..transport.cancelling import CLOSING_SECONDS, Canceller, canceller_for
+from ..transport.cancelling import Canceller, acancel_in_call, canceller_for
 from ..transport.http import HttpResponse, MethodOverride, credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
 from .background import acancel, account_from, cancel
@@ -151,48 +149,29 @@ class GuardedStream:
             self.session.abandon(timing.current.clock())
 
     def cancel(self) -> None:
-        """Ask the API to cancel the response. Reports what becomes of it, and raises nothing."""
-        with self._reporting_cancel() as response_id:
-            cancel(self.request, response_id)
+        """Ask the API to cancel the response. Raises what the SDK raises."""
+        cancel(self.request, self._response_to_cancel)
 
-    async def acancel(self, seconds: float, is_closing: Callable[[], bool] = lambda: False) -> None:
-        """The same by an asynchronous client, for at most so many seconds."""
-        with self._reporting_cancel() as response_id:
-            try:
-                with anyio.fail_after(seconds, shield=True):
-                    await acancel(self.request, response_id)
-                    return
-            except Exception as error:
-                if isinstance(error, openai.APIStatusError) or not is_closing():
-                    raise
-            with anyio.fail_after(CLOSING_SECONDS, shield=True):
-                await acancel(self.request, response_id)
+    async def acancel(self) -> None:
+        """The same by an asynchronous client."""
+        await acancel(self.request, self._response_to_cancel)
 
-    @contextmanager
-    def _reporting_cancel(self) -> Iterator[str]:
+    @property
+    def _response_to_cancel(self) -> str:
+        found = None if self.session is None else self.session.response_to_cancel
+        assert found is not None
+        return found
+
+    def report_cancel(self, error: BaseException | None) -> None:
+        """Report what became of the request to cancel."""
         session = self.session
         assert session is not None
-        response_id = session.response_to_cancel
-        assert response_id is not None
-        status, name = None, None
-        try:
-            yield response_id
-        except BaseException as error:
-            status, name = getattr(error, "status_code", None), type(error).__name__
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            notice = CancelSent(response_id, status, name, session.request.host, session.request.model, self._stream_id)
-            session.note(notice.outcome)
-            publish(notice, self.request.listeners)
-
-    async def cancel_in_call(self) -> None:
-        """Cancel the response of an asynchronous stream that was left, where nobody else does."""
-        canceller, self._canceller = self._canceller, None
-        if canceller is None or not canceller.in_call:
-            self._canceller = canceller
-        elif self.session is not None and self.session.response_to_cancel is not None:
-            await self.acancel(CLOSING_SECONDS)
+        status = None if error is None else getattr(error, "status_code", None)
+        name = None if error is None else type(error).__name__
+        host, model = session.request.host, session.request.model
+        notice = CancelSent(self._response_to_cancel, status, name, host, model, self._stream_id)
+        session.note(notice.outcome)
+        publish(notice, self.request.listeners)
 
     # What its exchange asks for, see `transport.exchange.SdkSide`.
 
@@ -228,6 +207,14 @@ class GuardedStream:
         return openai.APIConnectionError(
             message="The stream was closed while it recovered.", request=self._http_request
         )
+
+    async def cancel_in_call(self) -> None:
+        """Cancel the response of an asynchronous stream that was left, where nobody else does."""
+        canceller = self._canceller
+        if canceller is not None and canceller.in_call and self.session is not None:
+            self._canceller = None
+            if self.session.response_to_cancel is not None:
+                await acancel_in_call(self)
 
     def add_note(self, error: Exception, note: str) -> None:
         """Add a line to the traceback of an exception."""

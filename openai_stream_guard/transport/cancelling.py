@@ -21,6 +21,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
+import anyio
+
 CANCEL_SECONDS = 5.0
 """How long one request to cancel may take, and how long the interpreter's exit waits for all of them."""
 CLOSING_SECONDS = 1.0
@@ -34,15 +36,13 @@ class BackgroundStream(Protocol):
         """End it as left by its consumer, if it has not ended."""
 
     def cancel(self) -> None:
-        """Ask the API to cancel the response. Reports what becomes of it, and raises nothing."""
+        """Ask the API to cancel the response. Raises what the SDK raises."""
 
-    async def acancel(self, seconds: float, is_closing: Callable[[], bool] = lambda: False) -> None:
-        """The same by an asynchronous client, for at most so many seconds.
+    async def acancel(self) -> None:
+        """The same by an asynchronous client."""
 
-        Args:
-            is_closing: says whether the event loop is about to close. That cancels the tasks by which a connection is
-                opened, and so the request is sent again.
-        """
+    def report_cancel(self, error: BaseException | None) -> None:
+        """Report what became of the request to cancel."""
 
 
 class Canceller(Protocol):
@@ -129,7 +129,7 @@ class ThreadCanceller:
         while True:
             stream = self._due.get()
             if stream is not None:
-                stream.cancel()
+                _cancel(stream)
                 stream = None
             with self._lock:
                 if not self._open and self._due.empty():
@@ -203,7 +203,7 @@ class TaskCanceller:
         while self._open or self._due or self._sending:
             self._wake.clear()
             while self._due:
-                task = _LastingTask(self._due.popleft().acancel(CANCEL_SECONDS, self._is_closing), self._loop)
+                task = _LastingTask(_acancel(self._due.popleft(), CANCEL_SECONDS, self._is_closing), self._loop)
                 self._sending.add(task)
                 task.add_done_callback(self._sent)
             if self._hurry:
@@ -264,6 +264,44 @@ class CallCanceller:
 
     def ended(self, stream: BackgroundStream, *, due: bool) -> None:
         """What is due is done by the caller."""
+
+
+def _cancel(stream: BackgroundStream) -> None:
+    try:
+        stream.cancel()
+    except Exception as error:  # best effort: whatever it is, it is reported
+        stream.report_cancel(error)
+    else:
+        stream.report_cancel(None)
+
+
+async def _acancel(stream: BackgroundStream, seconds: float, is_closing: Callable[[], bool]) -> None:
+    """Cancel the response of an asynchronous stream.
+
+    Args:
+        is_closing: says whether the event loop is about to close. That cancels the tasks by which a connection is
+            opened, and so the request is sent again.
+    """
+    try:
+        try:
+            with anyio.fail_after(seconds, shield=True):
+                await stream.acancel()
+        except Exception as error:
+            if not is_closing() or hasattr(error, "status_code"):
+                raise
+            with anyio.fail_after(CLOSING_SECONDS, shield=True):
+                await stream.acancel()
+    except BaseException as error:
+        stream.report_cancel(error)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        stream.report_cancel(None)
+
+
+async def acancel_in_call(stream: BackgroundStream) -> None:
+    """Cancel the response of a stream in the call that closes it."""
+    await _acancel(stream, CLOSING_SECONDS, lambda: False)
 
 
 if hasattr(os, "register_at_fork"):
