@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 FaultKind: TypeAlias = Literal[
     "disconnected",
@@ -61,6 +61,12 @@ class Attempt:
     """Whether it is a re-issue that got no stream: an HTTP error, or no response."""
     error: str | None = None
     """The class of the exception with which a re-issue got no response, such as `ConnectError`."""
+    usage: Mapping[str, object] | None = field(default=None, hash=False)
+    """The tokens it took, as the API told them at the end of the answer. None where it did not: never 0, nor guessed."""
+
+    def __post_init__(self) -> None:
+        if self.usage is not None:
+            object.__setattr__(self, "usage", _immutable(self.usage))
 
     def __str__(self) -> str:
         if self.refused:
@@ -98,7 +104,7 @@ class _ImmutableList(tuple[RecoveryMethod, ...]):
     __hash__ = tuple.__hash__
 
 
-class _ImmutableDict(dict[str, int]):
+class _ImmutableDict(dict[str, Any]):
     """A dict that cannot be changed. (`MappingProxyType` can neither be pickled, deep-copied nor written as JSON.)"""
 
     __slots__ = ()
@@ -109,8 +115,14 @@ class _ImmutableDict(dict[str, int]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
-    def __reduce__(self) -> tuple[type[_ImmutableDict], tuple[dict[str, int]]]:
+    def __reduce__(self) -> tuple[type[_ImmutableDict], tuple[dict[str, Any]]]:
         return _ImmutableDict, (dict(self),)
+
+
+def _immutable(mapping: Mapping[str, object]) -> _ImmutableDict:
+    return _ImmutableDict(
+        {name: _immutable(part) if isinstance(part, Mapping) else part for name, part in mapping.items()}
+    )
 
 
 @dataclass(frozen=True, repr=False)

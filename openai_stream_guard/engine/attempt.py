@@ -6,13 +6,14 @@ It knows what has come, and judges whether that is a complete answer; what follo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
 from ..apis.completion import HOLES, UNTOLD_TEXT, Oddity
 from ..apis.request import EndRule, StreamRequest
 from ..apis.second_answer import Diverged, Unsafe
 from ..apis.sequence import Gap
+from ..apis.usage import usage_in
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Reader
@@ -75,6 +76,7 @@ class AttemptReader:
         """Events that came, keep-alives aside."""
         self.answer_complete = False
         """Whether a mark stands by which nothing of the answer is missing, and all before it was taken."""
+        self._usage: Mapping[str, object] | None = None
         self._request = request
         self._policy = policy
         self._delivery = delivery
@@ -85,6 +87,11 @@ class AttemptReader:
         delivery.transcript.accepts_holes |= habits.leaves_out_text
         self.rule = self._end_rule()
         """What the end was judged by; before that, what it would be judged by."""
+
+    @property
+    def usage(self) -> Mapping[str, object] | None:
+        """The tokens that a complete answer took, where the API told them: before its end it tells them so far."""
+        return self._usage if self.answer_complete else None
 
     @property
     def phase(self) -> Phase:
@@ -115,6 +122,7 @@ class AttemptReader:
         """Take one payload; return its fault if it ends the attempt."""
         adapter = self.adapter
         reading = adapter.read(payload)
+        self._usage = usage_in(payload.value) or self._usage
         if isinstance(reading, FaultEvent):
             fault = fault_from(reading, begun=self.items > 0, complete=self.answer_complete)
             if fault is None:

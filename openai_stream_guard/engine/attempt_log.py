@@ -150,6 +150,7 @@ class AttemptLog:
         bytes: int,
         repairs: dict[str, int],
         response_id: str | None,
+        usage: Mapping[str, object] | None = None,
     ) -> None:
         """End the open attempt."""
         self.reading = False
@@ -168,6 +169,7 @@ class AttemptLog:
                 request_id=self.head.request_id,
                 response_id=response_id,
                 status=self.head.status,
+                usage=usage,
             )
         )
 

@@ -301,6 +301,7 @@ class Session:
         self._attempt.out += (held := self._delivery.release())
         self._log.progress(len(held), now)
         self._log.mark_recovered(now)
+        self._attempt.answer_complete = True  # also where no mark said so before the end
         self._close_attempt(None, "the answer is whole", now)
         self._habits.completed(self.adapter)
         self._decide(Finish())
@@ -368,7 +369,7 @@ class Session:
     def _close_attempt(self, fault: StreamFault | None, reason: str | None, now: float) -> None:
         read, name = self._attempt.reader, self.adapter.response_id
         kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes}
-        self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name)
+        self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name, usage=self._attempt.usage)
         if self._observer is not None:
             self._observer.attempt_closed(self._log.attempts[-1], self._attempt.rule, reason, read.repairs)
 
