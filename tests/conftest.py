@@ -18,7 +18,7 @@ from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
 from openai_stream_guard.engine import recovery
 from openai_stream_guard.testing import Server
-from tests.suites import Run, runner
+from tests.support.suites import Run, runner
 
 pytest_plugins = ["pytester"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MAX_MILLISECONDS = 40.0
 """What the import may cost over wrapt's own."""
 PATCHED = """

@@ -35,11 +35,10 @@ from openai_stream_guard.testing import (
     build_answer,
     replying,
 )
+from tests.support.examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, paced, recorded, seen
+from tests.support.streams import KEY, VERSION
 
-from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, paced, recorded, seen
-from .streams import KEY, VERSION
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 STREAM = ("content-type", "text/event-stream")
 EVENTS = [*WORDS, STOP, DONE]
 Run = Callable[..., tuple[int, Any]]

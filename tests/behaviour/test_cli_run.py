@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from openai_stream_guard.testing import Server
-
-from .programs import ENDED_EARLY, PRINT, environment, run, whole
+from tests.support.programs import ENDED_EARLY, PRINT, environment, run, whole
 
 GUARD = ("-m", "openai_stream_guard", "run")
 LOOK = """
@@ -85,7 +84,7 @@ def test_a_program_finds_what_python_gives_it(programs: Path, line: str) -> None
 @pytest.mark.parametrize("line", ["look.py", "folder", "-m json.tool --help"])
 def test_the_options_of_python_hold(programs: Path, option: str, line: str) -> None:
     """Isolated, a script's folder is not on the path; a folder with a `__main__` is."""
-    start = f"import sys; sys.path.append({str(Path(__file__).parent.parent)!r}); sys.argv[1:1] = ['run']; "
+    start = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); sys.argv[1:1] = ['run']; "
     start += "from openai_stream_guard.cli import main; sys.argv[0] = 'openai-stream-guard'; sys.exit(main())"
     plain = run(option, *line.split(), cwd=programs)
     guarded = run(option, "-c", start, *line.split(), cwd=programs)

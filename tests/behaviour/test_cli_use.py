@@ -17,12 +17,11 @@ from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import COMMANDS, main
 from openai_stream_guard.cli.status import as_written
 from openai_stream_guard.config.policy import SETTINGS, Policy
-
-from .programs import environment, run
-from .recorded import a_capture
+from tests.support.programs import environment, run
+from tests.support.recorded import a_capture
 
 COMMAND = ("-m", "openai_stream_guard")
-BURSTS = Path(__file__).parent / "vectors" / "bursts.ssecap"
+BURSTS = Path(__file__).parents[1] / "vectors" / "bursts.ssecap"
 NO_OPENAI = "import sys; sys.modules['openai'] = None; from openai_stream_guard.cli import main; sys.exit(main({}))"
 
 

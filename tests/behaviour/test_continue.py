@@ -12,8 +12,7 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server, ServerBehaviour
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from .streams import CLIENT_KINDS, VERSION, chat, client_for, consume, run, said_by
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, run, said_by
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

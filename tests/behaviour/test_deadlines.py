@@ -25,9 +25,8 @@ from openai_stream_guard.testing import (
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.testing.server.scripted_response import Step
 from openai_stream_guard.transport import timeouts
-
-from .cuts import HTTP
-from .streams import CLIENT_KINDS, awaited, chat, client_for, consume, run
+from tests.proof.sdk_cuts import HTTP
+from tests.support.streams import CLIENT_KINDS, awaited, chat, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

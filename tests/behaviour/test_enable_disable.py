@@ -24,7 +24,7 @@ from openai_stream_guard import (
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import VERSION, chat, client_for, consume
+from tests.support.streams import VERSION, chat, client_for, consume
 
 
 def test_on_and_off(server: Server) -> None:

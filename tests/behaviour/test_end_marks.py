@@ -9,8 +9,7 @@ import pytest
 
 from openai_stream_guard import configure
 from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, StreamGuard, build_answer
-
-from .streams import Seen, completions, consume
+from tests.support.streams import Seen, completions, consume
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -199,7 +198,7 @@ def test_openais_own_hosts_are_strict_without_being_told() -> None:
     """There a `[DONE]` without a finish_reason was appended by somebody else."""
     import openai
 
-    from .cuts import HTTP
+    from tests.proof.sdk_cuts import HTTP
 
     configure(max_retries=0)
     hosts = {

@@ -17,7 +17,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import End, Reset, ScriptedResponse, Send, Server, Wait, streaming
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.transport.exceptions import fault_from
-from tests.streams import CLIENT_KINDS, KEY, VERSION, alone, chat, client_for, completions, consume, scripted
+from tests.support.streams import CLIENT_KINDS, KEY, VERSION, alone, chat, client_for, completions, consume, scripted
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 PLANTED = "planted-answer-text"

@@ -1,5 +1,6 @@
 """The law: whatever breaks a chat or completions stream, the consumer of the real SDK gets one answer whole and once,
-or a true prefix of it and the first error. `tests/cuts.py` cuts at every byte; here it cuts at some, and sockets break.
+or a true prefix of it and the first error. Sockets break here, and cuts are made at some bytes; `tests/proof/sdk_cuts.py`
+cuts at every byte.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, Policy, configure
 from openai_stream_guard.testing import FAULTS, AnswerVariant, Fault, Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from . import cuts
-from .cuts import ROWS, Row
-from .streams import Ask, Seen, alone, chat, completions, consume, silence_for
+from tests.proof import sdk_cuts as cuts
+from tests.proof.sdk_cuts import ROWS, Row
+from tests.support.streams import Ask, Seen, alone, chat, completions, consume, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

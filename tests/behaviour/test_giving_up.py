@@ -14,10 +14,9 @@ from openai_stream_guard.diagnosis.causes import hint
 from openai_stream_guard.diagnosis.evidence import Evidence
 from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import Server, replying
-from tests.budgets import borrow
-
-from .cuts import ANSWERS, Row, Wire, answer_variant, asked
-from .streams import Seen, chat, completions, consume
+from tests.proof.sdk_cuts import ANSWERS, Row, Wire, answer_variant, asked
+from tests.support.budgets import borrow
+from tests.support.streams import Seen, chat, completions, consume
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

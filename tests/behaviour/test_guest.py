@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .programs import ROOT, needs, run
+from tests.support.programs import ROOT, needs, run
 
 pytestmark = pytest.mark.timeout(300)  # each test starts up to three programs
 

@@ -12,9 +12,8 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from .cuts import answer_variant, nameless
-from .streams import Seen, alone, client_for, consume, run
+from tests.proof.sdk_cuts import answer_variant, nameless
+from tests.support.streams import Seen, alone, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

@@ -26,8 +26,8 @@ from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import End, Repeat, ScriptedResponse, Send, Server, Wait, replying
 from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM, Step
-from tests.responses import has_background, has_responses
-from tests.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, responses, run, scripted
+from tests.support.responses import has_background, has_responses
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, responses, run, scripted
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

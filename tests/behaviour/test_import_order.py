@@ -39,7 +39,7 @@ PICKLED = pickle.dumps(OpenAIStreamParseError("cut", fault="truncated"))
 @pytest.mark.parametrize("first", FIRST)
 def test_the_first_import_does_not_matter(first: str) -> None:
     """The error's module imports openai, whose import names the error: neither may meet the other half made."""
-    environment = {**os.environ, "OPENAI_STREAM_GUARD": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "OPENAI_STREAM_GUARD": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{first.replace('%r', repr(PICKLED))}\n{AFTERWARDS}"],
         env=environment,

@@ -29,8 +29,19 @@ from openai_stream_guard.testing import (
     stall,
 )
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.responses import has_responses
-from tests.streams import CLIENT_KINDS, VERSION, alone, awaited, chat, client_for, completions, consume, responses, run
+from tests.support.responses import has_responses
+from tests.support.streams import (
+    CLIENT_KINDS,
+    VERSION,
+    alone,
+    awaited,
+    chat,
+    client_for,
+    completions,
+    consume,
+    responses,
+    run,
+)
 
 HTTP = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 HEAD = 3

@@ -25,9 +25,9 @@ import openai_stream_guard
 from openai_stream_guard import configure, disable, enable, guarding
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, idle, run, settles
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, idle, run, settles
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOON = 5.0
 """Seconds; at once, on a machine that is busy."""
 
@@ -196,7 +196,7 @@ def test_a_fork_in_mid_stream_leaves_the_parents_stream_alone() -> None:
             text = said(next(stream)) + said(next(stream))
             from openai_stream_guard.sdk import RUNTIME
             host = server.base_url.split("/")[2]
-            from tests.budgets import borrow
+            from tests.support.budgets import borrow
             borrow(RUNTIME.hosts.budget, host)
             sys.stdout.flush()
             child = os.fork()

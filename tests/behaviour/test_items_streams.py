@@ -26,12 +26,21 @@ from openai_stream_guard.sdk.items import ItemPlans
 from openai_stream_guard.sdk.runtime import RUNTIME
 from openai_stream_guard.testing import ANSWERS, FAULTS, Server, build_answer, healthy, streaming
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
+from tests.proof.item_equality import seen_unequal, unequal
+from tests.support.responses import has_helper
+from tests.support.streams import (
+    CLIENT_KINDS,
+    VERSION,
+    awaited,
+    chat,
+    client_for,
+    completions,
+    helpers_of,
+    responses,
+    run,
+)
 
-from .proof.item_equality import seen_unequal, unequal
-from .responses import has_helper
-from .streams import CLIENT_KINDS, VERSION, awaited, chat, client_for, completions, helpers_of, responses, run
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ASKS: dict[Any, Any] = {"chat": chat, "completions": completions, "responses": responses}
 SHAPES = [
     (api, name)

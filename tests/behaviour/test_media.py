@@ -22,8 +22,7 @@ from openai_stream_guard.testing import (
     build_answer,
     streaming,
 )
-
-from .streams import CLIENT_KINDS, VERSION, Seen, alone, client_for, consume, run
+from tests.support.streams import CLIENT_KINDS, VERSION, Seen, alone, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

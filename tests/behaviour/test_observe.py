@@ -12,7 +12,7 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard import guarding, is_enabled
 from openai_stream_guard.notices import Ended, FaultSeen, Notice
 from openai_stream_guard.testing import FAULTS, Equal, Server
-from tests.streams import (
+from tests.support.streams import (
     CLIENT_KINDS,
     VERSION,
     alone,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.suites import HEAD, PLUGIN, ROOT, Run
+from tests.support.suites import HEAD, PLUGIN, ROOT, Run
 
 
 def test_a_cut_is_survived_and_reported(suite: Run) -> None:

@@ -15,8 +15,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, Wait, build_answer
 from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM
-
-from .streams import CLIENT_KINDS, VERSION, client_for, run, scripted, silence_for
+from tests.support.streams import CLIENT_KINDS, VERSION, client_for, run, scripted, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

@@ -17,8 +17,7 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, Policy
 from openai_stream_guard.testing import StreamGuard
-
-from .real_servers import (
+from tests.support.real_servers import (
     ATTEMPTS_AT_MOST,
     Heard,
     ServerCase,
@@ -27,7 +26,7 @@ from .real_servers import (
     server_cases,
     serving,
 )
-from .streams import VERSION
+from tests.support.streams import VERSION
 
 pytestmark = [
     pytest.mark.usefixtures("stream_guard"),

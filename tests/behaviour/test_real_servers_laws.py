@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, Policy
 from openai_stream_guard.testing import faults, slow, stall
-
-from .error_shapes import MIND, PLAIN, SHAPES, UNCHANGING, Words
-from .healthy_oddities import (
+from tests.support.error_shapes import MIND, PLAIN, SHAPES, UNCHANGING, Words
+from tests.support.healthy_oddities import (
     DONE,
     ODDITIES,
     call_chunk,
@@ -36,9 +35,9 @@ from .healthy_oddities import (
     texts,
     words,
 )
-from .mock_servers import POLICY, Body, MockServer, by_the_sdk_alone, logged
-from .real_servers import ATTEMPTS_AT_MOST, Heard
-from .streams import VERSION
+from tests.support.mock_servers import POLICY, Body, MockServer, by_the_sdk_alone, logged
+from tests.support.real_servers import ATTEMPTS_AT_MOST, Heard
+from tests.support.streams import VERSION
 
 pytestmark = pytest.mark.skipif(VERSION < (1, 109), reason="this SDK does not stream images and transcriptions")
 

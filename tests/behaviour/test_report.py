@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard import disable, guarding, report
 from openai_stream_guard.testing import Server
-from tests.streams import CLIENT_KINDS, awaited, chat, client_for, consume, run
+from tests.support.streams import CLIENT_KINDS, awaited, chat, client_for, consume, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

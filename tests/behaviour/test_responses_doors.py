@@ -27,8 +27,7 @@ from openai_stream_guard.testing import (
     build_answer,
     streaming,
 )
-
-from .responses import (
+from tests.support.responses import (
     asking,
     consume,
     create,
@@ -42,7 +41,7 @@ from .responses import (
     plain,
     unbroken,
 )
-from .streams import CLIENT_KINDS, VERSION, client_for, run
+from tests.support.streams import CLIENT_KINDS, VERSION, client_for, run
 
 pytestmark = [pytest.mark.usefixtures("guarded"), has_responses]
 

@@ -11,8 +11,7 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server, ServerBehaviour, replying
-
-from .responses import (
+from tests.support.responses import (
     NAMES,
     asking,
     consume,
@@ -28,7 +27,7 @@ from .responses import (
     unbroken,
     unbroken_help,
 )
-from .streams import CLIENT_KINDS, VERSION
+from tests.support.streams import CLIENT_KINDS, VERSION
 
 pytestmark = [pytest.mark.usefixtures("guarded"), has_responses]
 

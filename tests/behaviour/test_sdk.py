@@ -11,7 +11,7 @@ import pytest
 
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import (
+from tests.support.streams import (
     CLIENT_KINDS,
     awaited,
     chat,

@@ -15,7 +15,7 @@ import openai_stream_guard
 from openai_stream_guard import guarding, sdk
 from openai_stream_guard.testing import Server, build_answer, healthy
 from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
-from tests.streams import (
+from tests.support.streams import (
     CLIENT_KINDS,
     VERSION,
     alone,

@@ -24,7 +24,7 @@ from openai_stream_guard.testing import (
     healthy,
     replying,
 )
-from tests.streams import CLIENT_KINDS, chat, client_for, idle, run
+from tests.support.streams import CLIENT_KINDS, chat, client_for, idle, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

@@ -19,7 +19,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Ended
 from openai_stream_guard.testing import Server
-from tests.streams import CLIENT_KINDS, KEY, awaited, chat, client_for, idle, run, settles
+from tests.support.streams import CLIENT_KINDS, KEY, awaited, chat, client_for, idle, run, settles
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

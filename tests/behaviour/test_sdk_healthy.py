@@ -25,7 +25,7 @@ from openai_stream_guard.testing import (
     streaming,
 )
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
-from tests.streams import (
+from tests.support.streams import (
     CLIENT_KINDS,
     PATHS,
     VERSION,

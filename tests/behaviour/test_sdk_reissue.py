@@ -10,7 +10,7 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import FAULTS, Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import (
+from tests.support.streams import (
     CLIENT_KINDS,
     VERSION,
     chat,

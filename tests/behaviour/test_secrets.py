@@ -21,8 +21,8 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import Notice
 from openai_stream_guard.testing import FAULTS, Raw, ScriptedResponse, Send, Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.responses import has_responses
-from tests.streams import CLIENT_KINDS, VERSION, chat, consume, responses, scripted
+from tests.support.responses import has_responses
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, consume, responses, scripted
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

@@ -1,4 +1,4 @@
-"""What the pytest plugin costs a run that does not use it: `python tests/plugin_cost.py` prints it.
+"""What the pytest plugin costs a run that does not use it: `python -m tests.benchmark.plugin_cost` prints it.
 
 Loading is timed in interpreters of their own that have imported pytest already; the cost of a test is the difference
 between runs of many empty tests, with the plugin and without, in turn.
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PLUGIN = "openai_stream_guard.pytest_plugin"
 SAMPLES = 15
 TESTS = 3000

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from openai_stream_guard import Policy, enable
+from tests.support.streams import VERSION
 
-from .benchmark import decoders
-from .benchmark.__main__ import loopback
-from .benchmark.bodies import PATHS, READS, reads
-from .streams import VERSION
+from . import decoders
+from .__main__ import loopback
+from .bodies import PATHS, READS, reads
 
 if VERSION >= (1, 66):
-    from .benchmark import worker
+    from . import worker
 else:
     pytest.skip("the benchmark streams the Responses API, which this SDK has not", allow_module_level=True)
 

@@ -18,9 +18,8 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import AnswerVariant, End, Repeat, ScriptedResponse, Send, Server, Wait, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from .clients import OWN, VARIANTS, Variant, consume_by, leave_the_module_as_it_is
-from .streams import KEY, chat, said_by, settles
+from tests.support.clients import OWN, VARIANTS, Variant, consume_by, leave_the_module_as_it_is
+from tests.support.streams import KEY, chat, said_by, settles
 
 IDLE = 0.3
 DRAINS = hasattr(openai._streaming, "drain_response_async")

@@ -18,7 +18,7 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard import report
 from openai_stream_guard.testing import AnswerVariant, Server, build_answer, cut, disconnect, faults, split
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import CLIENT_KINDS, VERSION, awaited, chat, run
+from tests.support.streams import CLIENT_KINDS, VERSION, awaited, chat, run
 
 URL = "https://api.mock.test/v1"
 READ_ERRORS = tuple(

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from tests.suites import Run
+from tests.support.suites import Run
 
 
 def has(module: str) -> pytest.MarkDecorator:

@@ -1,6 +1,6 @@
 """The law: what others have put around or in the place of `request` neither keeps the guard out nor is called again.
 
-Tracers do so, on the class or on an instance, before this package came or after. `tests/patchers` plays real ones.
+Tracers do so, on the class or on an instance, before this package came or after. `patchers/` plays real ones.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard import configure
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from .streams import CLIENT_KINDS, Seen, chat, client_for, consume
+from tests.support.streams import CLIENT_KINDS, Seen, chat, client_for, consume
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

@@ -21,7 +21,7 @@ from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.sdk import requests as calls
 from openai_stream_guard.sdk.known_functions import FUNCTIONS
 from openai_stream_guard.testing import Server
-from tests.streams import chat, client_for, helpers_of
+from tests.support.streams import chat, client_for, helpers_of
 
 PACKAGE = Path(sdk.__file__).parent.parent
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "openai_stream_guard"
+PACKAGE = Path(__file__).parents[2] / "openai_stream_guard"
 FACADE = "openai_stream_guard"
 
 # Each room, a folder or a module at the root, and what it may import. The standard library is free.

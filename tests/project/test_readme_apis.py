@@ -15,10 +15,9 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.recovery import RecoveryPlan, choose_recovery
+from tests.support.chunks import chunk, payload
 
-from .chunks import chunk, payload
-
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 WAYS = ("resume", "restart", "continue", "replay")
 HOW: Continuing = "vllm"
 

@@ -13,10 +13,9 @@ from openai_stream_guard.cli.doctor.findings import CHECKS, TOO_LITTLE
 from openai_stream_guard.cli.doctor.proxy_settings import LINES
 from openai_stream_guard.cli.doctor.report import Report
 from openai_stream_guard.diagnosis import causes as hints
+from tests.support.examined import HEALTHY, seen
 
-from .examined import HEALTHY, seen
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Doctor\n")[2].partition("\n## ")[0]
 SPACED = " ".join(SECTION.split())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openai_stream_guard.testing.faults.injections import INJECTIONS
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 FOR_ALL = {"times", "every"}
 
 

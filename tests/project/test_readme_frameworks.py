@@ -6,17 +6,17 @@ import itertools
 
 import pytest
 
-from .frameworks.cases import cases_of
-from .frameworks.results import BEGIN, END, README, Trial, load, table, unkept
-from .frameworks.roster import FRAMEWORKS, find
-from .frameworks.trial import GUARDS
+from tests.compatibility.frameworks.cases import cases_of
+from tests.compatibility.frameworks.results import BEGIN, END, README, Trial, load, table, unkept
+from tests.compatibility.frameworks.roster import FRAMEWORKS, find
+from tests.compatibility.frameworks.trial import GUARDS
 
 TRIALS = load()
 each_trial = pytest.mark.parametrize("trial", TRIALS, ids=[trial.framework for trial in TRIALS])
 
 
 def test_the_table_is_what_was_tried() -> None:
-    """`python -m tests.frameworks` writes both from the same runs."""
+    """`python -m tests.compatibility.frameworks` writes both from the same runs."""
     told = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
     assert told.strip() == table(TRIALS)
     assert [trial.framework for trial in TRIALS] == [framework.name for framework in FRAMEWORKS]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from .proxies.cases import ENDS, RESETS
-from .proxies.results import BEGIN, CASES, END, README, Row, load, table, unkept
-from .proxies.roster import FINDS, MOSTLY, PROXIES
+from tests.compatibility.proxies.cases import ENDS, RESETS
+from tests.compatibility.proxies.results import BEGIN, CASES, END, README, Row, load, table, unkept
+from tests.compatibility.proxies.roster import FINDS, MOSTLY, PROXIES
 
 ROWS = load()
 each_row = pytest.mark.parametrize("row", ROWS, ids=[row.proxy for row in ROWS])
 
 
 def test_the_table_is_what_was_tried() -> None:
-    """`python -m tests.proxies` writes both from the same runs, of every configuration there is."""
+    """`python -m tests.compatibility.proxies` writes both from the same runs, of every configuration there is."""
     told = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
     assert told.strip() == table(ROWS)
     assert [row.proxy for row in ROWS] == [proxy.name for proxy in PROXIES]

@@ -18,11 +18,10 @@ from openai_stream_guard.engine.recovery import RecoveryPlan
 from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import AnswerVariant, build_answer, find_fault
 from openai_stream_guard.testing.server.scripted_response import Send
+from tests.support.budgets import borrow
+from tests.support.simulated import Outcome, Response, answer_variant, body, play
 
-from .budgets import borrow
-from .simulated import Outcome, Response, answer_variant, body, play
-
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 FREE = Policy(retry_budget=None)
 IN_TEXT = 1500
 """A byte offset behind the first words."""

@@ -13,8 +13,9 @@ from openai_stream_guard.engine.delivery import MAX_ENTRIES
 from openai_stream_guard.engine.retry_rules import MAX_RETRY_AFTER
 from openai_stream_guard.transport.exchange import DRAIN_SECONDS
 
-TESTS = Path(__file__).parent
-SECTION = (TESTS.parent / "README.md").read_text(encoding="utf-8").split("\n## Security\n")[1].split("\n## ")[0]
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests" / "behaviour"
+SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Security\n")[1].split("\n## ")[0]
 
 
 def rows() -> list[list[str]]:

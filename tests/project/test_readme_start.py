@@ -10,10 +10,9 @@ import pytest
 
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support.streams import KEY
 
-from .streams import KEY
-
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 START, WATCH = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)[:2]
 
 pytestmark = pytest.mark.usefixtures("guarded")

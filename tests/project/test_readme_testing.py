@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.suites import ROOT
+from tests.support.suites import ROOT
 
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Test your own code")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)

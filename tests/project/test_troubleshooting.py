@@ -25,10 +25,9 @@ from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.diagnosis.causes import CLOSED
 from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Server, build_answer
 from openai_stream_guard.testing.server.scripted_response import End, Repeat, Send, Wait
+from tests.support.streams import VERSION, chat, client_for, run, said_by, scripted
 
-from .streams import VERSION, chat, client_for, run, said_by, scripted
-
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 @dataclass(frozen=True)

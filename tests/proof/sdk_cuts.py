@@ -1,6 +1,6 @@
 """Every cut of every recorded answer, through the real SDK: the acceptance of "exactly once".
 
-    python -m tests.cuts [--every N] [--answer NAME ...]
+    python -m tests.proof.sdk_cuts [--every N] [--answer NAME ...]
 
 An answer is cut after each of its bytes, by a clean end of the body and by a transport error, for the synchronous
 and the asynchronous client, read by `create(stream=True)` and by the SDK's `.stream()` helper; a second request is

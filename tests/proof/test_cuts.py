@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 
-from .proof import wire
-from .proof.cuts import answer_again, jobs, measure
-from .proof.damage import FAULTS, damaged
-from .proof.law import Seen, given_away_by, verdict
-from .proof.recorded import STREAMS, WAYS, RecoveryMethod
+from . import wire
+from .cuts import answer_again, jobs, measure
+from .damage import FAULTS, damaged
+from .law import Seen, given_away_by, verdict
+from .recorded import STREAMS, WAYS, RecoveryMethod
 
 QUICK = jobs(997, 4001, seed=1)
 TEXT = STREAMS[0]

@@ -9,7 +9,7 @@ import pytest
 from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.sse import Decoder
 
-from .proof import fuzz
+from . import fuzz
 
 RUNS = {"sse": 300, "repair": 300, "session": 600, "growth": 4}
 

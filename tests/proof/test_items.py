@@ -11,7 +11,7 @@ import pytest
 import openai_stream_guard.items
 from openai_stream_guard.sdk import known_functions
 
-from .proof import item_errors, items
+from . import item_errors, items
 
 
 def test_plans_build_what_the_sdk_builds() -> None:

@@ -10,9 +10,9 @@ from openai_stream_guard import Policy
 from openai_stream_guard.engine import retry_budget
 from openai_stream_guard.engine.delivery import Delivery
 
-from .proof.designs import DESIGNS
-from .proof.outages import WEATHERS, Part, play, scenarios, simulate
-from .proof.world import World
+from .designs import DESIGNS
+from .outages import WEATHERS, Part, play, scenarios, simulate
+from .world import World
 
 QUICK = scenarios(quick=True)
 

@@ -11,8 +11,8 @@ import pytest
 from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
 
-from .proof import soak
-from .proof.loopback import running
+from . import soak
+from .loopback import running
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="counts descriptors and raises their limit as POSIX has it")
 

@@ -14,8 +14,8 @@ import openai
 
 import openai_stream_guard
 from openai_stream_guard import Policy
+from tests.proof.sdk_cuts import HTTP
 
-from .cuts import HTTP
 from .real_servers import ARGUMENTS, Heard, resource_of
 
 _numbers = itertools.count()

@@ -16,7 +16,7 @@ import pytest
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NAME = "openai-stream-guard"
 INSTALLED = any(importlib.metadata.distributions(name=NAME))
 ENDED_EARLY = "truncate_clean"

@@ -93,7 +93,7 @@ class ServerCase:
 
 def server_cases() -> list[ServerCase]:
     """Every row."""
-    text = (Path(__file__).parent / "vectors" / "servers.jsonl").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[1] / "vectors" / "servers.jsonl").read_text(encoding="utf-8")
     return [ServerCase(**json.loads(line)) for line in text.splitlines() if line]
 
 

@@ -22,7 +22,7 @@ from openai_stream_guard.engine.decisions import FirstFailure, StreamFault
 from openai_stream_guard.errors import stream_error
 from openai_stream_guard.notices import FaultKind
 from openai_stream_guard.sdk.requests import refusal_from
-from tests.streams import VERSION
+from tests.support.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 ATTEMPT = Attempt("malformed", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)

@@ -21,9 +21,8 @@ from openai_stream_guard.notices import Attempt, Ended, Notice, StreamReport
 from openai_stream_guard.observability import publish as logs
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from .simulated import CHAT, Response, answer_variant, body, play
-from .streams import chat, client_for
+from tests.support.simulated import CHAT, Response, answer_variant, body, play
+from tests.support.streams import chat, client_for
 
 
 def story() -> list[Notice]:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_stream_guard.sse import Decoder, Event, Lines, parse_retry
-
-from .vectors import Case, cases, cuts, in_pieces
+from tests.vectors import Case, cases, cuts, in_pieces
 
 MAX_RETRY = 10**4300 - 1
 JUNK = st.lists(

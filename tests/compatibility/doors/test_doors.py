@@ -27,8 +27,7 @@ import pytest
 
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from ..programs import ANSWER, ENDED_EARLY, INSTALLED, NAME, PRINT, ROOT, environment, needs, run, whole
+from tests.support.programs import ANSWER, ENDED_EARLY, INSTALLED, NAME, PRINT, ROOT, environment, needs, run, whole
 
 IMPORT = "import openai_stream_guard\n"
 RUN = ("-m", "openai_stream_guard", "run")

@@ -1,1 +1,1 @@
-"""Frameworks on top of the SDK under broken streams, unguarded and guarded: `python -m tests.frameworks`."""
+"""Frameworks under broken streams, unguarded and guarded: `python -m tests.compatibility.frameworks`."""

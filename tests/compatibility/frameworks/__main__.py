@@ -1,8 +1,8 @@
 """Try the frameworks that people use the SDK through, and write the README's table of them.
 
-    python -m tests.frameworks                      all of them
-    python -m tests.frameworks LangChain LLM        these
-    python -m tests.frameworks --python P LLM       this one, in an environment that has it and this package
+    python -m tests.compatibility.frameworks                  all of them
+    python -m tests.compatibility.frameworks LangChain LLM    these
+    python -m tests.compatibility.frameworks --python P LLM   this one, in an environment that has it and this package
 
 Each gets an environment of its own, with what pip resolves; its programs stream from a server on this machine that
 breaks their streams, without the guard and with it. Prints what came of each run, writes results.json and the table,
@@ -29,7 +29,7 @@ from .results import Row, Trial, rewrite_readme, save, unkept
 from .roster import FRAMEWORKS, Framework, Program, find
 from .trial import GUARDS, Guard, run
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 ASK = """
 import importlib.metadata, json, sys
 found = {"python": sys.version.split()[0]}
@@ -75,7 +75,9 @@ def _tried_once(python: Path, program: Program, case: Case, guard: Guard, settin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.frameworks", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.compatibility.frameworks", description=(__doc__ or "").partition("\n")[0]
+    )
     names = [framework.name for framework in FRAMEWORKS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; none: all")
     parser.add_argument("--python", type=Path, help="an interpreter whose environment is to be used as it is")

@@ -13,8 +13,8 @@ from .roster import FRAMEWORKS, find
 from .trial import GUARDS, Guard, Outcome
 
 FILE = Path(__file__).parent / "results.json"
-README = Path(__file__).parent.parent.parent / "README.md"
-BEGIN, END = "<!-- python -m tests.frameworks: begin -->", "<!-- end -->"
+README = Path(__file__).parents[3] / "README.md"
+BEGIN, END = "<!-- python -m tests.compatibility.frameworks: begin -->", "<!-- end -->"
 
 PLURALS = {
     "whole": "whole",

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from .frameworks import roster, trial
-from .frameworks.cases import ARGUMENTS, CASES, Case, Wanted, wanted
-from .frameworks.roster import Kind, Program
+from . import roster, trial
+from .cases import ARGUMENTS, CASES, Case, Wanted, wanted
+from .roster import Kind, Program
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 IN_PIECES = Wanted("one two three", [])
 CALLING = Wanted("one two three", [ARGUMENTS])
 ANEW = Wanted('{"city":"Zürich"}', [], last_line=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ..programs import environment
+from tests.support.programs import environment
+
 from .cases import CLIENT_KINDS, ORDERS, PATCHERS, Patcher, line, play, wrong
 
-README = Path(__file__).parent.parent.parent / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 CASES = [
     pytest.param(patcher, order, client_kind, api, id=f"{patcher.name}-{order}-{client_kind}-{api}")
     for patcher in PATCHERS

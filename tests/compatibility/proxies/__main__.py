@@ -1,7 +1,7 @@
 """Try the proxies that streams go through, and write the README's table of them.
 
-    python -m tests.proxies                   all that are installed
-    python -m tests.proxies Envoy Caddy       these, by how their names begin
+    python -m tests.compatibility.proxies                   all that are installed
+    python -m tests.compatibility.proxies Envoy Caddy       these, by how their names begin
 
 Each runs on this machine, before a server that breaks its streams; a program asks through it, by the SDK alone and
 guarded, and so does the doctor. Prints what came of it, writes results.json and the table, and exits with 1 if a
@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 from openai_stream_guard.testing import Server
-from tests.running import find
+from tests.support.running import find
 
 from .cases import BROKEN, ENDS, EXAMINED
 from .results import Row, rewrite_readme, save, unkept
@@ -62,7 +62,9 @@ def tried(proxy: Proxy) -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.proxies", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.compatibility.proxies", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="how the names begin; none: all that are installed")
     asked = parser.parse_args()
     logging.getLogger("openai_stream_guard").addHandler(logging.NullHandler())

@@ -11,8 +11,8 @@ from .cases import BROKEN, CLOSES, EXAMINED, PACED, SILENT, Case
 from .roster import PROXIES
 
 FILE = Path(__file__).parent / "results.json"
-README = Path(__file__).parent.parent.parent / "README.md"
-BEGIN, END = "<!-- python -m tests.proxies: begin -->", "<!-- end -->"
+README = Path(__file__).parents[3] / "README.md"
+BEGIN, END = "<!-- python -m tests.compatibility.proxies: begin -->", "<!-- end -->"
 
 SHORTLY = {"APIConnectionError": "error", "APITimeoutError": "waits", "whole": "asks again itself"}
 """How the table calls what the SDK alone comes to, where it is not called so already."""

@@ -1,6 +1,6 @@
 """The law: through LiteLLM's real proxy a healthy stream is left alone, and what it makes of a broken one is retried.
 
-Runs where REAL_PROGRAMS is set, as test_proxies.py says. (LiteLLM's own client is one of tests/frameworks.)
+Runs where REAL_PROGRAMS is set, as test_proxies.py says. LiteLLM's own client is one of the frameworks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
+from tests.support.running import Program, find, free_port, require, require_real_programs, running
+from tests.support.streams import Seen, consume
 
-from .proxies.cases import CLOSES, ENDS, HEALTHY, RESETS, SILENT, TEXT, Case
-from .proxies.trial import POLICY
-from .running import Program, find, free_port, require, require_real_programs, running
-from .streams import Seen, consume
+from .cases import CLOSES, ENDS, HEALTHY, RESETS, SILENT, TEXT, Case
+from .trial import POLICY
 
 require_real_programs()
 

@@ -16,12 +16,12 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
+from tests.support.running import Program, find, require, require_real_programs
+from tests.support.streams import alone, chat, client_for, consume
 
-from .proxies.cases import BROKEN, CLOSES, ENDS, EXAMINED, HEALTHY, PACED, RESETS, SILENT, TEXT, Case
-from .proxies.roster import FINDS, MOSTLY, PROXIES, Proxy
-from .proxies.trial import POLICY, before, doctor, stream
-from .running import Program, find, require, require_real_programs
-from .streams import alone, chat, client_for, consume
+from .cases import BROKEN, CLOSES, ENDS, EXAMINED, HEALTHY, PACED, RESETS, SILENT, TEXT, Case
+from .roster import FINDS, MOSTLY, PROXIES, Proxy
+from .trial import POLICY, before, doctor, stream
 
 require_real_programs()
 

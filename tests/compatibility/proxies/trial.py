@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from openai_stream_guard import OpenAIStreamParseError, Policy
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
-from tests.running import Program, find, free_port, running
-from tests.streams import Seen, consume
+from tests.support.running import Program, find, free_port, running
+from tests.support.streams import Seen, consume
 
 from .cases import TEXT, Case
 from .roster import Proxy

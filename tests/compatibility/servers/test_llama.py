@@ -24,14 +24,14 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, report
 from openai_stream_guard import activation as switch
+from tests.support.running import Program, free_port, require, require_real_programs, running
+from tests.support.streams import awaited, client_for, run
 
-from .running import Program, free_port, require, require_real_programs, running
-from .servers import tiny_model
-from .streams import awaited, client_for, run
+from . import tiny_model
 
 require_real_programs()
 
-SERVER = Path(__file__).parent / "servers" / "llama_server.py"
+SERVER = Path(__file__).with_name("llama_server.py")
 MISSING = "llama.cpp's server is not installed: pip install xllamacpp gguf"
 PING = 1
 """Seconds between keep-alives, the fewest that the server takes."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PROGRAM = ROOT / "tests" / "typing" / "misspelt_program.py"
+ROOT = Path(__file__).parents[3]
+PROGRAM = Path(__file__).with_name("misspelt_program.py")
 CHECKERS = {
     "mypy": ("--strict", "--no-incremental", "--python-executable", sys.executable),
     "pyright": ("--pythonpath", sys.executable),

@@ -17,8 +17,20 @@ from openai_stream_guard.apis.request import EndRule, StreamRequest
 from openai_stream_guard.apis.second_answer import Diverged
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import IrregularPayload
-
-from .chunks import FILTER, FINISH, SECOND, SECOND_FINISH, TEXT, called, chat, chunk, payload, read, transcript_of, trim
+from tests.support.chunks import (
+    FILTER,
+    FINISH,
+    SECOND,
+    SECOND_FINISH,
+    TEXT,
+    called,
+    chat,
+    chunk,
+    payload,
+    read,
+    transcript_of,
+    trim,
+)
 
 RULES: tuple[EndRule, ...] = get_args(EndRule)
 WHOLE_CALL, OPEN_CALL, BARE_CALL = '{"city":"東京"}', '{"city":', ""

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_stream_guard.apis.second_answer import Diverged
-
-from .chunks import FILTER, FINISH, TEXT, called, chunk, transcript_of, trim
-from .simulated import ANSWERS, answer_variant, ids, said
+from tests.support.chunks import FILTER, FINISH, TEXT, called, chunk, transcript_of, trim
+from tests.support.simulated import ANSWERS, answer_variant, ids, said
 
 
 def values_of(name: str, serial: int, *, regroup: bool = False) -> list[Any]:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from openai_stream_guard.apis.continuation import Continuation, Continuing, continued_body
 from openai_stream_guard.apis.transcript import Transcript
-
-from .chunks import FINISH, chat, chunk, payload
+from tests.support.chunks import FINISH, chat, chunk, payload
 
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Why?"}], "stream": True}
 KEY = (0, "content")

@@ -18,9 +18,9 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.second_answer import ReplayChecker
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.testing import AnswerVariant, build_answer
+from tests.support.chunks import payload
 
-from .chunks import payload
-from .test_dialects_responses import anything
+from .test_responses import anything
 
 RUN, IMAGE, SPEECH, TRANSCRIPT = "/threads/t/runs", "/images/generations", "/audio/speech", "/audio/transcriptions"
 RECORDED: dict[str, Any] = {

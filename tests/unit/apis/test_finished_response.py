@@ -10,7 +10,7 @@ from openai_stream_guard.apis.polled_response import Unfinished, events_from, fi
 from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.testing import AnswerVariant, build_answer
 
-from .test_dialects_responses import told
+from .test_responses import told
 
 WHOLE = build_answer("responses", "several", AnswerVariant(1)).plain
 

@@ -17,8 +17,7 @@ from openai_stream_guard.apis.request import EndRule, StreamRequest
 from openai_stream_guard.apis.second_answer import Diverged, ReplayChecker
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
-
-from .chunks import TEXT, chat, payload, transcript_of
+from tests.support.chunks import TEXT, chat, payload, transcript_of
 
 scalars = (
     st.none()

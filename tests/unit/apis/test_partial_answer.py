@@ -10,9 +10,8 @@ import pytest
 from openai_stream_guard.apis.chat import ChatAdapter
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.transcript import Transcript
-
-from .chunks import SECOND, TEXT, called, chat, chunk, transcript_of
-from .simulated import ANSWERS, answer_variant
+from tests.support.chunks import SECOND, TEXT, called, chat, chunk, transcript_of
+from tests.support.simulated import ANSWERS, answer_variant
 
 
 def partial(*values: object) -> Any:

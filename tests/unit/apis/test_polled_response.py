@@ -14,10 +14,10 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.responses import ResponsesAdapter
 from openai_stream_guard.testing import AnswerVariant, Frame, build_answer, streaming
 from openai_stream_guard.testing.server.server import Server
+from tests.support.chunks import payload
+from tests.support.responses import has_helper, help_along, nameless, unbroken_help
 
-from .chunks import payload
-from .responses import has_helper, help_along, nameless, unbroken_help
-from .test_dialects_responses import delivered, left_of, told
+from .test_responses import delivered, left_of, told
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "incomplete")
 

@@ -20,8 +20,7 @@ from openai_stream_guard.apis.sequence import Gap
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.testing import AnswerVariant, build_answer
-
-from .chunks import payload
+from tests.support.chunks import payload
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "llamacpp", "incomplete")
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}

@@ -16,11 +16,10 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.transcript import MAX_TEXT, Transcript
 from openai_stream_guard.engine.delivery import has_hole
 from openai_stream_guard.testing.server.answers.answer import Json
-
-from .chunks import chunk
-from .proof.answers import verdicts
-from .proof.planted import QUICK, found_after
-from .simulated import CHAT, Outcome, Response, play
+from tests.proof.answers import verdicts
+from tests.proof.planted import QUICK, found_after
+from tests.support.chunks import chunk
+from tests.support.simulated import CHAT, Outcome, Response, play
 
 STATELESS = StreamRequest("post", "/responses", "host:1", {"model": "m", "store": False})
 STORED = StreamRequest("post", "/responses", "host:1", {"model": "m", "background": True})

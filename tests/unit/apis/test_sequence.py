@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from openai_stream_guard.apis.sequence import Gap, Sequence
 from openai_stream_guard.decoding.payload import Payload
-
-from .chunks import payload
+from tests.support.chunks import payload
 
 
 def fed(sequence: Sequence, numbers: list[int]) -> list[object]:

@@ -15,9 +15,8 @@ from openai_stream_guard.capture import recording
 from openai_stream_guard.capture.recording import ReadBuffer, kept_headers, kept_policy, kept_request
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.redaction import blanked
-
-from .recorded import record
-from .simulated import Response
+from tests.support.recorded import record
+from tests.support.simulated import Response
 
 SIZES = st.lists(st.integers(0, 60), max_size=60)
 

@@ -19,9 +19,8 @@ from openai_stream_guard.engine.decisions import Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.testing import FAULTS, AnswerVariant, Raw, Repeat, Send, build_answer
-
-from .recorded import NO_BUDGET, record
-from .simulated import ANSWERS, CHAT, End, Response, answer_variant, body
+from tests.support.recorded import NO_BUDGET, record
+from tests.support.simulated import ANSWERS, CHAT, End, Response, answer_variant, body
 
 RESPONSES = StreamRequest("post", "/responses", "host:1", {"model": "m"})
 LAST = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'

@@ -21,9 +21,8 @@ from openai_stream_guard.capture.ssecap import MAX_FILE_BYTES, VERSION, dump, lo
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Timeouts
-
-from .recorded import a_capture, record
-from .simulated import CHAT, Response
+from tests.support.recorded import a_capture, record
+from tests.support.simulated import CHAT, Response
 
 WORDS = st.text(max_size=20)
 COUNTS = st.integers(0, 1 << 40)
@@ -77,7 +76,7 @@ CAPTURES = st.builds(
     written=WORDS,
     made_by=st.dictionaries(WORDS, WORDS, max_size=2),
 )
-OLD = Path(__file__).parent / "vectors" / "version_1.ssecap"
+OLD = Path(__file__).parents[2] / "vectors" / "version_1.ssecap"
 GOOD = dump(a_capture())
 LINES = GOOD.splitlines(keepends=True)
 

@@ -16,11 +16,10 @@ from openai_stream_guard.capture.recording import Capture
 from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import main
 from openai_stream_guard.diagnosis.evidence import ResponseHead
+from tests.support.recorded import NO_BUDGET, a_capture, record
+from tests.support.simulated import Response, answer_variant, body
 
-from .recorded import NO_BUDGET, a_capture, record
-from .simulated import Response, answer_variant, body
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str]]
 BROKEN = b'data: {"choices": [{"index": 0, "delta": {"content": "a\x01b"}}]}\n\n'
 GLUED = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n' * 2 + b"\n"

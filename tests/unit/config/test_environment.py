@@ -17,7 +17,7 @@ from openai_stream_guard.config import policy as policy_module
 from openai_stream_guard.config.environment import StreamGuardWarning, read_mode, read_settings
 from openai_stream_guard.config.policy import SETTINGS, Policy, StreamGuardConfigError
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from openai_stream_guard.decoding import json_text as jsontext
 from openai_stream_guard.decoding.reader import REPAIRS, DecodeFault, Payload, Reader, RepairMode
 from openai_stream_guard.sse import Decoder
-
-from .vectors import Case, cases, cuts, in_pieces
+from tests.vectors import Case, cases, cuts, in_pieces
 
 MODES = get_args(RepairMode)
 

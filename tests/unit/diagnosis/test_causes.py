@@ -17,7 +17,7 @@ from openai_stream_guard.diagnosis.causes import CAUSES, advice, hint, likely_ca
 from openai_stream_guard.diagnosis.evidence import Clues, Cut, Evidence, Party
 from openai_stream_guard.notices import Attempt, FaultKind, StoppedBy
 from openai_stream_guard.testing import ScriptedResponse, Server, Wait
-from tests.streams import chat, client_for, consume, scripted, silence_for
+from tests.support.streams import chat, client_for, consume, scripted, silence_for
 
 
 def by(*parties: Party, **more: Any) -> Clues:

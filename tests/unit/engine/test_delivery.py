@@ -17,8 +17,7 @@ from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.engine.delivery import HELD_COST, Delivery, Oversized
-
-from .simulated import ANSWERS, answer_variant, request_for, said
+from tests.support.simulated import ANSWERS, answer_variant, request_for, said
 
 TWO = request_for("n2")
 """Two choices: the recorded answers have one or two."""

@@ -10,8 +10,7 @@ import pytest
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.engine.host_memory import DIVERGENCE_SECONDS, HostMemory
 from openai_stream_guard.engine.server_habits import Server
-
-from .budgets import borrow
+from tests.support.budgets import borrow
 
 MAX = 1024
 

@@ -20,8 +20,7 @@ from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Reissue, StreamFault
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
-
-from .benchmark.bodies import PATHS, READS, reads
+from tests.benchmark.bodies import PATHS, READS, reads
 
 COUNTS = (80, 160, 240)
 """Of events, in streams that are held against each other."""

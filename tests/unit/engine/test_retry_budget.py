@@ -11,8 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from openai_stream_guard.engine.host_queue import CAPACITY, FIRST_WINDOW, Hold, Ticket
 from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, RetryBudget
-
-from .budgets import PATIENCE, asks, borrow, drained, new_ticket
+from tests.support.budgets import PATIENCE, asks, borrow, drained, new_ticket
 
 
 def sent(budget: RetryBudget, count: int, now: float = 0.0) -> list[Ticket]:

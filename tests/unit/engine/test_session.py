@@ -15,9 +15,8 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.decisions import Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
-
-from .chunks import chunk
-from .simulated import ANSWERS, End, Response, answer_variant, body, ids, play, request_for, said
+from tests.support.chunks import chunk
+from tests.support.simulated import ANSWERS, End, Response, answer_variant, body, ids, play, request_for, said
 
 NO_BUDGET = Policy(retry_budget=None)
 WHOLE = {
@@ -47,7 +46,7 @@ def is_prefix(texts: dict[tuple[object, ...], str], of: dict[tuple[object, ...],
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_cut_at_any_byte_comes_out_whole_and_once(name: str, end: End) -> None:
     """One cut, wherever it falls and however the body ends, costs at most one request and not a character."""
-    stride = 29  # every byte, through the SDK: `python -m tests.cuts`
+    stride = 29  # every byte, through the SDK: `python -m tests.proof.sdk_cuts`
     for offset in range(0, len(body(answer_variant(name, 0))), stride):
         outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET, asked=request_for(name))
         assert outcome.gave_up is None, offset
@@ -385,8 +384,7 @@ def test_a_consumer_that_leaves_is_no_fault() -> None:
     """A stream closed before its end is abandoned: told as such, and nothing else."""
     from openai_stream_guard.engine.session import Session
     from openai_stream_guard.transport.drivers import drive
-
-    from .simulated import CHAT, Network
+    from tests.support.simulated import CHAT, Network
 
     network = Network([Response(answer_variant("text", 0).encode())])
     session = Session(CHAT, NO_BUDGET, HostMemory(), now=0.0, max_retries=2)

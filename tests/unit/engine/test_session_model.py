@@ -20,10 +20,9 @@ from openai_stream_guard.engine.decisions import Fail, Finish, Refusal, Reissue,
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
-
-from .proof.recorded import HOST, STREAMS, Stream
-from .responses import nameless
-from .vectors import in_pieces
+from tests.proof.recorded import HOST, STREAMS, Stream
+from tests.support.responses import nameless
+from tests.vectors import in_pieces
 
 RESET = StreamFault("disconnected", "reset")
 CLOCKS = Timeouts(first_event=20.0, idle=10.0, linger=5.0)

@@ -18,9 +18,8 @@ from openai_stream_guard.engine.attempt import AttemptReader
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import AnswerVariant, build_answer
-
-from .chunks import called, chunk
-from .vectors import in_pieces
+from tests.support.chunks import called, chunk
+from tests.vectors import in_pieces
 
 PATHS = {"chat": "/chat/completions", "responses": "/responses"}
 RECORDED = {

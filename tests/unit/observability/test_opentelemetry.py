@@ -19,7 +19,7 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import CLIENT_KINDS, KEY, chat, client_for, consume, run, scripted
+from tests.support.streams import CLIENT_KINDS, KEY, chat, client_for, consume, run, scripted
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
 from opentelemetry import metrics, trace  # noqa: E402 - skipped before
@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from openai_stream_guard.observability import opentelemetry as telemetry  # noqa: E402 - skipped before
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 SPANS = InMemorySpanExporter()
 READER = InMemoryMetricReader(
     preferred_temporality={

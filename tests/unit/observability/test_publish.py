@@ -23,7 +23,7 @@ from openai_stream_guard.notices import (
 from openai_stream_guard.observability.publish import publish
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.streams import CLIENT_KINDS, KEY, chat, consume, scripted
+from tests.support.streams import CLIENT_KINDS, KEY, chat, consume, scripted
 
 ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
 NOTICES: list[tuple[Notice, int]] = [

@@ -23,7 +23,7 @@ from openai_stream_guard.sdk import items, known_functions
 from openai_stream_guard.sdk.items import ItemPlans
 from openai_stream_guard.sdk.known_functions import FUNCTIONS, KnownFunction
 
-PACKAGE = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parents[3]
 MODELS: Any = openai._models
 PROCESS = KnownFunction("openai._base_client", known_functions.PROCESS_RESPONSE_DATA, frozenset()).find()
 CLIENT = OpenAI(api_key="none")

@@ -14,10 +14,10 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import AnswerVariant, Server, build_answer, faults
 from openai_stream_guard.testing.chaos import chaos
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.responses import has_background, has_responses
-from tests.streams import chat, client_for, completions, responses
-from tests.test_injection_bodies import HTTP
-from tests.test_media import EVENTS, has_agents, session_events
+from tests.behaviour.test_injected_faults import HTTP
+from tests.behaviour.test_media import EVENTS, has_agents, session_events
+from tests.support.responses import has_background, has_responses
+from tests.support.streams import chat, client_for, completions, responses
 
 SEEDS = range(60)
 BODIES: dict[str, Any] = {"/chat/completions": "chat", "/completions": "completions", "/responses": "responses"}

@@ -15,7 +15,7 @@ from openai_stream_guard.testing import Faults, ScriptedResponse, Send, Server, 
 from openai_stream_guard.testing.clock import Clock
 from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
-from tests.streams import CLIENT_KINDS, chat, client_for, consume
+from tests.support.streams import CLIENT_KINDS, chat, client_for, consume
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from openai_stream_guard.testing.clock import Clock
 from openai_stream_guard.testing.failure_report import difference, failure_report
 from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.stream_guard import StreamGuard
-from tests.streams import chat, client_for, consume
+from tests.support.streams import chat, client_for, consume
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.clock import Clock
 from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.leaks import TrackedResponse, close, still_open
-from tests.streams import chat, client_for
+from tests.support.streams import chat, client_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 

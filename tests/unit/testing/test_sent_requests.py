@@ -12,9 +12,9 @@ from openai_stream_guard.testing import Server, cut, refuse
 from openai_stream_guard.testing.clock import Clock
 from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.sent_requests import HEADERS, sent_request
-from tests.responses import has_background
-from tests.streams import CLIENT_KINDS, KEY, VERSION, alone, consume
-from tests.test_injection_bodies import HTTP
+from tests.behaviour.test_injected_faults import HTTP
+from tests.support.responses import has_background
+from tests.support.streams import CLIENT_KINDS, KEY, VERSION, alone, consume
 
 
 def recorded(server: Server, client_kind: str, *injections: Any, consuming: Any = consume, **options: Any) -> Harness:

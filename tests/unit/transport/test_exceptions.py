@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from openai_stream_guard.transport.exceptions import add_context, fault_from
-from tests.streams import VERSION
+from tests.support.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 httpcore: ModuleType = importlib.import_module("httpcore2" if VERSION >= (3, 0) else "httpcore")

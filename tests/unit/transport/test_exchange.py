@@ -17,7 +17,7 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.exchange import AsyncExchange, SyncExchange
-from tests.streams import VERSION
+from tests.support.streams import VERSION
 
 http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 

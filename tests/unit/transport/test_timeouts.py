@@ -13,8 +13,7 @@ import anyio
 import pytest
 
 from openai_stream_guard.transport.timeouts import TaskDeadline
-
-from .streams import run
+from tests.support.streams import run
 
 LOOPS = ["asyncio", "trio"]
 NEVER = 60.0

@@ -22,8 +22,7 @@ from openai_stream_guard.cli.doctor.proxy_settings import _PRODUCTS, LINES, Prod
 from openai_stream_guard.diagnosis import causes as hints
 from openai_stream_guard.diagnosis.evidence import Party
 from openai_stream_guard.notices import FaultSeen
-
-from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
+from tests.support.examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 
 BURST = [(2.0, b"".join([*WORDS, STOP, DONE]))]
 LATE = paced([*WORDS, STOP, DONE], 0.02)

@@ -21,8 +21,7 @@ from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import main
 from openai_stream_guard.cli.doctor.html_view import page
 from openai_stream_guard.cli.doctor.report import Report
-
-from .examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
+from tests.support.examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, chunk, paced, recorded, refused, seen
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS = (375, 800, 1280)

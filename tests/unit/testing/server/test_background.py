@@ -10,8 +10,7 @@ import openai
 import pytest
 
 from openai_stream_guard.testing import ANSWERS, End, ScriptedResponse, Send, Server, ServerBehaviour, replying
-
-from .streams import VERSION, client_for
+from tests.support.streams import VERSION, client_for
 
 pytestmark = pytest.mark.skipif(VERSION < (1, 109), reason="this SDK retrieves no streams")
 

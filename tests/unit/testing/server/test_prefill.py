@@ -10,8 +10,7 @@ import pytest
 
 from openai_stream_guard.testing import ANSWERS, Server, ServerBehaviour
 from openai_stream_guard.testing.server.answers.answer import TEXT
-
-from .streams import client_for
+from tests.support.streams import client_for
 
 VLLM = {"extra_body": {"continue_final_message": True, "add_generation_prompt": False}}
 CUTS = (1, 9, 10, 24, 25, 31, len(TEXT) - 1, len(TEXT))

@@ -14,8 +14,7 @@ from openai_stream_guard.sse import Decoder
 from openai_stream_guard.testing import AnswerVariant, Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.testing.server.answers.media import PICTURES, SOUND
-
-from .streams import VERSION, client_for
+from tests.support.streams import VERSION, client_for
 
 streams_media = pytest.mark.skipif(VERSION < (1, 109), reason="this SDK streams no pictures or transcripts")
 

@@ -24,8 +24,7 @@ from openai_stream_guard.testing import (
     Whole,
     build_answer,
 )
-
-from .streams import VERSION, client_for
+from tests.support.streams import VERSION, client_for
 
 NAMES = ANSWERS["responses"]
 OPENAI_NAMES = [name for name in NAMES if name not in {"llamacpp", "litellm", "litellm_failed"}]
