@@ -13,6 +13,8 @@ import pytest
 from openai_stream_guard.testing import Server
 from tests.support.programs import ENDED_EARLY, PRINT, environment, run, whole
 
+pytestmark = pytest.mark.slow
+
 GUARD = ("-m", "openai_stream_guard", "run")
 LOOK = """
 import pickle, sys

@@ -20,6 +20,8 @@ from openai_stream_guard.config.policy import SETTINGS, Policy
 from tests.support.programs import environment, run
 from tests.support.recorded import a_capture
 
+pytestmark = pytest.mark.slow
+
 COMMAND = ("-m", "openai_stream_guard")
 BURSTS = Path(__file__).parents[1] / "vectors" / "bursts.ssecap"
 NO_OPENAI = "import sys; sys.modules['openai'] = None; from openai_stream_guard.cli import main; sys.exit(main({}))"

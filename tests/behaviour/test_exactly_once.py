@@ -1,5 +1,5 @@
 """The law: whatever breaks a chat or completions stream, the consumer of the real SDK gets one answer whole and once,
-or a true prefix of it and the first error. Sockets break here, and cuts are made at some bytes; `tests/proof/sdk_cuts.py`
+or a true prefix of it and the first error. Here sockets break, and cuts are made at some bytes: `tests.proof.sdk_cuts`
 cuts at every byte.
 """
 

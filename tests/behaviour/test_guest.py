@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.programs import ROOT, needs, run
 
-pytestmark = pytest.mark.timeout(300)  # each test starts up to three programs
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # each test starts up to three programs
 
 PREAMBLE = """
 import asyncio, errno, json, os, pickle, signal, sys, time, warnings

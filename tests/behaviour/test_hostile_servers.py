@@ -29,7 +29,7 @@ from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM, S
 from tests.support.responses import has_background, has_responses
 from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, responses, run, scripted
 
-pytestmark = pytest.mark.usefixtures("guarded")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("guarded")]
 
 MiB = 1 << 20
 SOON = 15.0

@@ -12,6 +12,8 @@ import pytest
 
 from openai_stream_guard import OpenAIStreamParseError
 
+pytestmark = pytest.mark.slow
+
 FIRST = (
     "from openai_stream_guard import OpenAIStreamParseError",
     "import openai_stream_guard; openai_stream_guard.OpenAIStreamParseError",

@@ -27,6 +27,8 @@ from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, idle, run, settles
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SOON = 5.0
 """Seconds; at once, on a machine that is busy."""

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.suites import HEAD, PLUGIN, ROOT, Run
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_cut_is_survived_and_reported(suite: Run) -> None:
     """The example of the README: configure, cut, and the report says how the stream came out whole."""

@@ -11,6 +11,8 @@ from . import decoders
 from .__main__ import loopback
 from .bodies import PATHS, READS, reads
 
+pytestmark = pytest.mark.slow
+
 if VERSION >= (1, 66):
     from . import worker
 else:

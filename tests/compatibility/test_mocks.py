@@ -63,7 +63,7 @@ def meets_faults(asking: Callable[[], tuple[str, Any]]) -> None:
         assert asking()[0] == TEXT
 
 
-pytestmark = pytest.mark.usefixtures("guarded")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("guarded")]
 
 
 @has("respx", legacy=True)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.suites import Run
 
+pytestmark = pytest.mark.slow
+
 
 def has(module: str) -> pytest.MarkDecorator:
     """Run only beside a plugin that is installed."""

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.suites import ROOT
 
+pytestmark = pytest.mark.slow
+
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Test your own code")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 FILES = {text.partition("\n")[0].removeprefix("# "): text for language, text in BLOCKS if language == "python"}

@@ -12,6 +12,8 @@ from .damage import FAULTS, damaged
 from .law import Seen, given_away_by, verdict
 from .recorded import STREAMS, WAYS, RecoveryMethod
 
+pytestmark = pytest.mark.slow
+
 QUICK = jobs(997, 4001, seed=1)
 TEXT = STREAMS[0]
 NUMBERED = next(stream for stream in STREAMS if stream.name == "responses text")

@@ -11,6 +11,8 @@ from openai_stream_guard.sse import Decoder
 
 from . import fuzz
 
+pytestmark = pytest.mark.slow
+
 RUNS = {"sse": 300, "repair": 300, "session": 600, "growth": 4}
 
 

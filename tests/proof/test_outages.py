@@ -14,6 +14,8 @@ from .designs import DESIGNS
 from .outages import WEATHERS, Part, play, scenarios, simulate
 from .world import World
 
+pytestmark = pytest.mark.slow
+
 QUICK = scenarios(quick=True)
 
 

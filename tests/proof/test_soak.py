@@ -14,7 +14,10 @@ from openai_stream_guard import activation as switch
 from . import soak
 from .loopback import running
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="counts descriptors and raises their limit as POSIX has it")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="counts descriptors and raises their limit as POSIX has it"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,8 @@ from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.support.programs import ANSWER, ENDED_EARLY, INSTALLED, NAME, PRINT, ROOT, environment, needs, run, whole
 
+pytestmark = pytest.mark.slow
+
 IMPORT = "import openai_stream_guard\n"
 RUN = ("-m", "openai_stream_guard", "run")
 METHODS = ("fork", "spawn", "forkserver")

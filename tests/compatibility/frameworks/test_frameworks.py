@@ -16,6 +16,8 @@ from . import roster, trial
 from .cases import ARGUMENTS, CASES, Case, Wanted, wanted
 from .roster import Kind, Program
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 IN_PIECES = Wanted("one two three", [])
 CALLING = Wanted("one two three", [ARGUMENTS])

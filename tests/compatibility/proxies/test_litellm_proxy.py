@@ -20,6 +20,8 @@ from tests.support.streams import Seen, consume
 from .cases import CLOSES, ENDS, HEALTHY, RESETS, SILENT, TEXT, Case
 from .trial import POLICY
 
+pytestmark = pytest.mark.slow
+
 require_real_programs()
 
 MISSING = "litellm is not installed: pip install 'litellm[proxy]'"

@@ -23,6 +23,8 @@ from .cases import BROKEN, CLOSES, ENDS, EXAMINED, HEALTHY, PACED, RESETS, SILEN
 from .roster import FINDS, MOSTLY, PROXIES, Proxy
 from .trial import POLICY, before, doctor, stream
 
+pytestmark = pytest.mark.slow
+
 require_real_programs()
 
 

@@ -29,6 +29,8 @@ from tests.support.streams import awaited, client_for, run
 
 from . import tiny_model
 
+pytestmark = pytest.mark.slow
+
 require_real_programs()
 
 SERVER = Path(__file__).with_name("llama_server.py")
