@@ -167,6 +167,35 @@ def test_the_environment_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch) -
     assert switch.unguarded_patch_points() == []
 
 
+@pytest.mark.parametrize("value", ["0", None])
+@pytest.mark.parametrize("turn", [enable, observe])
+def test_switching_on_reads_the_settings_that_were_not_read_while_it_was_off(
+    monkeypatch: pytest.MonkeyPatch, turn: Any, value: str | None
+) -> None:
+    """A program that calls `enable()` is set up by variables too; what it has set itself stays, and comes first."""
+    if value is None:
+        monkeypatch.delenv("OPENAI_STREAM_GUARD", raising=False)
+    else:
+        monkeypatch.setenv("OPENAI_STREAM_GUARD", value)
+    for name, setting in (("MAX_RETRIES", "4"), ("BACKOFF_INITIAL", "0.1"), ("DELIVERY", "atomic")):
+        monkeypatch.setenv(f"OPENAI_STREAM_GUARD_{name}", setting)
+    with switch.restored():
+        switch.start()
+        assert switch.current_policy() == Policy()
+        configure(backoff_initial=0.2)
+        turn(delivery="live")
+        assert switch.current_policy() == Policy(max_retries=4, backoff_initial=0.2)
+        monkeypatch.setenv("OPENAI_STREAM_GUARD_MAX_RETRIES", "7")
+        disable()
+        turn()
+        assert switch.current_policy() == Policy(max_retries=4, backoff_initial=0.2)
+        switch.start()
+        monkeypatch.setenv("OPENAI_STREAM_GUARD_MAX_RETRIES", "many")
+        with pytest.raises(StreamGuardConfigError, match="OPENAI_STREAM_GUARD_MAX_RETRIES.*many"):
+            turn()
+        assert not is_enabled()
+
+
 @pytest.mark.parametrize("turn", [enable, observe])
 @pytest.mark.parametrize("wrong", ["on", True, {"max_retries": 1}, Policy])
 def test_what_is_no_policy_is_refused_there_and_then(turn: Any, wrong: Any) -> None:

@@ -72,7 +72,7 @@ def test_nothing_else_is_read_when_off(mode: dict[str, str]) -> None:
         warnings.simplefilter("error")
         settings = read_settings(environ)
     assert settings.policy == Policy()
-    assert set(settings.sources.values()) == {"default"}
+    assert settings.sources == {}
 
 
 def test_unknown_variable_is_told_about() -> None:
