@@ -62,7 +62,7 @@ class Attempt:
     error: str | None = None
     """The class of the exception with which a re-issue got no response, such as `ConnectError`."""
     usage: Mapping[str, object] | None = field(default=None, hash=False)
-    """The tokens it took, as the API told them at the end of the answer. None where it did not: never 0, nor guessed."""
+    """The tokens it took, as the API told them with the whole answer. None where it did not: never 0, nor guessed."""
 
     def __post_init__(self) -> None:
         if self.usage is not None:

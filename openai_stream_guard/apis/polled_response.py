@@ -71,8 +71,8 @@ def _item(item: Mapping[str, Any], place: int) -> Iterator[dict[str, Any]]:
     kind = str(item.get("type"))
     told = TOLD.get(kind, _Told())
     opened = {**item, "status": "in_progress"} if "status" in item else dict(item)
+    opened.update({name: type(item[name])() for name in _GROWING if isinstance(item.get(name), str | list)})
     if kind in TOLD:
-        opened.update({name: type(item[name])() for name in _GROWING if isinstance(item.get(name), str | list)})
         opened.update({name: None for name in _RESULTS if name in item})
     yield {"type": "response.output_item.added", "output_index": place, "item": opened}
     for index, part in enumerate(item.get("summary") or ()):

@@ -5,6 +5,7 @@ very response, and each of its texts is a delta.
 from __future__ import annotations
 
 import json
+import typing
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from openai_stream_guard.testing import AnswerVariant, Frame, build_answer, stre
 from openai_stream_guard.testing.server.server import Server
 from tests.support.chunks import payload
 from tests.support.responses import has_helper, help_along, nameless, unbroken_help
+from tests.support.streams import VERSION
 
 from .test_responses import delivered, left_of, told
 
@@ -107,3 +109,111 @@ def test_items_of_any_kind_are_told() -> None:
     assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == output
     opened = [event["item"] for event in events if event["type"] == "response.output_item.added"]
     assert not any(item.get("content") or item.get("summary") or item.get("arguments") for item in opened)
+
+
+def item(kind: str, **more: object) -> dict[str, object]:
+    """A finished item."""
+    return {"id": f"{kind}_1", "type": kind, "status": "completed", **more}
+
+
+NOTE = {"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1}
+ITEMS = [
+    item(
+        "reasoning",
+        summary=[{"type": "summary_text", "text": "so"}],
+        content=[{"type": "reasoning_text", "text": "as"}],
+    ),
+    item("web_search_call", action={"type": "search", "query": "q"}),
+    item("file_search_call", queries=["q"], results=[]),
+    item("code_interpreter_call", code="1+1", container_id="c", outputs=[{"type": "logs", "logs": "2"}]),
+    item("image_generation_call", result="aGk="),
+    item("mcp_list_tools", server_label="s", tools=[{"name": "t", "input_schema": {}}]),
+    item("mcp_call", server_label="s", name="t", arguments="{}", output="o"),
+    item("mcp_call", server_label="s", name="t", arguments="{}", error="no", status="failed"),
+    item("mcp_list_tools", server_label="s", tools=[], error="no"),
+    item("compaction", encrypted_content="x"),
+    item("computer_call", call_id="c", action={"type": "screenshot"}, pending_safety_checks=[]),
+    item("function_call", call_id="c", name="f", arguments="{}"),
+    item("custom_tool_call", call_id="c", name="f", input="in"),
+    item(
+        "message",
+        role="assistant",
+        content=[
+            {
+                "type": "output_text",
+                "text": "hi",
+                "annotations": [NOTE],
+                "logprobs": [],
+            },
+            {"type": "refusal", "refusal": "no"},
+        ],
+    ),
+]
+UNTOLD = {
+    # What a retrieved response no longer has.
+    "response.image_generation_call.partial_image",
+    *(f"response.audio.{step}" for step in ("delta", "done")),
+    *(f"response.audio.transcript.{step}" for step in ("delta", "done")),
+    # Lifecycle, and ends that this response does not have.
+    "response.queued", "response.failed", "response.incomplete", "error",
+    # A shell's commands are told by their whole item only: see `TOLD`.
+    *(f"response.shell_call_command.{step}" for step in ("added", "delta", "done")),
+    *(f"response.shell_call_output_content.{step}" for step in ("delta", "done")),
+}  # fmt: skip
+"""Kinds of events of the SDK that no finished response is read as."""
+RESPONSE = {"id": "resp_1", "object": "response", "status": "completed", "output": ITEMS}
+
+
+def event_classes() -> dict[str, Any]:
+    """The SDK's classes of events, by their types."""
+    from openai.types.responses import ResponseStreamEvent
+
+    union = typing.get_args(ResponseStreamEvent)[0]
+    return {typing.get_args(kind.model_fields["type"].annotation)[0]: kind for kind in typing.get_args(union)}
+
+
+@pytest.mark.skipif(VERSION < (3, 57), reason="earlier releases of the SDK know fewer events")
+def test_every_event_of_the_sdk_is_told_or_known_not_to_be() -> None:
+    """A release with a new one is noticed here."""
+    told, known = {event["type"] for event in events_from(RESPONSE)}, set(event_classes())
+    assert told <= known
+    assert known - told == UNTOLD
+
+
+@pytest.mark.skipif(VERSION < (3, 57), reason="earlier releases of the SDK know fewer events")
+def test_every_event_has_what_the_sdk_wants_of_it() -> None:
+    """Whole items and responses aside, which are as the API has retrieved them."""
+    classes = event_classes()
+    for event in events_from(RESPONSE):
+        if not event.keys() & {"item", "response"}:
+            classes[event["type"]].model_validate(event)
+
+
+def test_an_item_begins_empty() -> None:
+    """Its text and its results come behind its first event."""
+    added = [event["item"] for event in events_from(RESPONSE) if event["type"] == "response.output_item.added"]
+    for began, whole in zip(added, ITEMS, strict=True):
+        assert began["status"] == "in_progress"
+        for name in ("content", "summary", "arguments", "input", "code", "result", "outputs", "output", "error"):
+            if name in whole:
+                assert not began[name], (whole["type"], name)
+
+
+@pytest.mark.parametrize("status", ["failed", "incomplete", "in_progress"])
+def test_what_did_not_complete_is_not_told_to_have(status: str) -> None:
+    """Its steps end before the one that says so."""
+    search = {**ITEMS[1], "status": status}
+    kinds = [event["type"] for event in events_from({**RESPONSE, "status": "cancelled", "output": [search]})]
+    assert kinds[2:] == [
+        "response.output_item.added",
+        "response.web_search_call.in_progress",
+        "response.web_search_call.searching",
+        "response.output_item.done",
+        "response.cancelled",
+    ]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "incomplete", "cancelled"])
+def test_each_end_of_a_job_is_an_end_of_the_stream(status: str) -> None:
+    """The last event is named after it."""
+    assert events_from({**RESPONSE, "status": status})[-1]["type"] == f"response.{status}"

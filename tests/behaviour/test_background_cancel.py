@@ -23,10 +23,9 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import CancelSent
 from openai_stream_guard.testing import Answer, Fault, ScriptedResponse, Send, Server, ServerBehaviour, Wait, Whole
 from openai_stream_guard.transport.cancelling import THREAD
-
-from . import programs
-from .responses import create, cut_at, has_background, has_responses, offsets
-from .streams import client_for, idle, run, settles
+from tests.support import programs
+from tests.support.responses import create, cut_at, has_background, has_responses, offsets
+from tests.support.streams import client_for, idle, run, settles
 
 pytestmark = [has_responses, has_background]
 

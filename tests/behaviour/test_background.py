@@ -15,9 +15,18 @@ import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, configure, guarding, observe
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.testing import Server, ServerBehaviour, StreamGuard, cut, replying
-
-from .responses import asking, consume, create, cut_at, has_background, has_responses, help_along, offsets, unbroken
-from .streams import CLIENT_KINDS, client_for
+from tests.support.responses import (
+    asking,
+    consume,
+    create,
+    cut_at,
+    has_background,
+    has_responses,
+    help_along,
+    offsets,
+    unbroken,
+)
+from tests.support.streams import CLIENT_KINDS, client_for
 
 pytestmark = [has_responses, has_background]
 
