@@ -9,7 +9,8 @@ the transport is ours. The model of an answer, in `answers_chat` and `answers_re
 
 The law: a stream that ends without an exception is one of the answers that the server told, whole and once; one that
 raises has the typed error, and what was delivered is the beginning of one answer; where the second answer was the
-first one again, nothing is raised. Exit status 1 on an exception to it.
+first one again, nothing is raised. Then background responses of every kind of item are cut at every byte, resumed and
+polled: all have to come out whole. Exit status 1 on an exception to the law.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ import openai
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, sdk
 from openai_stream_guard import activation as switch
+from openai_stream_guard.config.policy import PolicyFields
 from openai_stream_guard.testing.clock import Clock, SkippedTime
 from openai_stream_guard.transport import clock as timing
 from tests.support.streams import VERSION, helpers_of
 
+from . import answers_background as background
 from . import answers_chat as chat
 from . import answers_responses as responses
 from .sdk_cuts import HTTP
@@ -76,6 +79,8 @@ class Run:
         self.faults = dice.choices((0, 1, 2, 3, 4), (4, 54, 22, 10, 10))[0]
         self.store: bool | None = dice.choice((False, False, None, True))
         self.background = not self.is_chat and VERSION >= (1, 109) and dice.random() < 0.3
+        self.asked_by_guard = self.background and dice.random() < 0.5
+        """The setting `background="always"` asks for it, and not the program."""
         self.numbered = self.background or dice.random() < 0.8
         self.resume_kind = dice.choice(list(RESUMES)) if self.background else ""
         self.answer: Any = chat.chat_answer(dice) if self.is_chat else responses.responses_answer(dice)
@@ -85,7 +90,9 @@ class Run:
             self.door = "create"
         self.attempts: list[Attempt] = []
         self.candidates: list[Any] = []
-        self.requests = self.polls = 0
+        self.requests = self.polls = self.generations = 0
+        self.stored: Any = None
+        """The attempt that a resume goes on with."""
         self.delivered: list[dict[str, Any]] = []
         self.error: BaseException | None = None
 
@@ -101,13 +108,24 @@ class Run:
         """What the program asks for."""
         if self.is_chat:
             return dict(self.answer.body)
+        if self.asked_by_guard:
+            return dict(self.answer.body)
         kept = {"background": True} if self.background else {} if self.store is None else {"store": self.store}
         return {**self.answer.body, **kept}
+
+    @property
+    def settings(self) -> PolicyFields:
+        """What the guard is told."""
+        if not self.asked_by_guard:
+            return {"delivery": self.delivery}
+        return {"delivery": self.delivery, "background": "always", "background_hosts": ("answers.test",)}
 
     # The server.
 
     def __call__(self, request: Any) -> Any:
         """Answer a request."""
+        if request.url.path.endswith("/cancel"):  # what the guard gave up is cancelled, when other runs are on already
+            return HTTP.Response(200, json={})
         query = dict(request.url.params)
         if request.method == "GET" and "stream" not in query:
             return self._polled()
@@ -124,6 +142,9 @@ class Run:
         else:
             attempt = self._next()
         self.attempts.append(attempt)
+        if request.method == "POST":
+            self.generations += 1
+            self.stored = attempt
         if attempt.end == "refused":
             return HTTP.Response(503, json=_STATUS)
         body = _body(attempt) if self.sync else _abody(attempt)
@@ -186,8 +207,7 @@ class Run:
 
     def _resumed(self, after: int) -> Attempt | None:
         """The rest of the stored response; None where it can no longer be streamed."""
-        first = self.attempts[0]
-        kind = self.resume_kind
+        first, kind = self.stored, self.resume_kind
         if kind.startswith("polled"):
             return None
         rest = [event for event in first.told if self._late(event, after)]
@@ -198,12 +218,12 @@ class Run:
             rest = list(first.told)
         if kind == "done says otherwise" and not self.untold:
             other = replace(first.telling, done="other", final="other")
-            said = {_place(event): event for event in responses.events(self.answer, other, random.Random(0))}
+            said = {_place(event): event for event in responses.events(first.answer, other, random.Random(0))}
             rest = [
                 event if "delta" in event else {**said[_place(event)], "sequence_number": event["sequence_number"]}
                 for event in rest
             ]
-        attempt = Attempt(kind, self.answer, rest, responses.wire(rest), "whole", hole, first.telling)
+        attempt = Attempt(kind, first.answer, rest, responses.wire(rest), "whole", hole, first.telling)
         return self._broken(attempt, len(self.attempts) < self.faults)
 
     @staticmethod
@@ -213,10 +233,10 @@ class Run:
     def _polled(self) -> Any:
         """The stored response as a whole."""
         self.polls += 1
-        first, kind = self.attempts[0], self.resume_kind
+        first, kind = self.stored, self.resume_kind
         if self.polls < 3 and kind == "polled: still in progress":
-            return HTTP.Response(200, json={**responses.final(self.answer, first.telling), "status": "in_progress"})
-        answer = self.answer
+            return HTTP.Response(200, json={**responses.final(first.answer, first.telling), "status": "in_progress"})
+        answer = first.answer
         if kind == "polled: something else":
             name = self.dice.choice([name for name in responses.VARIATIONS if name != "same"])
             answer = responses.VARIATIONS[name](self.dice, answer)
@@ -263,8 +283,7 @@ class Run:
             return "wrong: raised without need" if self._needless() else "raised"
         if reader.wrong:
             return f"wrong: {reader.wrong[0]}"
-        whole = partial(reader.is_whole, polled=True) if self.polls else reader.is_whole
-        if not any(map(whole, self.candidates)):
+        if not any(map(reader.is_whole, self.candidates)):
             return "wrong: none of the answers"
         if not self.is_chat and not reader.seals <= set().union(
             *(responses.seals_in(attempt.told) for attempt in self.attempts)
@@ -293,7 +312,7 @@ class Run:
             return not self.answer.logprobs
         kinds = {item.kind for item in self.answer.items}
         sealed = any(item.sealed for item in self.answer.items)
-        return "web_search_call" not in kinds and not sealed and (self.store is False or kinds == {"message"})
+        return kinds.isdisjoint(responses.HOSTED) and not sealed and (self.store is False or kinds == {"message"})
 
     def _helper_differs(self, reader: Any, final: Any) -> str | None:
         if self.is_chat:
@@ -435,7 +454,7 @@ class Servers:
 
 
 @contextmanager
-def _guarded() -> Iterator[None]:
+def guarded() -> Iterator[None]:
     """The guard on, on a clock that jumps over every wait."""
     before = timing.current
     timing.current = SkippedTime(Clock())
@@ -451,14 +470,14 @@ def verdicts(seed: int, numbers: Sequence[int]) -> list[tuple[int, str, str]]:
     """Of each run its number, its kind, and its verdict."""
     runs = [(number, Run(seed, number)) for number in numbers]
     found = []
-    with _guarded():
+    with guarded():
         servers = Servers()
         with servers.client(sync=True) as client:
             for number, run in runs:
                 if run.sync:
                     servers.run = run
                     sdk.RUNTIME.hosts.forget()  # one run must not learn from another
-                    with switch.guarding(delivery=run.delivery):
+                    with switch.guarding(**run.settings):
                         found.append((number, see(client, run), run))
         found += asyncio.run(_averdicts([(number, run) for number, run in runs if not run.sync]))
     return [(number, run.kind, verdict) for number, verdict, run in found]
@@ -470,7 +489,7 @@ async def _averdicts(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, str, Ru
         for number, run in runs:
             servers.run = run
             sdk.RUNTIME.hosts.forget()
-            with switch.guarding(delivery=run.delivery):
+            with switch.guarding(**run.settings):
                 found.append((number, await asee(client, run), run))
     return found
 
@@ -490,8 +509,19 @@ def table(found: Sequence[tuple[int, str, str]]) -> Iterator[str]:
         yield f"{len(numbers):6,}  --only {min(numbers)}  {reason}"
 
 
+def cut_everywhere(stride: int, name: str) -> tuple[str, int, list[str]]:
+    """Cut a background response at every `stride`-th byte: its name, how many cuts, and what is wrong."""
+    answer, wrong, cuts = background.ANSWERS[name], list[str](), 0
+    with guarded():
+        for way in background.WAYS:
+            places = background.offsets(answer, stride)
+            cuts += len(places)
+            wrong += background.cut_at(answer, places, way, Servers())
+    return name, cuts, wrong
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Print the table; 1 if there is an exception to the law."""
+    """Print the tables; 1 if there is an exception to the law."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.proof.answers", description=(__doc__ or "").partition("\n")[0]
     )
@@ -510,9 +540,16 @@ def main(arguments: Sequence[str]) -> int:
     with multiprocessing.Pool(options.jobs, logging.disable) as pool:  # each fault is a warning of the guard's
         for part in pool.imap(partial(verdicts, options.seed), parts):
             found += part
-    print(f"openai {openai.__version__}, seed {options.seed}", *table(found), sep="\n")
-    wrong = sum(verdict.startswith("wrong") for _, _, verdict in found)
-    print(f"{len(found):,} runs, {wrong:,} exceptions to the law, {time.monotonic() - started:.0f} s")
+        print(f"openai {openai.__version__}, seed {options.seed}", *table(found), sep="\n")
+        wrong = sum(verdict.startswith("wrong") for _, _, verdict in found)
+        print(f"{len(found):,} runs, {wrong:,} exceptions to the law, {time.monotonic() - started:.0f} s")
+        stride = 101 if options.quick else 1
+        print(
+            f"\n{'background response, cut at every byte' if stride == 1 else 'background response, cut':45}{'cuts':>9}"
+        )
+        for name, cuts, failed in pool.imap(partial(cut_everywhere, stride), background.ANSWERS):
+            print(f"{name:45}{cuts:9,}", *failed[:5], sep="\n  ")
+            wrong += len(failed)
     return 1 if wrong else 0
 
 
@@ -520,7 +557,7 @@ def _show(seed: int, number: int) -> int:
     """One run in full."""
     logging.disable()
     run = Run(seed, number)
-    with _guarded(), switch.guarding(delivery=run.delivery):
+    with guarded(), switch.guarding(**run.settings):
         sdk.RUNTIME.hosts.forget()
         servers = Servers()
         servers.run = run

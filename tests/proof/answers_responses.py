@@ -26,8 +26,31 @@ _PARTS = {
 _CALLS = {
     "function_call": ("function_call_arguments", "arguments"),
     "custom_tool_call": ("custom_tool_call_input", "input"),
+    "mcp_call": ("mcp_call_arguments", "arguments"),
+    "code_interpreter_call": ("code_interpreter_call_code", "code"),
 }
-_SEARCH = ("in_progress", "searching", "completed")
+_CALL_EVENTS = {event for event, _ in _CALLS.values()}
+# Of each kind of hosted tool: its steps before its text and behind it, and what only the finished item has.
+_STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "web_search_call": (("in_progress", "searching"), ("completed",)),
+    "file_search_call": (("in_progress", "searching"), ("completed",)),
+    "code_interpreter_call": (("in_progress",), ("interpreting", "completed")),
+    "image_generation_call": (("in_progress", "generating"), ("completed",)),
+    "mcp_call": (("in_progress",), ("completed",)),
+    "mcp_list_tools": (("in_progress",), ("completed",)),
+    "computer_call": ((), ()),
+}
+_HOSTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "web_search_call": ({"action": {"type": "search", "query": "?"}}, {}),
+    "file_search_call": ({"queries": ["?"]}, {"results": []}),
+    "code_interpreter_call": ({"container_id": "c"}, {"outputs": [{"type": "logs", "logs": "2"}]}),
+    "image_generation_call": ({}, {"result": "aGk="}),
+    "mcp_call": ({"server_label": "s"}, {"output": "o"}),
+    "mcp_list_tools": ({"server_label": "s"}, {"tools": [{"name": "t", "input_schema": {}}]}),
+    "computer_call": ({"call_id": "c", "action": {"type": "screenshot"}, "pending_safety_checks": []}, {}),
+}
+HOSTED = tuple(_HOSTED)
+"""Kinds of items by which the API calls tools of its own, and computer use."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +123,19 @@ def responses_answer(dice: random.Random) -> ResponsesAnswer:
             case 3:
                 items.append(Item("custom_tool_call", (), dice.choice(NAMES), words(dice, 3)))
             case 4:
-                items.append(Item("web_search_call"))
+                items.append(hosted_item(dice))
             case 5:
                 items.append(Item("message", (Part("refusal", words(dice, 4)),)))
             case _:
                 items.append(Item("message", tuple(_text(dice) for _ in range(dice.choice((1, 1, 2))))))
     return ResponsesAnswer(tuple(items))
+
+
+def hosted_item(dice: random.Random, kind: str | None = None) -> Item:
+    """A call of a hosted tool, of any kind."""
+    kind = kind or dice.choice(HOSTED)
+    text = _arguments(dice) if kind == "mcp_call" else words(dice, 3) if kind == "code_interpreter_call" else ""
+    return Item(kind, (), dice.choice(NAMES) if kind == "mcp_call" else "", text)
 
 
 def _text(dice: random.Random) -> Part:
@@ -206,8 +236,12 @@ def _whole(item: Item, name: str, telling: Telling, status: str = "completed") -
         case "function_call" | "custom_tool_call":
             whole |= {"call_id": f"call_{name}", "name": item.name, _CALLS[item.kind][1]: item.text}
             whole |= {"status": status} if item.kind == "function_call" else {}
-        case "web_search_call":
-            whole |= {"status": status, "action": {"type": "search", "query": "?"}}
+        case kind if kind in _HOSTED:
+            begun, ended = _HOSTED[kind]
+            whole |= {"status": status, **begun}
+            whole |= ended if status == "completed" else {}
+            whole |= {_CALLS[kind][1]: item.text} if kind in _CALLS else {}
+            whole |= {"name": item.name} if item.name else {}
     return whole
 
 
@@ -232,16 +266,19 @@ def _item(item: Item, place: int, telling: Telling, dice: random.Random) -> Iter
         index = _PARTS[part.kind][3]
         yield from _part_events(part, {**where, index: counts[index]}, telling, dice)
         counts[index] += 1
+    before, after = _STEPS.get(item.kind, ((), ()))
+    for step in before:
+        yield {"type": f"response.{item.kind}.{step}", **where}
     if item.kind in _CALLS:
         kind, member = _CALLS[item.kind]
         for piece in () if item.untold else pieces(item.text, dice):
             yield {"type": f"response.{kind}.delta", **where, "delta": piece}
         if telling.done != "no" or item.untold:
             said = "!" * len(item.text) if telling.done == "other" else item.text
-            yield {"type": f"response.{kind}.done", **where, member: said, "name": item.name}
-    if item.kind == "web_search_call":
-        for step in _SEARCH:
-            yield {"type": f"response.web_search_call.{step}", **where}
+            named = {"name": item.name} if item.kind == "function_call" else {}
+            yield {"type": f"response.{kind}.done", **where, member: said, **named}
+    for step in after:
+        yield {"type": f"response.{item.kind}.{step}", **where}
     whole = _whole(_contradicted(item) if telling.done == "other" else item, name, telling)
     yield {"type": "response.output_item.done", "output_index": place, "item": whole}
 
@@ -425,11 +462,13 @@ class ResponsesReader:
             if any(part["open"] for part in item["parts"]):
                 self.wrong.append("an item is closed while a part is open")
             self._compare(item, event["item"], own_ids=False)
-        elif name == "web_search_call":
+        elif name in _STEPS:
             item["steps"].append(step)
-            if item["steps"] != list(_SEARCH[: len(item["steps"])]):
-                self.wrong.append("the steps of a search are told out of turn")
-        elif name in ("function_call_arguments", "custom_tool_call_input"):
+            before, after = _STEPS[name]
+            in_turn = name == item["kind"] and item["steps"] == [*before, *after][: len(item["steps"])]
+            if not in_turn or (item["text"] and len(item["steps"]) <= len(before)):
+                self.wrong.append("the steps of a tool are told out of turn")
+        elif name in _CALL_EVENTS:
             self._call(item, step, event)
         elif kind.endswith("_part.added"):
             index = event.get("content_index", event.get("summary_index"))
@@ -446,7 +485,7 @@ class ResponsesReader:
         if step == "delta":
             item["text"] += event["delta"]
             return
-        said = event.get("arguments", event.get("input"))
+        said = event[_CALLS[item["kind"]][1]]
         if item["text"] and item["text"] != said:
             self.wrong.append("a call is told whole otherwise than piece by piece")
         item["text"], item["told"] = said, True
@@ -503,8 +542,8 @@ class ResponsesReader:
             for item in self._items
         ]
 
-    def is_whole(self, answer: ResponsesAnswer, *, polled: bool = False) -> bool:
-        """Whether this is that very answer. (One that was polled does not tell the steps of a search.)"""
+    def is_whole(self, answer: ResponsesAnswer) -> bool:
+        """Whether this is that very answer, with each step of its tools."""
         return (
             self.final is not None
             and self.final["status"] == answer.status
@@ -514,13 +553,13 @@ class ResponsesReader:
                 for item, whole in zip(self._items, answer.items, strict=True)
                 for part, said in zip(item["parts"], whole.parts, strict=True)
             )
-            and (polled or all(len(item["steps"]) == 3 for item in self._items if item["kind"] == "web_search_call"))
+            and all(item["steps"] == [*sum(_STEPS.get(item["kind"], ()), ())] for item in self._items)
         )
 
     def is_beginning(self, answer: ResponsesAnswer) -> bool:
         """Whether that answer begins so."""
         if self.final is not None:
-            return self.is_whole(answer, polled=True)
+            return self.is_whole(answer)
         heard, said = self._heard(), _said(answer)
         if len(heard) > len(said):
             return False
