@@ -353,7 +353,7 @@ def test_nobody_waits_for_ever_because_a_server_says_so(
 
 
 @has_background
-def test_a_job_that_never_ends_is_polled_no_longer_than_max_elapsed(
+def test_a_job_that_never_ends_is_polled_no_longer_than_idle_timeout(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A background response that stays in progress for ever costs requests only for so long."""
