@@ -7,6 +7,8 @@
 | `activation` | mode and policy of the process, the policy of a `guarding` block, what was patched | read for every \
 request |
 | `transport.clock.current` | the time that new streams run by | replaced by tests |
+| `transport.cancelling` | streams that were asked for in the background and are open, and the thread and tasks that \
+cancel | a stream may be left when nothing else of the program is at hand |
 | `observability.publish.attached` | who hears of every stream | set by tests |
 | `capture.folder` | folders that could not be written, the versions that captures name | one warning a folder |
 | `errors`, `testing.faults` | classes that were joined or derived at run time (`functools` caches) | \

@@ -334,6 +334,7 @@ class Left:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_crowd_of_threads_leaves(server: Server) -> None:
     """1,000 consumers in 20 threads: each response whose id was known is cancelled, and no thread is left."""
     left, before = Left(server), threading.active_count()
@@ -370,6 +371,7 @@ def test_a_crowd_of_threads_leaves(server: Server) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_crowd_of_tasks_leaves(server: Server) -> None:
     """1,000 consumers, 50 at a time, some cancelled while they wait: no task and no connection is left."""
     left, turns = Left(server), asyncio.Semaphore(50)

@@ -16,7 +16,17 @@ import pytest
 
 from openai_stream_guard import Policy, configure
 from openai_stream_guard import activation as switch
-from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
+from openai_stream_guard.notices import (
+    Attempt,
+    CancelSent,
+    Ended,
+    FaultSeen,
+    Notice,
+    Recovering,
+    Refused,
+    StreamReport,
+    Waiting,
+)
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.support.streams import CLIENT_KINDS, KEY, chat, client_for, consume, run, scripted
@@ -266,6 +276,7 @@ STORY: list[Notice] = [
         "h:1",
         "m",
     ),
+    CancelSent("resp_1", 404, "NotFoundError", "h:1", "m"),
 ]
 
 
@@ -375,7 +386,7 @@ import openai_stream_guard
 READERS = [PrometheusMetricReader()]
 {recipe}
 metrics.set_meter_provider(provider)
-from openai_stream_guard.notices import Ended, StreamReport
+from openai_stream_guard.notices import CancelSent, Ended, StreamReport
 from openai_stream_guard.observability.publish import listeners
 (record,) = listeners(None)
 record(Ended(StreamReport("complete", first_chunk_seconds=0.5, chunk_seconds=0.02), None, "h:1", "m", "1a2b3c4d"))

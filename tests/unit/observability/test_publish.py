@@ -12,6 +12,7 @@ import pytest
 from openai_stream_guard import configure
 from openai_stream_guard.notices import (
     Attempt,
+    CancelSent,
     Ended,
     FaultSeen,
     Notice,
@@ -32,6 +33,9 @@ NOTICES: list[tuple[Notice, int]] = [
     (Waiting("host", 30.0, 2, "h:1", "m"), logging.INFO),
     (Recovering("restart", 0.5, 2, "h:1", "m"), logging.DEBUG),
     (Refused(503, 2, "req_2", "h:1", "m"), logging.INFO),
+    (CancelSent("resp_1", None, None, "h:1", "m"), logging.INFO),
+    (CancelSent("resp_1", 404, "NotFoundError", "h:1", "m"), logging.WARNING),
+    (CancelSent("resp_1", None, "ReadTimeout", "h:1", "m"), logging.WARNING),
     (Ended(StreamReport("recovered", (ATTEMPT,), ("restart",)), None, "h:1", "m"), logging.INFO),
     (Ended(StreamReport("complete"), None, "h:1", "m"), logging.DEBUG),
     (Ended(StreamReport("abandoned"), None, "h:1", "m"), logging.DEBUG),

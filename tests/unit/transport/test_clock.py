@@ -19,6 +19,7 @@ def test_nothing_else_waits_or_reads_a_clock() -> None:
     """
     own = {
         "transport/clock.py",
+        "transport/cancelling.py",  # no stream waits for it
         "transport/timeouts.py",
         "testing/clock.py",
         "testing/server/server.py",
