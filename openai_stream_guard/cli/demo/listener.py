@@ -95,9 +95,8 @@ def _without_ids(value: object) -> object:
 
 def _texts(value: object) -> Iterator[str]:
     """Yield every text in a dumped item that a reader would see."""
-    if isinstance(value, dict) and str(value.get("type")).startswith(
-        "response."
-    ):  # said again in whole by later events
+    if isinstance(value, dict) and str(value.get("type")).startswith("response."):
+        # Other events than deltas say the same text again, as a whole.
         if isinstance(value.get("delta"), str):
             yield value["delta"]
     elif isinstance(value, dict):
