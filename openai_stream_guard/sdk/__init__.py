@@ -1,6 +1,7 @@
 """Everything that is private in openai: a new SDK release is followed in this folder, and nowhere else.
 
     client.request(…)            note the request, and read the policy       patches.py, requests.py
+                                 or ask for it in the background              background.py
       _process_response(…)       let the response know both                  patches.py, streams.py
         Stream.__init__(…)       decode and recover its events               decoder.py
         _process_response_data(…)   build an item, or leave it to the SDK    items.py, helper_items.py

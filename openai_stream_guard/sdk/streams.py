@@ -210,11 +210,10 @@ class GuardedStream:
 
     async def cancel_in_call(self) -> None:
         """Cancel the response of an asynchronous stream that was left, where nobody else does."""
-        canceller = self._canceller
-        if canceller is not None and canceller.in_call and self.session is not None:
-            self._canceller = None
-            if self.session.response_to_cancel is not None:
-                await acancel_in_call(self)
+        canceller, session = self._canceller, self.session
+        if canceller is not None and canceller.in_call and session is not None and session.response_to_cancel:
+            self._canceller = None  # once
+            await acancel_in_call(self)
 
     def add_note(self, error: Exception, note: str) -> None:
         """Add a line to the traceback of an exception."""

@@ -27,6 +27,11 @@ CANCEL_SECONDS = 5.0
 """How long one request to cancel may take, and how long the interpreter's exit waits for all of them."""
 CLOSING_SECONDS = 1.0
 """The same for an event loop that is closing, and for a call that closes a stream under trio."""
+GRACE_SECONDS = 0.05
+"""How long an event loop waits before a request is sent. Many a program ends with the stream that it leaves, and
+`asyncio.run` cancels the tasks by which a connection is being opened then."""
+MAX_AT_ONCE = 16
+"""How many requests an event loop sends at the same time."""
 
 
 class BackgroundStream(Protocol):
@@ -181,14 +186,14 @@ class TaskCanceller:
         if self._open.remove(stream):
             if due:
                 self._due.append(stream)
-            self._wake_from_anywhere()
+            self._wake_from_anywhere(GRACE_SECONDS if due else 0.0)
 
-    def _wake_from_anywhere(self) -> None:
+    def _wake_from_anywhere(self, later: float = 0.0) -> None:
         with suppress(RuntimeError):  # the loop is closed, and nothing can be sent by it any more
-            self._loop.call_soon_threadsafe(self._ensure_task)
+            self._loop.call_soon_threadsafe(self._ensure_task, later)
 
-    def _ensure_task(self) -> None:
-        self._wake.set()
+    def _ensure_task(self, later: float = 0.0) -> None:
+        self._loop.call_later(later, self._wake.set) if later else self._wake.set()
         if (self._task is None or self._task.done()) and (self._open or self._due):
             self._task = _LastingTask(self._run(), self._loop, self._hurry_up)
             TaskCanceller._of_loops[self._loop] = self
@@ -202,7 +207,7 @@ class TaskCanceller:
     async def _run(self) -> None:
         while self._open or self._due or self._sending:
             self._wake.clear()
-            while self._due:
+            while self._due and (self._hurry or len(self._sending) < MAX_AT_ONCE):
                 task = _LastingTask(_acancel(self._due.popleft(), CANCEL_SECONDS, self._is_closing), self._loop)
                 self._sending.add(task)
                 task.add_done_callback(self._sent)
@@ -242,6 +247,7 @@ class _LastingTask(asyncio.Task[None]):
         on_closing: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(coroutine, loop=loop)
+        self._log_destroy_pending = False  # where a loop is closed without it, that is no error of the program
         self._on_closing = on_closing
 
     def cancel(self, msg: Any = None) -> bool:

@@ -293,8 +293,10 @@ class AsyncExchange(_Exchange):
             self._leave()
             if self._wake_task is not None:
                 self._wake_task.set()
+        try:
+            await self._close()
+        finally:
             await self._sdk.cancel_in_call()
-        await self._close()
 
     async def drain(self) -> None:
         """Read on to the end of the body for a moment, so that the connection can be used again."""
