@@ -220,7 +220,7 @@ def proxies_more(session: nox.Session) -> None:
 
 @nox.session
 def proxies_table(session: nox.Session) -> None:
-    """All real proxies once more, for the README's table; arguments go to `python -m tests.proxies`."""
+    """All real proxies once more, for their page's table; arguments go to `python -m tests.proxies`."""
     prepare(session, *PACKAGED.values(), "faulty")
     real_programs(session, DEBS | MORE_DEBS, {"mitmdump": APART["mitmdump"]})
     session.run("python", "-m", "tests.proxies", *session.posargs)
@@ -239,14 +239,14 @@ def doors(session: nox.Session) -> None:
 
 @nox.session
 def patchers(session: nox.Session) -> None:
-    """Other packages that patch the SDK; prints the README's table of them."""
+    """Other packages that patch the SDK; prints their page's table."""
     prepare(session, "pip")  # which makes an environment for each
     session.run("python", ".ci/patchers.py", *session.posargs)
 
 
 @nox.session
 def frameworks(session: nox.Session) -> None:
-    """Frameworks over broken streams; writes the README's table of them."""
+    """Frameworks over broken streams; writes their page's table."""
     prepare(session, "pip")
     session.run("python", "-m", "tests.frameworks", *session.posargs)
 

@@ -1,11 +1,10 @@
-"""The law: the README's table of recovery is what the code does, row by row, and has a row for all it may do."""
+"""The law: the page's table of recovery is what the code does, row by row, and has a row for all it may do."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
@@ -20,9 +19,9 @@ from openai_stream_guard.testing import AnswerVariant, build_answer, find_fault
 from openai_stream_guard.testing.server.scripted_response import Send
 
 from .budgets import borrow
+from .pages import RECOVERY, read, table
 from .simulated import Outcome, Response, answer_variant, body, play
 
-README = Path(__file__).parent.parent / "README.md"
 FREE = Policy(retry_budget=None)
 IN_TEXT = 1500
 """A byte offset behind the first words."""
@@ -53,15 +52,9 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """The table of the section "Recovery and its safety"."""
-    section = README.read_text(encoding="utf-8").partition("## Recovery and its safety\n")[2].partition("\n## ")[0]
-    cells = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in section.splitlines()
-        if line.startswith("| ")
-    ]
+    """The table of the page."""
     found = []
-    for delivered, does, cost in cells[1:]:
+    for delivered, does, cost in table(read(RECOVERY), "delivered so far"):
         action = re.match(r"\*\*(\w+)\*\*(?: \(`(\w+)`\))?", does)
         assert action is not None, does
         found.append(Row(delivered, action[1], action[2], cost))
@@ -224,10 +217,10 @@ def cost_of(requests: int) -> str:
 
 def test_the_table_is_complete() -> None:
     """Every scene has its row, every reason to stop and every way of the code is in some row."""
-    table = rows()
-    assert sorted(map(scene_of, table)) == sorted(SCENES)
-    assert {row.stopped_by for row in table if row.stopped_by} == set(get_args(StoppedBy))
+    found = rows()
+    assert sorted(map(scene_of, found)) == sorted(SCENES)
+    assert {row.stopped_by for row in found if row.stopped_by} == set(get_args(StoppedBy))
     ways = set(re.findall(r'RecoveryPlan\("(\w+)"', inspect.getsource(recovery)))
-    assert {row.action for row in table} == ways | {"raises", "completes"}
-    seconds = [re.search(r"(\d+) s\b", row.delivered) for row in table]
-    assert [float(found[1]) for found in seconds if found] == [DIVERGENCE_SECONDS]
+    assert {row.action for row in found} == ways | {"raises", "completes"}
+    seconds = [re.search(r"(\d+) s\b", row.delivered) for row in found]
+    assert [float(said[1]) for said in seconds if said] == [DIVERGENCE_SECONDS]

@@ -1,4 +1,4 @@
-"""The law: each row of the README's troubleshooting table comes true, with the SDK alone and with the guard.
+"""The law: each row of the page's troubleshooting table comes true, with the SDK alone and with the guard.
 
 Every row has a scene here. It is played over real sockets: the SDK alone must show the texts of the row, and the guard
 must do what the last column says.
@@ -26,9 +26,9 @@ from openai_stream_guard.diagnosis.causes import CLOSED
 from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Server, build_answer
 from openai_stream_guard.testing.server.scripted_response import End, Repeat, Send, Wait
 
+from .pages import SUPPORT, table
+from .pages import read as text_of
 from .streams import VERSION, chat, client_for, run, said_by, scripted
-
-README = Path(__file__).parent.parent / "README.md"
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Played:
 
 Scene = Callable[[Server], Played]
 SCENES: dict[str, Scene] = {}
-"""By what is seen, as it stands in the README but for its marks of code."""
+"""By what is seen, as it stands on the page but for its marks of code."""
 
 
 def shows(*texts: str) -> Callable[[Scene], Scene]:
-    """Name the row of the README that a scene is for."""
+    """Name the row of the page that a scene is for."""
 
     def named(scene: Scene) -> Scene:
         SCENES.update(dict.fromkeys(texts, scene))
@@ -272,7 +272,7 @@ def only_comments(server: Server) -> Played:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the README's table."""
+    """One row of the page's table."""
 
     shown: tuple[str, ...]
     cause: str
@@ -288,10 +288,8 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """The table of the section "Troubleshooting"."""
-    section = README.read_text(encoding="utf-8").partition("## Troubleshooting\n")[2].partition("\n## ")[0]
-    cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
-    return [Row(_shown(first), *rest) for first, *rest in cells[1:]]
+    """The table of the page."""
+    return [Row(_shown(first), *rest) for first, *rest in table(text_of(SUPPORT), "what you see")]
 
 
 def _shown(cell: str) -> tuple[str, ...]:
