@@ -22,7 +22,7 @@ from openai_stream_guard.cli.doctor.proxy_settings import LINES
 from openai_stream_guard.testing import Server, StreamGuard
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.examples.tool_loop import answer
-from tests.running import find, free_port
+from tests.support.running import find, free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -165,7 +165,7 @@ def test_prometheus_gets_what_the_alerts_are_about(api: Server) -> None:
 
 
 def test_nginx_has_the_lines_that_help() -> None:
-    """Those of the doctor for buffering, silence and a hidden end; tests/proxies streams through them."""
+    """Those of the doctor for buffering, silence and a hidden end; tests/compatibility/proxies streams through them."""
     directives = set(re.findall(r"^ +(\w+ [^;#{]+);", (HERE / "nginx.conf").read_text(encoding="utf-8"), re.MULTILINE))
     advised = {line.strip() for topic in ("buffering", "idle") for line in LINES[topic]["nginx"].split(";")} - {""}
     assert directives - {"proxy_pass http://127.0.0.1:8000"} == advised

@@ -1,0 +1,74 @@
+"""The law: each page is one click from the README, and each link of a page leads to what is there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import README, ROOT, anchor, read
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PLACES = ("*.md", ".ci", ".github", "openai_stream_guard", "tests")
+PAGES = sorted({page for place in PLACES for page in ROOT.glob(f"{place}/**/*.md" if "*" not in place else place)})
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", read(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def headings(page: Path) -> list[str]:
+    """Those of the second level."""
+    return re.findall(r"^## (.*)$", prose(page), re.MULTILINE)
+
+
+def targets(page: Path) -> set[Path]:
+    """The files that a page links to."""
+    links = (link.partition("#")[0] for link in LINK.findall(prose(page)) if not link.startswith("http"))
+    return {(page.parent / link).resolve() for link in links if link}
+
+
+def test_the_contents_are_the_sections_that_follow() -> None:
+    """All of them, once, in order, under their own names."""
+    contents = re.findall(r"\[([^]]+)\]\(#([^)]+)\)", prose(README).partition("\n## ")[0])
+    assert contents == [(heading, anchor(heading)) for heading in headings(README)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """To a file of the repository, and to a section of it where one is named."""
+    for link in LINK.findall(prose(page)):
+        if link.startswith("http"):
+            continue
+        file, _, section = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        assert not section or section in map(anchor, headings(target)), link
+
+
+def test_every_page_is_one_click_away() -> None:
+    """A page that nobody finds is not written."""
+    assert set(PAGES) - {README} <= targets(README)
+
+
+def test_on_an_index_every_link_is_absolute() -> None:
+    """There the page stands by itself: what the build puts into the metadata links to the repository."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    text = read(README)
+    for rule in settings["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    home = settings["project"]["urls"]["Homepage"]
+    links = LINK.findall(text)
+    assert {link for link in links if not link.startswith(("https://", "#"))} == set()
+    assert f"{home}/blob/main/.github/SUPPORT.md" in links
+    pictures = re.findall(r"!\[[^]]+\]\((.*?)\)", text)
+    assert [picture.rpartition("/main/")[2] for picture in pictures] == [".github/stream.svg", ".github/doctor.png"]
+    assert all(picture.startswith("https://raw.githubusercontent.com/") for picture in pictures)
