@@ -73,6 +73,7 @@ def test_the_hook_tells_of_streams_that_were_not_simply_whole(
     assert lines == [f"{host} gpt-4.1 recovered "]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("program", [START, WATCH], ids=["first", "watch"])
 def test_it_has_types(program: str, tmp_path: Path) -> None:
@@ -85,6 +86,7 @@ def test_it_has_types(program: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_picture_shows_what_the_first_program_prints() -> None:
     """With the guard off and on; the stream's id and the port differ each time."""
