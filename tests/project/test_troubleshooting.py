@@ -301,7 +301,7 @@ GUARD = {shown: row for row in rows() for shown in row.shown}
 HEALED = [
     shown
     for shown, scene in SCENES.items()
-    if GUARD[shown].does == "asks again" and scene not in (responses_cut, incomplete_over_aiohttp)
+    if GUARD[shown].does == "retries" and scene not in (responses_cut, incomplete_over_aiohttp)
 ]
 """What heals in a program that keeps its stream, and so can ask for the report."""
 SINCE = {"Connection error.": (3, 14), "Request timed out.": (3, 14)}
@@ -347,7 +347,7 @@ def test_every_row_has_its_scene_and_every_scene_its_row() -> None:
     """No claim without a test, and in the table's order none twice."""
     listed = [shown for row in rows() for shown in row.shown]
     assert sorted(listed) == sorted(SCENES)
-    assert {row.does for row in rows()} == {"raises", "repairs", "asks again", "leaves it"}
+    assert {row.does for row in rows()} == {"raises", "repairs", "retries", "leaves it"}
 
 
 @pytest.mark.parametrize("shown", SCENES)
@@ -367,11 +367,11 @@ def test_the_sdk_alone_shows_what_the_row_says(server: Server, scene: Scene, sho
 
 @pytest.mark.parametrize("shown", SCENES)
 def test_the_guard_does_what_the_row_says(server: Server, scene: Scene, shown: str) -> None:
-    """It repairs in one request, asks again in a second, raises its error, or leaves the SDK's as it is."""
+    """It repairs in one request, retries in a second, raises its error, or leaves the SDK's as it is."""
     switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None, idle_timeout=0.6))
     guarded = played(scene, server)
     match GUARD[shown].does:
-        case "repairs" | "asks again" as does:
+        case "repairs" | "retries" as does:
             assert guarded.error is None
             assert guarded.text == healthy(scene)
             assert guarded.requests == (1 if does == "repairs" else 2)

@@ -14,7 +14,7 @@ FILE = Path(__file__).parent / "results.json"
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- python -m tests.compatibility.proxies: begin -->", "<!-- end -->"
 
-SHORTLY = {"APIConnectionError": "error", "APITimeoutError": "waits", "whole": "asks again itself"}
+SHORTLY = {"APIConnectionError": "error", "APITimeoutError": "waits", "whole": "retries by itself"}
 """How the table calls what the SDK alone comes to, where it is not called so already."""
 
 
