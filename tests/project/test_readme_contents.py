@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pages import README, ROOT, anchor, read
+from tests.support.pages import CONTRIBUTING, README, ROOT, anchor, read, section, table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -57,6 +57,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_page_is_one_click_away() -> None:
     """A page that nobody finds is not written."""
     assert set(PAGES) - {README} <= targets(README)
+
+
+def test_the_way_leads_to_files() -> None:
+    """Each that is named is there; one without a folder stands in some folder."""
+    for _, cell in table(section(CONTRIBUTING, "Find your way"), "you want to …"):
+        for name in re.findall(r"`([\w/]+(?:/|\.\w+))`", cell):
+            places = (ROOT / name, ROOT / "openai_stream_guard" / name)
+            assert any(place.exists() for place in places) or ("/" not in name and list(ROOT.rglob(name))), name
 
 
 def test_on_an_index_every_link_is_absolute() -> None:

@@ -90,7 +90,7 @@ def unfinished_usage() -> Response:
 
 
 SCENES: dict[str, Callable[[], Outcome]] = {
-    "nothing that shows: no event": lambda: play([broken(offset=0), whole()], FREE),
+    "nothing visible: no event": lambda: play([broken(offset=0), whole()], FREE),
     "text, reasoning": lambda: play([broken(), whole()], FREE, hosts=warned_hosts(DIVERGENCE_SECONDS)),
     "the same, and": lambda: play([broken(sampled=True), whole(sampled=True)], FREE),
     "the same, of a model": lambda: play([broken()], FREE, hosts=warned_hosts(DIVERGENCE_SECONDS - 1)),
@@ -107,8 +107,8 @@ SCENES: dict[str, Callable[[], Outcome]] = {
         asked=StreamRequest("post", "/chat/completions", "host:1", {"model": "m", "messages": []}),
         hosts=warned_hosts(1),
     ),
-    "nothing that shows, and": lambda: play([broken(offset=0)], FREE.replace(recovery=("replay", "resume"))),
-    "anything, then an error": lambda: play(
+    "nothing visible, and": lambda: play([broken(offset=0)], FREE.replace(recovery=("replay", "resume"))),
+    "anything, then a permanent": lambda: play(
         [Response([step.data for step in INVALID.steps if isinstance(step, Send)])], FREE
     ),
     "anything, and `max_retries`": lambda: play([broken()] * 3, FREE.replace(max_retries=2)),
@@ -118,7 +118,7 @@ SCENES: dict[str, Callable[[], Outcome]] = {
 }
 """What happens in each row, by the words with which it begins."""
 MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
-    "nothing that shows: no event": [
+    "nothing visible: no event": [
         lambda: play([broken(offset=400), whole()], FREE, asked=STORED),
         lambda: play([broken("azure", 700), whole("azure")], FREE, hosts=warned_hosts(1)),
         lambda: play(
@@ -132,8 +132,8 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
     ],
     "the same, of a model": [lambda: play([broken()], FREE, asked=EXACT, hosts=warned_hosts(1, exact=True))],
     "text, of a chat with": [lambda: play([Response([ENDLESS] * 17, "reset")], FREE)],
-    "nothing that shows, and": [lambda: play([broken()], FREE.replace(recovery=("restart", "resume")))],
-    "anything, then an error": [
+    "nothing visible, and": [lambda: play([broken()], FREE.replace(recovery=("restart", "resume")))],
+    "anything, then a permanent": [
         lambda: play([whole()], FREE.replace(delivery="atomic", max_held_bytes=1000)),
         lambda: play([broken(offset=300)], FREE.replace(max_event_bytes=100)),
     ],
