@@ -22,10 +22,12 @@ from openai_stream_guard.cli.doctor.proxy_settings import LINES
 from openai_stream_guard.testing import Server, StreamGuard
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.examples.tool_loop import answer
+from tests.support.pages import programs
 from tests.support.running import find, free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+PAGE = HERE / "README.md"
 
 
 @pytest.fixture
@@ -33,6 +35,20 @@ def api() -> Iterator[Server]:
     """OpenAI's API, on loopback."""
     with Server() as server:
         yield server
+
+
+def test_the_page_quotes_the_files() -> None:
+    """Each line of its blocks of code, but for `...`, is a line of a file that it is about."""
+    files = [HERE / name for name in ("tool_loop.py", "tasks.py", "nginx.conf")]
+    known = {line.partition("#")[0].strip() for file in files for line in file.read_text("utf-8").splitlines()}
+    quoted = [
+        line.strip()
+        for language in ("python", "nginx")
+        for text in programs(PAGE, language)
+        for line in text.splitlines()
+    ]
+    assert len(quoted) > 8
+    assert set(quoted) - known == {"..."}
 
 
 # The tool loop.

@@ -1,13 +1,19 @@
-"""The law: each page is one click from the README, and each link of a page leads to what is there."""
+"""The law: each page is one click from the README, and what a page links to, or says to type, is there."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import functools
+import importlib.util
+import io
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from openai_stream_guard.cli import main
 from tests.support.pages import CONTRIBUTING, README, ROOT, anchor, read, section, table
 
 if sys.version_info >= (3, 11):
@@ -62,9 +68,33 @@ def test_every_page_is_one_click_away() -> None:
 def test_the_way_leads_to_files() -> None:
     """Each that is named is there; one without a folder stands in some folder."""
     for _, cell in table(section(CONTRIBUTING, "Find your way"), "you want to …"):
-        for name in re.findall(r"`([\w/]+(?:/|\.\w+))`", cell):
+        for name in re.findall(r"`([\w/]+(?:/|\.py))`", cell):
             places = (ROOT / name, ROOT / "openai_stream_guard" / name)
             assert any(place.exists() for place in places) or ("/" not in name and list(ROOT.rglob(name))), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_typed_is_there(page: Path) -> None:
+    """Modules, sessions of nox, and the options of our own commands."""
+    text = read(page).replace("openai-stream-guard ", "python -m openai_stream_guard ")
+    for module in set(re.findall(r"python -m ([\w.]+)", text)) - {"your_service"}:
+        assert importlib.util.find_spec(module), module
+    nox = ast.parse((ROOT / ".ci" / "noxfile.py").read_text(encoding="utf-8"))
+    sessions = {node.name for node in nox.body if isinstance(node, ast.FunctionDef)}
+    assert {name for name in re.findall(r'-s "?([a-z_]+)', text) if "nox" in text} <= sessions
+    for command, rest in re.findall(r"python -m openai_stream_guard (\w+)([^`\n]*)", text):
+        if command != "run":  # behind whose script the options are the script's
+            known = help_of(command)
+            assert set(re.findall(r"--[a-z-]+", rest)) <= set(re.findall(r"--[a-z-]+", known)), (command, rest)
+
+
+@functools.cache
+def help_of(command: str) -> str:
+    """What a command says of itself."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), pytest.raises(SystemExit):
+        main([command, "--help"])
+    return said.getvalue()
 
 
 def test_on_an_index_every_link_is_absolute() -> None:

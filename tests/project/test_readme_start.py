@@ -16,7 +16,18 @@ from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.notices import FaultKind, StoppedBy
 from openai_stream_guard.testing import Equal, Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support.pages import OBSERVABILITY, README, RECOVERY, ROOT, SUPPORT, programs, read, section, table
+from tests.support.pages import (
+    BENCHMARK,
+    OBSERVABILITY,
+    README,
+    RECOVERY,
+    ROOT,
+    SUPPORT,
+    programs,
+    read,
+    section,
+    table,
+)
 from tests.support.streams import KEY
 
 START, *_ = programs(README)
@@ -50,13 +61,13 @@ def test_the_first_program_prints_a_broken_answer_whole(server: Server, capsys: 
 def test_it_says_what_came_of_an_answer_that_breaks_every_time(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Fault, attempts and the text so far."""
+    """The fault and the text so far."""
     server.reset(fault="truncate_clean", after=6, times=None)
     start()
     shown, _, told = capsys.readouterr().out.rpartition("\n")[0].partition("\n")
     assert shown
     assert TEXT.startswith(shown)
-    assert told == f"truncated after 3 attempts; received: {shown!r}"
+    assert told == f"truncated; received: {shown!r}"
 
 
 @pytest.mark.usefixtures("environment")
@@ -126,6 +137,17 @@ def test_the_commonest_errors_are_rows_of_the_whole_table() -> None:
     assert len(rows) == 5
     assert all(row in table(read(SUPPORT), "what you see") for row in rows)
     assert {word.strip("`") for word, *_ in table(read(SUPPORT), "`stopped_by`")} == set(get_args(StoppedBy))
+
+
+def test_the_cost_is_that_of_the_benchmark() -> None:
+    """The ratio of its table, for the release that is named."""
+    ratio, release = re.findall(r"([\d.]+) of it for a chat event over\s+sockets \(openai ([\d.]+)", read(README))[0]
+    (row,) = [
+        row
+        for row in table(section(BENCHMARK, f"openai {release}"), "bytes from")
+        if row[:5] == ["sockets", "chat", "sync", "create", "event"]
+    ]
+    assert row[7].endswith(f": {ratio}")
 
 
 def test_what_is_named_is_there() -> None:

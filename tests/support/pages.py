@@ -17,6 +17,7 @@ SUPPORT = ROOT / ".github" / "SUPPORT.md"
 SECURITY = ROOT / ".github" / "SECURITY.md"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
 MATRIX = ROOT / ".ci" / "README.md"
+BENCHMARK = ROOT / "tests" / "benchmark" / "README.md"
 
 
 def read(page: Path) -> str:
