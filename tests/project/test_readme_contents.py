@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from openai_stream_guard.cli import main
+from openai_stream_guard.cli import COMMANDS, main
 from tests.support.pages import CONTRIBUTING, README, ROOT, anchor, read, section, table
 
 if sys.version_info >= (3, 11):
@@ -86,6 +86,14 @@ def test_what_is_typed_is_there(page: Path) -> None:
         if command != "run":  # behind whose script the options are the script's
             known = help_of(command)
             assert set(re.findall(r"--[a-z-]+", rest)) <= set(re.findall(r"--[a-z-]+", known)), (command, rest)
+
+
+def test_the_commands_are_all_there_are() -> None:
+    """With options that they have."""
+    rows = {re.findall(r"`(\w+)", cell)[0]: line for cell, *line in table(section(README, "Commands"), "command")}
+    assert set(rows) == set(COMMANDS)
+    for command, line in rows.items():
+        assert set(re.findall(r"--[a-z-]+", " ".join(line))) <= set(re.findall(r"--[a-z-]+", help_of(command))), command
 
 
 @functools.cache
