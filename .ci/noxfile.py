@@ -321,7 +321,10 @@ def wheel(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """What a user's program looks like to type checkers."""
     session.install(f"{ROOT}[test]", "mypy", "pyright[nodejs]")
-    session.run("python", "-m", "pytest", "-n", "0", str(TYPING / "test_typing.py"))
+    first = ROOT / "tests" / "project" / "test_readme_start.py"
+    session.run(
+        "python", "-m", "pytest", "-n", "0", "-m", "", str(TYPING / "test_typing.py"), f"{first}::test_it_has_types"
+    )
     session.chdir(session.create_tmp())  # away from the sources: the package is what is installed
     program = shutil.copy(TYPING / "user_program.py", ".")
     session.run("mypy", "--strict", program)
