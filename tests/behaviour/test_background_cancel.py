@@ -23,19 +23,28 @@ import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import CancelSent
 from openai_stream_guard.testing import Answer, Fault, ScriptedResponse, Send, Server, ServerBehaviour, Wait, Whole
+from openai_stream_guard.transport import cancelling
 from openai_stream_guard.transport.cancelling import THREAD
 from tests.support import programs
 from tests.support.responses import create, cut_at, has_background, has_responses, offsets
 from tests.support.streams import client_for, run, settles
 
-pytestmark = [has_responses, has_background, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
+pytestmark = [
+    has_responses,
+    has_background,
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    # Of an event loop that ends while a connection is being opened; anyio has not begun to await it then.
+    pytest.mark.filterwarnings("ignore:coroutine 'connect_tcp:RuntimeWarning"),
+]
 
 LOCAL = {"background": "always", "background_hosts": ("127.0.0.1",)}
 
 
 @pytest.fixture(autouse=True)
-def always(guarded: None) -> None:
-    """The setting, for the loopback server too."""
+def always(guarded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting, for the loopback server too; a loaded machine may take its time to cancel."""
+    for limit in ("CANCEL_SECONDS", "CLOSING_SECONDS"):
+        monkeypatch.setattr(cancelling, limit, 30.0)
     configure(**LOCAL)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from openai_stream_guard import configure
 from openai_stream_guard.testing import Server
+from openai_stream_guard.transport import cancelling
 from openai_stream_guard.transport.cancelling import THREAD
 from tests.support.responses import create, has_background
 from tests.support.streams import client_for, idle, settles
@@ -22,8 +23,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), has_background]
 
 
 @pytest.fixture(autouse=True)
-def always(guarded: None) -> None:
-    """The setting, for the loopback server too."""
+def always(guarded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting, for the loopback server too; a loaded machine may take its time to cancel."""
+    for limit in ("CANCEL_SECONDS", "CLOSING_SECONDS"):
+        monkeypatch.setattr(cancelling, limit, 30.0)
     configure(background="always", background_hosts=("127.0.0.1",))
 
 
