@@ -153,7 +153,7 @@ def test_the_cost_is_that_of_the_benchmark() -> None:
 def test_what_is_named_is_there() -> None:
     """The settings to look at first, and the faults of the example."""
     first, *_ = section(README, "Settings").partition("\n| ")
-    assert len(named := re.findall(r"^- `(\w+)`", first, re.MULTILINE)) == 5
+    assert len(named := re.findall(r"^- `(\w+)`", first, re.MULTILINE)) == 6
     assert set(named) <= set(SETTINGS)
     (_, faults), *_ = table(section(README, "What you see"), "attribute")
     assert set(re.findall(r"`(\w+)`", faults)) <= set(get_args(FaultKind))
