@@ -14,7 +14,9 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.decisions import Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
 from openai_stream_guard.notices import Ended, FaultSeen, Recovering
+from openai_stream_guard.testing import AnswerVariant, build_answer
 from tests.support.chunks import chunk
 from tests.support.simulated import ANSWERS, End, Response, answer_variant, body, ids, play, request_for, said
 
@@ -382,7 +384,6 @@ def test_notices_tell_the_story_in_order() -> None:
 
 def test_a_consumer_that_leaves_is_no_fault() -> None:
     """A stream closed before its end is abandoned: told as such, and nothing else."""
-    from openai_stream_guard.engine.session import Session
     from openai_stream_guard.transport.drivers import drive
     from tests.support.simulated import CHAT, Network
 
@@ -393,3 +394,29 @@ def test_a_consumer_that_leaves_is_no_fault() -> None:
     next(events)
     events.close()
     assert (session.report().outcome, network.open, network.requests) == ("abandoned", 0, 1)
+
+
+@pytest.mark.parametrize(("added", "events", "is_due"), [(True, 9, True), (True, 0, False), (False, 9, False)])
+def test_what_is_to_be_cancelled(added: bool, events: int, is_due: bool) -> None:
+    """A response that the guard had made in the background and gave up, if its id is known; none of the program's."""
+    answer = build_answer("responses", "text", AnswerVariant(0, background=True))
+    body = {"model": "m", "background": True}
+    request = StreamRequest("post", "/responses", "host:1", body, background_added=added)
+    broken = Response([b"".join(answer.encode()[:events])], "reset")
+    session = play([broken], NO_BUDGET.replace(max_retries=0), asked=request).session
+    assert session.outcome == "failed"
+    assert session.response_to_cancel == (answer.plain["id"] if is_due else None)
+
+
+def test_a_complete_response_is_not_to_be_cancelled() -> None:
+    """Nor one that its consumer is still reading."""
+    answer = build_answer("responses", "text", AnswerVariant(0, background=True))
+    body = {"model": "m", "background": True}
+    request = StreamRequest("post", "/responses", "host:1", body, background_added=True)
+    session = Session(request, NO_BUDGET, HostMemory(), now=0.0, max_retries=2)
+    *parts, end = answer.encode()
+    session.receive(b"".join(parts), 0.1)
+    assert session.response_to_cancel is None
+    session.receive(end, 0.2)
+    session.abandon(0.3)
+    assert (session.outcome, session.response_to_cancel) == ("abandoned", None)
