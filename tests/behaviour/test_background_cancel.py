@@ -368,7 +368,7 @@ def test_a_child_does_not_cancel_what_its_parent_reads(server: Server) -> None:
                 stream._iterator.close()
                 with client_for(server) as own:
                     begun(own)[0].close()
-                THREAD.wait(30.0)
+                    THREAD.wait(30.0)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
