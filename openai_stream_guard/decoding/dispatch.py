@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Literal, TypedDict
 
 from .event_data import DONE, EventData, Position
-from .json_text import loads, stock_error
+from .json_text import is_beginning, loads, stock_error
 from .payload import DecodeFault, IrregularPayload, Payload
 
 RepairMode = Literal["safe", "off"]
@@ -140,10 +140,10 @@ class Dispatcher:
         match data.position:
             case Position.INSIDE_VALUE if body_ended:
                 self.unfinished = data.rest not in _CUT_DONE
-            case Position.INSIDE_VALUE if self.object_payload(block, data.last_part) is not None:
-                self.fail(CUT_SHORT, block)
-            case Position.INSIDE_VALUE:
+            case Position.INSIDE_VALUE if is_beginning(data.rest) and not self.object_payload(block, data.last_part):
                 self.interrupt(CUT_SHORT, block)
+            case Position.INSIDE_VALUE:
+                self.fail(CUT_SHORT, block)
             case Position.OTHER_TEXT if delivered:
                 if not (body_ended and data.rest in _CUT_FIELD_NAMES):
                     self.fail("text that is no payload follows one", block)
