@@ -93,6 +93,8 @@ class AttemptReader:
     @property
     def phase(self) -> Phase:
         """What the stream is waited for."""
+        if self.adapter.end_marks == "unknown":  # an API that marks no end may stream more than an answer
+            return "subscription"
         return "complete" if self.answer_complete else "events" if self.items else "first_event"
 
     def take(self, payloads: Sequence[Payload]) -> StreamFault | None:
@@ -161,7 +163,7 @@ class AttemptReader:
 
     def end_of_body(self) -> StreamFault | None:
         """Return the fault of a clean end of the body; None where the answer is complete."""
-        if self.reader.unfinished:
+        if self.reader.unfinished or (self.reader.event_begun and not self.answer_complete):
             return StreamFault("truncated", "the body ends inside an event", self.reader.error, ending="clean")
         return self.end(done=False)
 

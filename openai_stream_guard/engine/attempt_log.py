@@ -79,7 +79,7 @@ def evidence_from(
         bytes=reader.bytes,
         events=reader.events,
         reads=reads,
-        inside_event=reader.unfinished,
+        inside_event=reader.unfinished or reader.event_begun,
         unterminated="unterminated_event" in reader.repairs,
         done=reader.done,
         not_utf8=isinstance(error, UnicodeDecodeError),

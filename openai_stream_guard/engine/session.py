@@ -104,7 +104,7 @@ class Session:
         attempt = self._attempt
         payloads, over = attempt.reader.feed(data), attempt.reader.over
         if not payloads and not over:  # most reads of a few bytes
-            if not attempt.items or attempt.answer_complete:  # then any byte is a sign of life
+            if attempt.phase != "events":  # then any byte is a sign of life
                 self._deadline = None
             if now < self.deadline:
                 return payloads
