@@ -114,14 +114,7 @@ def photograph() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        command = [
-            "openai_stream_guard",
-            "doctor",
-            "--from-capture",
-            str(CAPTURE.relative_to(ROOT)),
-            "--html",
-            str(page),
-        ]
+        command = ["openai_stream_guard", "doctor", "--from-capture", CAPTURE, "--html", str(page)]
         subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         flags = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
         flags += [f"--window-size={PAGE_SIZE[0]},{PAGE_SIZE[1]}", f"--screenshot={DOCTOR}"]
