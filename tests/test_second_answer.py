@@ -121,6 +121,7 @@ def test_with_nothing_delivered_nothing_is_trimmed() -> None:
     assert twice([text("a"), odd], [text("a"), ends]).values == [text("a"), odd, STOP]
     assert twice([text("a")], [text("a"), ends]).values == [text("a"), ends]
     assert twice([odd], [odd, text("a"), STOP]).values == [odd, text("a"), STOP]
+    assert raises([text("a"), odd], [text("ab"), odd, STOP]) == "diverged"
 
 
 def test_the_half_of_a_character_is_told_once() -> None:

@@ -29,7 +29,7 @@ from .completion import NO_FINISH, Choices, Oddity
 from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
 from .request import EndRule, StreamRequest
-from .second_answer import Diverged, SecondAnswer
+from .second_answer import SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
 
 _TOO_DEEP = FaultEvent("malformed", "a payload is nested deeper than can be followed")
@@ -220,20 +220,8 @@ class ChatAdapter(ApiAdapter):
         is_odd = done and rule == "learnt" and self._choices.complete_at_end("auto", done=True)
         return Oddity(NO_FINISH, int(self.tool_call_open)) if is_odd else None
 
-    def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+    def _trimmed(self, payload: Payload, value: dict[str, Any], replay: SecondAnswer) -> dict[str, Any] | None:
         """Cut what was delivered out of a repeated chunk, and give the rest the first answer's ids."""
-        value = payload.value
-        if not isinstance(value, dict):
-            return payload if replay.caught_up else None
-        try:
-            new = self._trimmed(payload, value, replay)
-            if new is None or new == value:
-                return None if new is None else payload
-            return payload.replace(new)
-        except RecursionError:
-            raise Diverged from None
-
-    def _trimmed(self, payload: Payload, value: dict[str, object], replay: SecondAnswer) -> dict[str, object] | None:
         new = dict(value)
         choices = value.get("choices")
         if isinstance(choices, list) and choices:

@@ -36,7 +36,7 @@ class Aside(NamedTuple):
     group: Hashable
     shape: Hashable
     required: bool = False
-    """A second answer has to have it too, before it adds text."""
+    """It is a part of the answer: a second one has to have it too, before it adds text."""
 
 
 class Transcript:
