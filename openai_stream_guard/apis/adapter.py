@@ -87,6 +87,8 @@ class ApiAdapter:
     response_id: str | None = None
     answer_complete: bool = False
     """Whether a mark stands by which nothing of the answer is missing. What comes after it can take it back."""
+    tokens: int = 0
+    """Tokens of the answer that the API has counted so far; 0 where it has not told."""
     end_note: str | None = None
     """What is odd about the end that `is_complete` accepted."""
     tool_call_open: bool = False
