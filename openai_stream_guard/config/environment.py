@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .fields import InvalidValue, checked, suggestion
-from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, PolicyFields, read_environment
+from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, read_environment
 
 MODE_VARIABLE = "OPENAI_STREAM_GUARD"
 
@@ -36,11 +36,12 @@ class StreamGuardWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Settings:
-    """The mode and the policy that the environment asks for, and where each field of the policy came from."""
+    """The mode and the policy that the environment asks for."""
 
     mode: Mode
     policy: Policy
     sources: Mapping[str, Source]
+    """Where each field of the policy came from; empty with the guard off, when none was read."""
 
 
 def read_mode(environ: Mapping[str, str] | None = None) -> Mode:
@@ -49,19 +50,23 @@ def read_mode(environ: Mapping[str, str] | None = None) -> Mode:
     return checked(_mode, text, MODE_VARIABLE, "1, true, on or yes; observe; or 0, false, off or no")
 
 
-def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def read_settings(environ: Mapping[str, str] | None = None, *, mode: Mode | None = None) -> Settings:
     """
     Return the settings that the environment describes; with the guard off, the defaults.
+
+    Args:
+        environ: the environment; None for that of the process.
+        mode: in place of what `OPENAI_STREAM_GUARD` asks for.
 
     Raises `StreamGuardConfigError` for an invalid value. An unknown variable is a `StreamGuardWarning`.
     """
     if environ is None:  # not as the default: `help()` would print it
         environ = os.environ
-    mode = read_mode(environ)
-    given: PolicyFields = {}
-    if mode != "off":
-        _warn_of_unknown(environ)
-        given = read_environment(environ)
+    mode = read_mode(environ) if mode is None else mode
+    if mode == "off":
+        return Settings(mode, Policy(), {})
+    _warn_of_unknown(environ)
+    given = read_environment(environ)
     sources: dict[str, Source] = {name: "environment" if name in given else "default" for name in SETTINGS}
     policy = Policy().replace(**given)
     warn_of_useless(policy, stacklevel=3)
