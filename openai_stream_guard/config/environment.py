@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .fields import InvalidValue, checked, suggestion
-from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, read_environment
+from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, PolicyFields, read_environment
 
 MODE_VARIABLE = "OPENAI_STREAM_GUARD"
 
