@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole
+from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole, retold_key
 
 
 class Diverged(Exception):
@@ -231,10 +231,15 @@ class ReplayChecker(SecondAnswer):
         """Take what is said of a text as a whole.
 
         Raises:
-            Diverged: if this answer, or where it has told nothing of it the first one, has told another text.
+            Diverged: if this answer, or where it has told nothing of it the first one, has told another text; or the
+                first one has told another as a whole.
         """
         behind, told = self._behind.get(key), self._transcript.told(key)
         piece = text.encode("utf-8", "surrogatepass")
+        if (retold := self._transcript.identities.get(retold_key(key))) is not None:
+            if retold != hash(piece):
+                raise Diverged
+            return
         if behind is not None:
             if behind != len(told) or told != piece:
                 raise Diverged

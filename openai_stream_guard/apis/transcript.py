@@ -174,6 +174,11 @@ class Transcript:
         return bytes(self.text_channels.get(key, b"") + self.held.get(key, b""))
 
 
+def retold_key(key: Key) -> Key:
+    """The key of the identity that is the hash of a text as a whole, where it was told otherwise than it came."""
+    return ("whole", *key)
+
+
 def has_hole(told: bytes, whole: bytes) -> bool:
     """Whether a text came with something missing: it is what the whole is without one part, or a few small ones."""
     if len(told) >= len(whole):

@@ -90,7 +90,9 @@ def current_status() -> Status:
         settings={
             name: {
                 "value": as_written(name, getattr(settings.policy, name)),
-                "source": ENVIRONMENT_PREFIX + name.upper() if settings.sources.get(name) == "environment" else "default",
+                "source": ENVIRONMENT_PREFIX + name.upper()
+                if settings.sources.get(name) == "environment"
+                else "default",
             }
             for name in SETTINGS
         },

@@ -175,7 +175,8 @@ class Run:
         if broken:
             attempt.end = dice.choice(_BROKEN)
             place = dice.randint(0, len(frames))
-            part = frames[place][: dice.randint(0, 20)] if place < len(frames) and attempt.end != "error" else b""
+            next_frame = frames[place] if place < len(frames) and attempt.end != "error" else b""
+            part = next_frame[: dice.randint(0, len(next_frame))]
             frames = [*frames[:place], *([part] if part and dice.random() < 0.4 else [])]
             if attempt.end == "error":
                 error = {"type": "error", "code": "server_error", "message": "overloaded"}

@@ -258,6 +258,15 @@ def test_what_else_a_first_answer_says_of_itself_is_handed_on(said: str) -> None
     assert (outcome.values, outcome.network.requests, outcome.gave_up) == (events, 1, None)
 
 
+@pytest.mark.parametrize("said", ["", "a", "xb", "x"])
+def test_what_a_first_answer_has_retold_comes_again_or_is_a_divergence(said: str) -> None:
+    """Rule 4: a text that was told as a whole otherwise than it came is not that of an answer that tells it right."""
+    first = [CREATED, added(0), delta("ab"), done(said)]
+    assert raises(first, [CREATED, added(0), *part("ab"), item_done(0, "ab"), completed("ab")], STATELESS) == "diverged"
+    second = [*first, item_done(0, said), completed(said)]
+    assert twice(first, second, STATELESS).values == second
+
+
 def test_a_hole_is_one_missing_part_or_a_few_small_ones() -> None:
     """Of a text that came, and is longer as a whole."""
     assert all(has_hole(came, b"one two three") for came in (b"one three", b"two three", b"one two", b"o two thre"))
