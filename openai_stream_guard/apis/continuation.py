@@ -7,7 +7,7 @@ spent is taken off the limit and added to the usage. How the rest is asked for d
   vLLM: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (`continue_final_message`)
 - `anchored`, for every other chat model: the user asks for the rest, which is to begin with the *anchor*, the last
   words of the partial answer, repeated as they are. Where the second answer does not begin so, nothing of it is
-  delivered. Why the anchor is what it is: `anchor_start`. Why the request reads as it does: `_REQUEST`.
+  delivered. Why the anchor is what it is: `anchor_from`. Why the request reads as it does: `_REQUEST`.
 - a callable makes the request. It may name an anchor, too.
 
 Without an anchor nothing says that an answer is the rest of another. It is refused where it visibly is not: where it
@@ -73,32 +73,26 @@ def continued_request(how: Continuing, body: Mapping[str, object], text: str, sp
         return None
     if isinstance(how, str) and messages and _is_assistants(messages[-1]):
         return None  # a beginning of the caller's own: nobody knows whether the server has repeated it
+    anchor = anchor_from(text) if how == "anchored" else None
+    if how == "anchored" and anchor is None:
+        return None
     request = copy.deepcopy(dict(body))  # a callable may edit it, and the first request must stay as it was
     _leave_out_reasoning(request)
-    match how:
-        case "anchored":
-            if (start := anchor_start(text)) is None:
-                return None
-            anchor = text[start:]
-            _lower_limits(request, spent, math.ceil(spent * len(anchor) / len(text)))
-            asks = {"role": "user", "content": _REQUEST + anchor.rstrip()}
-            request["messages"] = [*messages, {"role": "assistant", "content": text}, asks]
-            return ContinuedRequest(request, anchor)
-        case "vllm":
-            _lower_limits(request, spent)
-            request["messages"] = [*messages, {"role": "assistant", "content": text}]
-            return ContinuedRequest({**request, "continue_final_message": True, "add_generation_prompt": False})
-        case "prefill":
-            _lower_limits(request, spent)
-            request["messages"] = [*messages, {"role": "assistant", "content": text, "prefix": True}]
-            return ContinuedRequest(request)
-        case _:
-            _lower_limits(request, spent)
-            return _made_by_callable(how(request, text), text)
+    _lower_limits(request, spent, 0 if anchor is None else math.ceil(spent * len(anchor) / len(text)))
+    if not isinstance(how, str):
+        return _made_by_callable(how(request, text), text)
+    partial: dict[str, object] = {"role": "assistant", "content": text}
+    if anchor is not None:
+        asks = {"role": "user", "content": _REQUEST + anchor.rstrip()}
+        return ContinuedRequest({**request, "messages": [*messages, partial, asks]}, anchor)
+    if how == "prefill":
+        return ContinuedRequest({**request, "messages": [*messages, {**partial, "prefix": True}]})
+    marks = {"continue_final_message": True, "add_generation_prompt": False}
+    return ContinuedRequest({**request, "messages": [*messages, partial], **marks})
 
 
-def anchor_start(text: str) -> int | None:
-    """Return where the anchor of a text begins; None where it has none.
+def anchor_from(text: str) -> str | None:
+    """Return the anchor of a text; None where it has none.
 
     - It ends where the text ends, be that inside a word: deltas end where tokens do, so that a model that has repeated
       it stands where it stood at the first time. (White space behind it is verified, but cannot be asked for.)
@@ -110,7 +104,7 @@ def anchor_start(text: str) -> int | None:
     while length <= _MAX_ANCHOR:
         start = _word_start(text, max(0, end - length))
         if end - start >= _MIN_ANCHOR and text.find(text[start:end]) == start:
-            return start
+            return text[start:]
         length *= 2
     return None
 

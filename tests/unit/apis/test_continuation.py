@@ -20,7 +20,7 @@ from openai_stream_guard.apis.continuation import (
     ContinuedRequest,
     Continuing,
     UnverifiedContinuation,
-    anchor_start,
+    anchor_from,
     continued_request,
 )
 from openai_stream_guard.apis.request import StreamRequest
@@ -52,9 +52,9 @@ def continuation(said: str = SAID, spent: int = 3) -> UnverifiedContinuation:
 
 def anchored(said: str) -> AnchoredContinuation:
     """What takes a second answer that has to begin with an anchor, behind this text."""
-    start = anchor_start(said)
-    assert start is not None
-    return AnchoredContinuation(delivered(said), KEY, 3, said[start:])
+    anchor = anchor_from(said)
+    assert anchor is not None
+    return AnchoredContinuation(delivered(said), KEY, 3, anchor)
 
 
 def continued(how: Continuing, body: dict[str, Any], text: str = SAID, spent: int = 3) -> dict[str, Any] | None:
@@ -245,20 +245,19 @@ def test_an_anchor_is_the_last_words_once() -> None:
         "ja nein " * 5 + "vielleicht " + "ja nein " * 5: "vielleicht " + "ja nein " * 5,
         "ja nein " * 80: None,
     }.items():
-        start = anchor_start(said)
-        assert (None if start is None else said[start:]) == anchor, said
+        assert anchor_from(said) == anchor, said
 
 
 @given(st.text("ab 東🚋\n", max_size=400))
 def test_an_anchor_is_an_end_that_occurs_nowhere_else(said: str) -> None:
     """And it is long enough, begins with a word, and is not much longer than the bound."""
-    start = anchor_start(said)
-    if start is not None:
-        words = said[start:].rstrip()
+    anchor = anchor_from(said)
+    if anchor is not None:
+        words = anchor.rstrip()
+        assert said.endswith(anchor)
         assert 20 <= len(words) <= 200
         assert not words[0].isspace()
-        assert said.find(words) == start
-        assert said.rstrip().endswith(words)
+        assert said.find(words) == len(said) - len(anchor)
 
 
 def test_the_user_asks_for_the_rest() -> None:
@@ -405,8 +404,8 @@ PREFACES = st.sampled_from(["", " ", "\n\n", "Sure, ", "```\n", "“", "My conne
 def test_nothing_unverified_is_delivered(said: str, rest: str, data: st.DataObject) -> None:
     """Whatever the second answer says: it begins with the anchor and goes on, or costs one request and adds nothing."""
     sizes = st.lists(st.integers(1, 40))
-    start = anchor_start(said)
-    anchor = said[start:] if start is not None else said[-20:]
+    named = anchor_from(said)
+    anchor = said[-20:] if named is None else named
     begun = data.draw(st.sampled_from([anchor, anchor[1:], anchor[:-1], said, "", anchor[:9] + "x" + anchor[9:]]))
     answer = data.draw(PREFACES) + begun + rest
     whole = data.draw(st.booleans())
@@ -416,11 +415,11 @@ def test_nothing_unverified_is_delivered(said: str, rest: str, data: st.DataObje
         sent(pieces_of(answer, data.draw(sizes)), whole=whole),
     ]
     outcome = play(responses, policy, asked=ANCHORED)
-    verified = start is not None and answer.lstrip().startswith(anchor)
+    verified = named is not None and answer.lstrip().startswith(anchor)
     assert told(outcome) == said + (answer.lstrip()[len(anchor) :] if verified else "")
     assert (outcome.gave_up is None) == (verified and whole)
     if outcome.gave_up is not None:
         assert outcome.gave_up.first_failure.fault.kind == "truncated"
         assert outcome.gave_up.first_failure.attempt.way is None
     attempts = outcome.session.report().attempts
-    assert len(attempts) == 1 + (start is not None)
+    assert len(attempts) == 1 + (named is not None)

@@ -278,7 +278,7 @@ ENDED = [b"data: %b\n\n" % json.dumps(chunk({}, "stop")).encode(), b"data: [DONE
 
 @pytest.mark.parametrize("cut_after", [100, 130, 1000])
 def test_the_clock_of_a_recovery_stands_still_while_words_come_again(cut_after: int) -> None:
-    """Rule 10: at a word a second it takes longer than max_elapsed, 120 s, to come back to where the first one broke."""
+    """Rule 10: at a word a second it takes longer than max_elapsed, 120 s, to come back to where it broke."""
     whole = [*spoken(1100), *ENDED]
     outcome = play([Response(whole[:cut_after], "reset", pause=1.0), Response(whole, pause=1.0)], NO_BUDGET)
     assert outcome.gave_up is None
