@@ -191,7 +191,7 @@ def test_switching_on_reads_the_settings_that_were_not_read_while_it_was_off(
         assert switch.current_policy() == Policy(max_retries=4, backoff_initial=0.2)
         switch.start()
         monkeypatch.setenv("OPENAI_STREAM_GUARD_MAX_RETRIES", "many")
-        with pytest.raises(StreamGuardConfigError, match="OPENAI_STREAM_GUARD_MAX_RETRIES.*many"):
+        with pytest.raises(StreamGuardConfigError, match=r"OPENAI_STREAM_GUARD_MAX_RETRIES.*many"):
             turn()
         assert not is_enabled()
 

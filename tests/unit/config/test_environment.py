@@ -55,7 +55,7 @@ def test_policy_and_its_sources_are_read(mode: str) -> None:
     )
     assert settings.mode == mode
     assert settings.policy == Policy(repair="off")
-    assert settings.sources == {**dict.fromkeys(SETTINGS, "default"), "repair": "environment"}
+    assert settings.given == {"repair"}
 
 
 def test_bad_variable_is_refused_when_on() -> None:
@@ -72,7 +72,7 @@ def test_nothing_else_is_read_when_off(mode: dict[str, str]) -> None:
         warnings.simplefilter("error")
         settings = read_settings(environ)
     assert settings.policy == Policy()
-    assert settings.sources == {}
+    assert settings.given is None
 
 
 def test_unknown_variable_is_told_about() -> None:
