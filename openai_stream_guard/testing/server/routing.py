@@ -145,8 +145,7 @@ class Router:
             said, anchor = anchor_from(body)
             if anchor:
                 begin_anchored(variant, said, anchor, self.behaviour.anchored)
-            if anchor and self.behaviour.anchored == "refusing":
-                name = "refusal"
+                name = "refusal" if self.behaviour.anchored == "refusing" else name
         variant.background = api == "responses" and body.get("background") is True
         answer = build_answer(api, name, variant)
         stored = self._background.store(answer) if variant.background else None
