@@ -21,12 +21,13 @@ import json
 import logging
 import multiprocessing
 import random
+import signal
 import sys
 import time
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -480,7 +481,9 @@ async def _averdicts(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, str, Ru
 
 def prepared() -> None:
     """What a process of runs is to leave out: each fault is a warning of the guard's, and of pydantic's each odd item;
-    and the modules of the SDK are too many objects for the garbage collector to look through again and again."""
+    the modules of the SDK are too many objects for the garbage collector to look through again and again; and Ctrl-C is
+    for the process that prints the table."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable()
     warnings.simplefilter("ignore")
     gc.freeze()
@@ -518,7 +521,7 @@ def main(arguments: Sequence[str]) -> int:
         return _show(options.seed, options.only)
     started, found = time.monotonic(), list[tuple[int, str, str]]()
     parts = [range(start, min(start + 500, options.runs)) for start in range(0, options.runs, 500)]
-    with multiprocessing.Pool(options.jobs, prepared) as pool:
+    with multiprocessing.Pool(options.jobs, prepared) as pool, suppress(KeyboardInterrupt):  # then with what came
         for part in pool.imap_unordered(partial(verdicts, options.seed), parts):
             found += part
             for number, kind, verdict in part:
