@@ -95,12 +95,12 @@ class ChatAdapter(ApiAdapter):
                 channel += piece
                 size += len(piece)
                 end += 1
+                if value.get("usage"):
+                    self._note_usage(value)
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
         transcript.size += size
-        if end > start:
-            self._note_usage(payloads[end - 1].value)
         return end
 
     def fault_in(self, payload: Payload) -> FaultEvent | None:
