@@ -301,8 +301,15 @@ class Run:
 
     def _helper_differs(self, reader: Any, final: Any) -> str | None:
         if self.is_chat:
-            said = {choice.index: choice.message.content or "" for choice in final.choices}
-            return None if said == reader.contents else "wrong: the helper's final completion differs"
+            said = {
+                choice.index: (
+                    choice.message.content or "",
+                    [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()],
+                    choice.finish_reason,
+                )
+                for choice in final.choices
+            }
+            return None if said == reader.messages else "wrong: the helper's final completion differs"
         final_texts = [
             part.text
             for item in final.output

@@ -347,10 +347,16 @@ class ChatReader:
             call["text"] += told
 
     @property
-    def contents(self) -> dict[int, str]:
-        """The content of every choice."""
-        runs = {at: [(name, text) for name, text in heard.runs] for at, heard in self._choices.items()}
-        return {at: dict(told).get("content", "") for at, told in runs.items()}
+    def messages(self) -> dict[int, tuple[str, list[tuple[str, str]], str | None]]:
+        """The content, the calls and the finish_reason of every choice."""
+        return {
+            at: (
+                dict(map(tuple, heard.runs)).get("content", ""),
+                [(call["name"], call["text"]) for _, call in sorted(heard.calls.items())],
+                heard.finish,
+            )
+            for at, heard in self._choices.items()
+        }
 
     def is_whole(self, answer: ChatAnswer) -> bool:
         """Whether this is that very answer. (Usage may be missing: it is not asked for again.)"""
