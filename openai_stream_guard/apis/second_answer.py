@@ -247,7 +247,7 @@ class ReplayChecker(SecondAnswer):
             self.repeated += 1
         elif not told:
             self._add(key, text)
-        elif told != piece and not (has_hole(told, piece) and self._transcript.note_hole(key, piece)):
+        elif told != piece and not (has_hole(told, piece) and self._transcript.note_hole(key, told, piece)):
             raise Diverged
 
     def identify(self, key: Key, name: object) -> object:

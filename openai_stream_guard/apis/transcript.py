@@ -72,18 +72,19 @@ class Transcript:
         self._holes: dict[Key, int] = {}
         self._unended: dict[Hashable, list[Key]] = {}
 
-    def note_hole(self, key: Key, whole: bytes) -> bool:
-        """Note that a part of a text is missing, by what is said of it as a whole.
+    def note_hole(self, key: Key, told: bytes, whole: bytes) -> bool:
+        """Note that a part of a text is missing from what was told of it, by what is said of it as a whole.
 
         Returns:
             Whether that is a habit: of the server, as far as it is known, or since the answer before had the same hole.
         """
+        hole = hash((told, whole))
         if self.accepts_holes:
             return True
-        if self._holes.get(key) == hash(whole):
+        if self._holes.get(key) == hole:
             self.hole_came_again = True
             return True
-        self._holes[key] = hash(whole)
+        self._holes[key] = hole
         return False
 
     @property

@@ -103,7 +103,7 @@ class Delivery:
                 continue
             if not told:
                 untold.append((key, text))
-            elif self.is_rest or (has_hole(told, whole) and not self.transcript.note_hole(key, whole)):
+            elif self.is_rest or (has_hole(told, whole) and not self.transcript.note_hole(key, told, whole)):
                 raise Gap
             else:
                 retold.append((retold_key(key), hash(whole)))

@@ -250,6 +250,17 @@ def test_a_text_with_a_hole_is_a_gap_in_a_first_answer(said: str) -> None:
     assert outcome.values == first[:3]
 
 
+def test_another_hole_in_the_same_text_is_no_habit() -> None:
+    """Rules 1.9 and 4: a server that leaves out the same part each time speaks so, one that loses parts does not."""
+    answers = [[CREATED, added(0), delta(came), done("abc"), completed("abc")] for came in ("ac", "ab", "ab")]
+    for count, whole in ((2, False), (3, True)):
+        responses = [Response(wire(*events)) for events in answers[:count]]
+        policy = FREE.replace(delivery="atomic", max_retries=count - 1)
+        outcome = play(responses, policy, asked=STATELESS)
+        assert (outcome.gave_up is None) == whole
+        assert outcome.values == (answers[2] if whole else [])
+
+
 @pytest.mark.parametrize("said", ["", "a", "xy", "AB"])
 def test_what_else_a_first_answer_says_of_itself_is_handed_on(said: str) -> None:
     """Rule 4: absent, empty, shorter or rewritten, it says nothing: one request, and every event."""
