@@ -4,7 +4,7 @@ Every non-empty string inside a `delta` is a channel of its own, so that the fie
 add (`reasoning_content`, `reasoning`, …) are guarded like `content`. Roles, ids and types are identities: said once.
 https://platform.openai.com/docs/api-reference/chat-streaming
 
-The laws its tests keep: the end rules of the API table in the README, and that a trimmed repetition followed by the
+The laws its tests keep: the end rules in the table of README.md, and that a trimmed repetition followed by the
 transcript's own text is the answer once.
 """
 
@@ -223,7 +223,7 @@ class ChatAdapter(ApiAdapter):
         return DataEvent((), identities, (payload.event, *sorted(name for name, part in value.items() if part)))
 
     def is_complete(self, rule: EndRule, *, done: bool) -> bool:
-        """The end rule of the README's API table."""
+        """The end rule of the table in README.md."""
         return self._choices.complete_at_end(rule, done=done)
 
     def oddity(self, rule: EndRule, *, done: bool) -> Oddity | None:
