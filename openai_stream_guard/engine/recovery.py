@@ -214,10 +214,10 @@ class Recovery:
         self._planned = Reissue(delay, plan.way, self._reissues + 1, plan.resume, body, self.deadline - now - delay)
         return self._planned
 
-    def continuation_refused(
+    def refused_for_good(
         self, refusal: Refusal, adapter: ApiAdapter, transcript: Transcript, now: float
     ) -> Reissue | StoppedBy:
-        """Return what follows a refusal that is not about the program's request, but about its continuation."""
+        """Return what follows a refusal that will not pass: the next method, if what was refused is a continuation."""
         assert self._planned is not None
         if self._planned.way != "continue" or refusal.status not in _BODY_REFUSED:
             return "not_retryable"

@@ -197,7 +197,7 @@ class Session:
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
         else:
-            self._recover(self._recovery.continuation_refused(refusal, self.adapter, self.transcript, now), now)
+            self._recover(self._recovery.refused_for_good(refusal, self.adapter, self.transcript, now), now)
         return self._attempt.out
 
     def abandon(self, now: float) -> None:
