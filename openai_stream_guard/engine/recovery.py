@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 MIN_POLL = 0.5
 """Shortest pause in seconds between two polls for an unfinished response, whatever the backoff: polls cost no retry."""
 
-_BODY_REFUSED = (400, 413, 422)
-"""Statuses by which a server refuses what a request says, and not who asks or when."""
-
 MIN_PAUSE = 0.25
 """The same between two requests that are refused at no cost of a retry."""
+
+_BODY_REFUSED = (400, 413, 422)
+"""Statuses by which a server refuses what a request says, and not who asks or when."""
 
 
 @dataclass(frozen=True)
