@@ -8,7 +8,7 @@ It does no I/O. Tests hold: what was delivered is a prefix of one answer; what h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from ..apis.adapter import ApiAdapter
@@ -53,6 +53,7 @@ class Session:
         stream_id: str = "",
         requested_at: float | None = None,
         observer: SessionObserver | None = None,
+        credentials: Collection[str] = (),
     ) -> None:
         now = now if observer is None else round(now, 6)
         self.request = request
@@ -68,19 +69,20 @@ class Session:
         self._first: FirstFailure | None = None
         self._delivery = Delivery(policy)
         names = {"host": request.host, "model": request.model, "stream_id": stream_id}
-        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at)
+        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at, credentials=credentials)
+        self.note = self._log.note
+        """Notes something unusual for the report."""
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
         self._recovery = Recovery(
             policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self.note, idle=clocks.idle
         )
-        self._keeping_is_open = request.background_added
-        """Whether it is still to be seen that the API keeps the answer, as the guard has asked it to."""
+        self._keeping_is_open = request.background_added  # until the first event says whether the API keeps the answer
         self._observer = observer
         self._begin(None, is_straight=policy.delivery == "live")
         if observer is not None:
             observer.stream_opened(stream_id, request, policy, clocks, now)
-            observer.attempt_opened(head, now, polled=False)
+            observer.attempt_opened(head, now)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None, *, is_straight: bool = False) -> None:
         self._attempt = AttemptReader(
@@ -89,7 +91,7 @@ class Session:
             self._policy,
             self._delivery,
             self._habits,
-            note=self._log.note,
+            note=self.note,
             delivered=lambda: self._log.delivered,
             only_failed=self._first is None or self._first.fault.last_event is not None,
             is_straight=is_straight,
@@ -108,7 +110,7 @@ class Session:
         attempt = self._attempt
         payloads, over = attempt.reader.feed(data), attempt.reader.over
         if not payloads and not over:  # most reads of a few bytes
-            if not attempt.items or attempt.answer_complete:  # then any byte is a sign of life
+            if attempt.phase != "events":  # then any byte is a sign of life
                 self._deadline = None
             if now < self.deadline:
                 return payloads
@@ -178,14 +180,16 @@ class Session:
         self.decision = None
         self._recovery.answered(decision, now)
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
+        continuation = self._recovery.continuation if decision.way == "continue" else None
         if rest is None:
-            self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
+            self._delivery.begin_again(continuation)
         else:
             self._delivery.is_rest = True
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
         if self._observer is not None:
-            self._observer.attempt_opened(head, now, polled=decision.is_poll)
+            anchor = None if continuation is None else continuation.anchor
+            self._observer.attempt_opened(head, now, polled=decision.is_poll, anchor=anchor)
 
     def refused(self, decision: Reissue, refusal: Refusal, now: float) -> list[Payload]:
         """Take a re-issue that got no stream; return what may be delivered."""
@@ -200,7 +204,7 @@ class Session:
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
         else:
-            self._give_up("not_retryable")
+            self._recover(self._recovery.refused_for_good(refusal, self.adapter, self.transcript, now), now)
         return self._attempt.out
 
     def abandon(self, now: float) -> None:
@@ -316,7 +320,7 @@ class Session:
             if fault.kind == "stalled" and limit in ("linger_timeout", "idle_timeout"):
                 self._report_server(f"the answer was complete and the server did not end its stream: {limit} did", True)
             else:
-                self._log.note(f"{fault.kind} after the answer was complete")
+                self.note(f"{fault.kind} after the answer was complete")
             self._complete(now)
             return
         if fault.kind == "stalled":
@@ -332,7 +336,8 @@ class Session:
         self._notify(self._log.fault_seen(fault, advice(evidence)))
         is_stored = self.adapter.is_stored
         stopped_by = stop_reason(fault, complete=complete, is_stored=is_stored)
-        if fault.kind == stopped_by == "diverged" and not is_stored:  # else it is no other generation
+        if fault.kind == stopped_by == "diverged" and not is_stored and attempt.way != "continue":
+            # else it is no other generation, or one that was not asked to repeat the first
             self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
         queues_anew = fault.kind == "stalled" and not (self._attempt.items or is_stored)
         if queues_anew and attempt.seconds > self._recovery.deadline - now:
@@ -360,7 +365,7 @@ class Session:
         if (last_event := self._first.fault.last_event) is not None and not self.transcript.visible:
             self._attempt.out.append(last_event)
             self._log.delivered += 1
-            self._log.note("the answer ended as failed, and asking again did not help")
+            self.note("the answer ended as failed, and asking again did not help")
             self._decide(Finish())
             self._end("complete", None)
         else:
@@ -381,10 +386,6 @@ class Session:
     def report_not_kept(self, *, is_news: bool) -> None:
         """Report that the response is not kept, though the guard asked for it in the background."""
         self._report_server(NOT_KEPT, is_warning=True) if is_news else self.note(NOT_KEPT)
-
-    def note(self, text: str) -> None:
-        """Note something unusual for the report."""
-        self._log.note(text)
 
     def _report_server(self, text: str, is_warning: bool) -> None:
         self.note(text)

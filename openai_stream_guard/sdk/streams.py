@@ -118,6 +118,7 @@ class GuardedStream:
             stream_id=self._stream_id,
             requested_at=request.sent_at,
             observer=observer,
+            credentials=self._credentials,
         )
         if request.background_options is not None:
             self._canceller = canceller_for(is_async=isinstance(request.client, openai.AsyncOpenAI))
