@@ -70,8 +70,7 @@ class Session:
         self._delivery = Delivery(policy)
         names = {"host": request.host, "model": request.model, "stream_id": stream_id}
         self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at, credentials=credentials)
-        self.note = self._log.note
-        """Notes something unusual for the report."""
+        self.note = self._log.note  # something unusual, for the report
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
         self._recovery = Recovery(
