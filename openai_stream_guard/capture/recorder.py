@@ -21,6 +21,7 @@ from .recording import (
     kept_head,
     kept_policy,
     kept_request,
+    kept_text,
 )
 
 
@@ -44,12 +45,15 @@ class Recorder:
         self.stream_id = stream_id
         self.capture = Capture(kept_request(request, self._credentials), kept_policy(policy, request), timeouts, now)
 
-    def attempt_opened(self, head: ResponseHead, now: float, *, polled: bool) -> None:
+    def attempt_opened(
+        self, head: ResponseHead, now: float, *, polled: bool = False, anchor: str | None = None
+    ) -> None:
         """Begin the recording of an attempt."""
         self._buffer = ReadBuffer(self._credentials)
         self._opened = round(now - self.capture.origin, 6)
         self._head = head
         self._polled = polled
+        self._anchor = None if anchor is None else kept_text(anchor, self._credentials)
         self._ending: Ending | None = None
 
     def _time(self, now: float) -> float:
@@ -89,6 +93,7 @@ class Recorder:
             rule=rule,
             head=kept_head(self._head, self._credentials),
             polled=self._polled,
+            anchor=self._anchor,
             lost_reads=buffer.lost_reads,
             lost_bytes=buffer.lost_bytes,
             reads=reads,

@@ -103,6 +103,8 @@ class Recording:
     """The response, with the headers named in `HEADERS` only, and keys redacted."""
     polled: bool = False
     """The answer was fetched as a whole by polling, not streamed."""
+    anchor: str | None = None
+    """What the answer has to begin with, as a verified continuation of what was delivered; keys overwritten."""
     lost_reads: int = 0
     lost_bytes: int = 0
     """How much came before the first read that is kept. A read larger than `MAX_BYTES` keeps only its end."""
@@ -176,6 +178,11 @@ class ReadBuffer:
         return tuple(kept)
 
 
+def kept_text(text: str, credentials: Collection[str] = ()) -> str:
+    """Return a part of an answer as the reads have it: keys overwritten."""
+    return blanked(text.encode(), credentials).decode()
+
+
 def kept_headers(headers: Mapping[str, str], credentials: Collection[str] = ()) -> dict[str, str]:
     """Return the headers that a recording may hold: lower-case names, short values, keys redacted."""
     allowed = ((name.lower(), value) for name, value in headers.items() if name.lower() in HEADERS)
@@ -221,5 +228,5 @@ def kept_policy(policy: Policy, request: StreamRequest) -> Policy:
 
 
 def stand_in_continuation(body: object, text: str) -> dict[str, object]:
-    """Replaces the program's `continuation`. What a `continue` sends has no influence on how its answer is judged."""
+    """Replaces the program's `continuation`. How the answer to a `continue` is judged depends on its anchor alone."""
     return {}

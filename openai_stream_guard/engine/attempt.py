@@ -28,7 +28,7 @@ from .server_habits import HabitTracker
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
 UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
 SEALED = StreamFault("diverged", "the second answer has sealed content, which is good under its own id only")
-DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
+DIVERGED = StreamFault("diverged", "the second answer does not fit what was delivered")
 
 
 def stop_reason(fault: StreamFault, *, complete: bool, is_stored: bool) -> StoppedBy | None:

@@ -76,7 +76,7 @@ class Session:
         self._begin(None, is_straight=policy.delivery == "live")
         if observer is not None:
             observer.stream_opened(stream_id, request, policy, clocks, now)
-            observer.attempt_opened(head, now, polled=False)
+            observer.attempt_opened(head, now)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None, *, is_straight: bool = False) -> None:
         self._attempt = AttemptReader(
@@ -174,14 +174,16 @@ class Session:
         self.decision = None
         self._recovery.answered(decision, now)
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
+        continuation = self._recovery.continuation if decision.way == "continue" else None
         if rest is None:
-            self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
+            self._delivery.begin_again(continuation)
         else:
             self._delivery.is_rest = True
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
         if self._observer is not None:
-            self._observer.attempt_opened(head, now, polled=decision.is_poll)
+            anchor = None if continuation is None else continuation.anchor
+            self._observer.attempt_opened(head, now, polled=decision.is_poll, anchor=anchor)
 
     def refused(self, decision: Reissue, refusal: Refusal, now: float) -> list[Payload]:
         """Take a re-issue that got no stream; return what may be delivered."""
@@ -196,7 +198,7 @@ class Session:
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
         else:
-            self._give_up("not_retryable")
+            self._recover(self._recovery.refused_for_good(refusal, self.adapter, self.transcript, now), now)
         return self._attempt.out
 
     def abandon(self, now: float) -> None:
@@ -316,7 +318,8 @@ class Session:
         self._notify(self._log.fault_seen(fault, advice(evidence)))
         is_stored = request.background or request.stored_id is not None
         stopped_by = stop_reason(fault, complete=complete, is_stored=is_stored)
-        if fault.kind == stopped_by == "diverged" and not is_stored:  # else it is no other generation
+        if fault.kind == stopped_by == "diverged" and not is_stored and attempt.way != "continue":
+            # else it is no other generation, or one that was not asked to repeat the first
             self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
         if fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
             stopped_by = stopped_by or "time"  # it would queue anew, and not be answered in time
