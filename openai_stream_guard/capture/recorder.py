@@ -10,6 +10,7 @@ from ..config.policy import Policy
 from ..diagnosis.evidence import ResponseHead
 from ..engine.decisions import StreamFault, Timeouts
 from ..notices import Attempt
+from ..redaction import redact
 from .recording import (
     MAX_ATTEMPTS,
     Capture,
@@ -42,7 +43,7 @@ class Recorder:
     ) -> None:
         """Begin the capture."""
         self.stream_id = stream_id
-        self.capture = Capture(kept_request(request), kept_policy(policy, request), timeouts, now)
+        self.capture = Capture(kept_request(request, self._credentials), kept_policy(policy, request), timeouts, now)
 
     def attempt_opened(
         self, head: ResponseHead, now: float, *, polled: bool = False, anchor: str | None = None
@@ -71,7 +72,8 @@ class Recorder:
             return
         error = None if fault.error is None else type(fault.error)
         name = None if error is None else f"{error.__module__}.{error.__qualname__}"
-        self._ending = Ending(at, "transport", fault.kind, fault.reason, name, fault.ending, since)
+        reason = redact(fault.reason, self._credentials)
+        self._ending = Ending(at, "transport", fault.kind, reason, name, fault.ending, since)
 
     def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
         """Add the attempt to the capture; without a reason it has no verdict."""
@@ -82,7 +84,9 @@ class Recorder:
         ending, verdict = self._ending, None
         if reason is not None:
             ending = ending or Ending(reads[-1].at if reads else 0.0, "guard")
-            verdict = Verdict(attempt.fault, reason, attempt.events, attempt.bytes, dict(repairs))
+            verdict = Verdict(
+                attempt.fault, redact(reason, self._credentials), attempt.events, attempt.bytes, dict(repairs)
+            )
         recording = Recording(
             opened=self._opened,
             way=attempt.way,

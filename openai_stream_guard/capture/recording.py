@@ -194,8 +194,8 @@ def kept_head(head: ResponseHead, credentials: Collection[str] = ()) -> Response
     return replace(head, headers=kept_headers(head.headers, credentials))
 
 
-def kept_request(request: StreamRequest) -> StreamRequest:
-    """Return a request without its texts. It selects the same adapter and the same recovery methods."""
+def kept_request(request: StreamRequest, credentials: Collection[str] = ()) -> StreamRequest:
+    """Return a request without its texts and keys. It selects the same adapter and the same recovery methods."""
     body = request.body
     kept = {name: body[name] for name in _PLAIN_FIELDS if isinstance(body.get(name), str | int | bool)}
     if request.choices != 1:
@@ -206,7 +206,8 @@ def kept_request(request: StreamRequest) -> StreamRequest:
         kept["tools"] = [{"type": name} for name in sorted(types)]
     if isinstance(response_format := body.get("response_format"), dict):
         kept["response_format"] = {"type": str(response_format.get("type"))}
-    return replace(request, path=_ORIGIN.sub("", request.path).partition("?")[0], body=kept)
+    path = redact(_ORIGIN.sub("", request.path).partition("?")[0], credentials)
+    return replace(request, path=path, body=kept)
 
 
 def kept_policy(policy: Policy, request: StreamRequest) -> Policy:

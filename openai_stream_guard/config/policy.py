@@ -90,7 +90,7 @@ class Policy:
     """Bytes that `atomic` or `tool_calls` may hold back; more is the fault `oversized`."""
 
     idle_timeout: float | None = None
-    """Seconds without an event (comments do not count); `none` is the read timeout, at least 300 s."""
+    """Seconds without an event (comments count if the API marks no end); `none` is the read timeout, at least 300 s."""
 
     first_event_timeout: float | None = None
     """Seconds until the first event; `none`: while bytes come within the read timeout, up to 1,800 s."""

@@ -8,7 +8,7 @@ It does no I/O. Tests hold: what was delivered is a prefix of one answer; what h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from ..apis.adapter import ApiAdapter
@@ -52,6 +52,7 @@ class Session:
         stream_id: str = "",
         requested_at: float | None = None,
         observer: SessionObserver | None = None,
+        credentials: Collection[str] = (),
     ) -> None:
         now = now if observer is None else round(now, 6)
         self.request = request
@@ -67,7 +68,7 @@ class Session:
         self._first: FirstFailure | None = None
         self._delivery = Delivery(policy)
         names = {"host": request.host, "model": request.model, "stream_id": stream_id}
-        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at)
+        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at, credentials=credentials)
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
         self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)
@@ -103,7 +104,7 @@ class Session:
         attempt = self._attempt
         payloads, over = attempt.reader.feed(data), attempt.reader.over
         if not payloads and not over:  # most reads of a few bytes
-            if not attempt.items or attempt.answer_complete:  # then any byte is a sign of life
+            if attempt.phase != "events":  # then any byte is a sign of life
                 self._deadline = None
             if now < self.deadline:
                 return payloads
