@@ -67,8 +67,8 @@ class BlockParser:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no block has begun."""
-        return self._block is None
+        """Whether no block has begun, nor a comment come that says something of the next one."""
+        return self._block is None and self._http_status is None
 
     @property
     def held_bytes(self) -> int:
@@ -262,6 +262,7 @@ class BlockParser:
     def _end_block(self) -> None:
         block = self._block
         if block is None:
+            self._http_status = None
             return
         if block.found_as:  # JSON outside any field may have blank lines between its tokens
             if block.data.in_string:
