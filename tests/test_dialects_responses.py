@@ -354,6 +354,25 @@ def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
     assert not ResponsesAdapter(asked()).may_replay(transcript)
 
 
+@pytest.mark.parametrize("cut", [1, 6, 15])
+def test_a_later_lifecycle_is_a_response_of_its_own(cut: int) -> None:
+    """In a second answer it has the id that was delivered for it, or where none was its own: not that of the first."""
+    first, second = ([*told("text", serial), *told("text", serial + 2)] for serial in (1, 2))
+    delivered_events, left = first[:cut], left_of(delivered(*first[:cut]), *second, store=False)
+    ids = [event["response"]["id"] for event in (*delivered_events, *left) if "response" in event]
+    begun = max(cut - len(first) // 2, 0)
+    known = [first[0]["response"]["id"], (first if begun else second)[-1]["response"]["id"]]
+    assert ids == [name for name in known for _ in range(3)]
+
+
+def test_an_item_may_be_closed_by_its_id_alone() -> None:
+    """Its texts had a place: `[DONE]` is enough then, as where neither has one."""
+    adapter = ResponsesAdapter(asked())
+    for event in ({**delta("a", 1), "item_id": "x"}, {"type": "response.output_item.done", "item": {"id": "x"}}):
+        adapter.read(payload(event))
+    assert adapter.is_complete("auto", done=True)
+
+
 @pytest.mark.parametrize(
     ("item", "stored", "unstored"),
     [

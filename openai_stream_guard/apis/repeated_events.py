@@ -73,7 +73,7 @@ def names_in(kind: str, value: Mapping[str, Any], places: OutputPlaces) -> list[
     """Return the identities that an event without text of its own names, and what it says once as a fingerprint."""
     response = value.get("response")
     if isinstance(response, dict):
-        return [(("response",), {name: part for name, part in response.items() if name != "output"})]
+        return [(places.response, {name: part for name, part in response.items() if name != "output"})]
     if kind == "response.output_item.added":
         return places.opened(value)[1]
     return [((places.once(kind, value), "said"), fingerprint(value))] if kind.endswith(".annotation.added") else []
@@ -100,7 +100,7 @@ def _rename(kind: str, new: dict[str, Any], replay: SecondAnswer, places: Output
         new["item"] = _renamed(item, place, replay)
     if not isinstance(response, dict):
         return
-    named = replay.known(("response",))
+    named = replay.known(places.response)
     first = {"id": named.get("id") or response.get("id")} if isinstance(named, dict) else {}
     if kind in _LIFECYCLE:
         new["response"] = {**response, **first}

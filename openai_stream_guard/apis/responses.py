@@ -176,7 +176,9 @@ class ResponsesAdapter(ApiAdapter):
             lifecycles.add_output()
         if kind.endswith(".delta") and isinstance(delta, str):
             text_deltas: list[TextDelta] = [(self._places.channel(kind, value), delta)] if delta else []
-            lifecycles.open_items.update(key for key, _ in text_deltas)
+            if text_deltas and text_deltas[0][0] not in lifecycles.open_items:
+                lifecycles.open_items.add(text_deltas[0][0])
+                self._places.name(value)
             return DataEvent(text_deltas, sequence=integer_in(value, "sequence_number"))
         text_deltas = []
         response = value.get("response")
