@@ -36,7 +36,7 @@ _ERRORS = "openai_stream_guard.errors"
 """Imports openai, whose import in turn asks for this module: what needs both waits until this one is complete."""
 _SDK = "openai_stream_guard.sdk"
 
-_settings = Settings("off", Policy(), {})
+_settings = Settings("off", Policy(), None)
 _scoped: ContextVar[Policy | None] = ContextVar("openai_stream_guard_policy", default=None)
 _openai: ModuleType | None = None
 """The openai that was imported last."""
@@ -70,7 +70,7 @@ def observe(policy: Policy | None = None, **fields: Unpack[PolicyFields]) -> Non
 
 def disable() -> None:
     """Leave streams requested from now on to the SDK alone. Open ones stay guarded."""
-    _apply(Settings("off", _settings.policy, _settings.sources))
+    _apply(Settings("off", _settings.policy, _settings.given))
 
 
 def is_enabled() -> bool:
@@ -87,7 +87,7 @@ def configure(**fields: Unpack[PolicyFields]) -> Policy:
     global _settings
     policy = _settings.policy.replace(**fields)
     warn_of_useless(policy, stacklevel=2)
-    _settings = Settings(_settings.mode, policy, _settings.sources)
+    _settings = Settings(_settings.mode, policy, _settings.given)
     return policy
 
 
@@ -179,7 +179,7 @@ def guard_by_default() -> None:
 
 
 def _switch(mode: Literal["on", "observe"], policy: object, fields: PolicyFields) -> None:
-    settings = _settings if _settings.sources else _without_losing_changes(read_settings(mode=mode))
+    settings = _settings if _settings.given is not None else _without_losing_changes(read_settings(mode=mode))
     if policy is None:
         policy = settings.policy
     elif not isinstance(policy, Policy):
@@ -187,7 +187,7 @@ def _switch(mode: Literal["on", "observe"], policy: object, fields: PolicyFields
         raise TypeError(f"{function}() takes a Policy, or settings as keyword arguments; not an object of type {kind}")
     policy = policy.replace(**fields)
     warn_of_useless(policy, stacklevel=3)
-    _apply(Settings(mode, policy, settings.sources))
+    _apply(Settings(mode, policy, settings.given))
 
 
 def _apply(settings: Settings) -> None:
@@ -265,7 +265,7 @@ def _without_losing_changes(settings: Settings) -> Settings:
         for field in fields_of(Policy)
         if getattr(now, field.name) != getattr(default, field.name)
     }
-    return Settings(settings.mode, settings.policy.replace(**changed), settings.sources)
+    return Settings(settings.mode, settings.policy.replace(**changed), settings.given)
 
 
 def _patch(errors: Any) -> None:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from .fields import InvalidValue, checked, suggestion
-from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, PolicyFields, read_environment
+from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, read_environment
 
 MODE_VARIABLE = "OPENAI_STREAM_GUARD"
 
 Mode = Literal["off", "on", "observe"]
-Source = Literal["default", "environment"]
 
 _warned: set[str] = set()
 
@@ -40,8 +39,8 @@ class Settings:
 
     mode: Mode
     policy: Policy
-    sources: Mapping[str, Source]
-    """Where each field of the policy came from; empty with the guard off, when none was read."""
+    given: Collection[str] | None
+    """The fields of the policy that variables set; None with the guard off, when they were not read."""
 
 
 def read_mode(environ: Mapping[str, str] | None = None) -> Mode:
@@ -64,13 +63,12 @@ def read_settings(environ: Mapping[str, str] | None = None, *, mode: Mode | None
         environ = os.environ
     mode = read_mode(environ) if mode is None else mode
     if mode == "off":
-        return Settings(mode, Policy(), {})
+        return Settings(mode, Policy(), None)
     _warn_of_unknown(environ)
     given = read_environment(environ)
-    sources: dict[str, Source] = {name: "environment" if name in given else "default" for name in SETTINGS}
     policy = Policy().replace(**given)
     warn_of_useless(policy, stacklevel=3)
-    return Settings(mode, policy, sources)
+    return Settings(mode, policy, frozenset(given))
 
 
 def warn_of_useless(policy: Policy, *, stacklevel: int) -> None:
