@@ -119,6 +119,8 @@ class Refusal:
     """The class of the exception, without an HTTP response."""
     lost: bool = False
     """The request was sent and its response lost, or it timed out."""
+    closed: bool = False
+    """The connection was closed in place of a response. That speaks for the host too; a timeout may be this request's."""
 
     @property
     def scope(self) -> Literal["host", "stream", "generation"]:

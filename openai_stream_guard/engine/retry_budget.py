@@ -123,23 +123,28 @@ class RetryBudget:
                 ticket.loan = ticket.credited = False
             self._advance(state)
 
-    def broke(self, ticket: Ticket, now: float, delay: Callable[[int], float] | None = None) -> None:
+    def broke(
+        self, ticket: Ticket, now: float, delay: Callable[[int], float] | None = None, *, closed: bool = False
+    ) -> None:
         """The attempt that a re-issue opened broke: the tokens that came back for it are taken back.
 
         Args:
             delay: for a re-issue that got no response, though it may have been received: as of `refused`.
+            closed: the host closed the connection instead: it refuses, though the token is spent.
         """
         with self._lock:
             state = self._host(ticket.host)
             state.unanswered.discard(ticket)
-            if state.prober is ticket:
+            was_prober = state.prober is ticket
+            if was_prober:
                 state.prober = None
-                if delay is not None:
-                    self._schedule_probe(state, now, delay)
+            if delay is not None and (was_prober or (closed and not state.refusing)):
+                state.refusing = True
+                self._schedule_probe(state, now, delay)
             if ticket.loan and ticket.lends:
                 if ticket.credited:
                     state.tokens = max(0.0, min(state.tokens, CAPACITY) - RETURNED)
-                if state.doubtful_since is None:
+                if state.doubtful_since is None and not closed:
                     state.doubtful_since = now
                     for other in list(state.waiting):  # each has less time now
                         other.call()
@@ -280,6 +285,6 @@ class RetryBudget:
             return Hold(until - now, deadline - now, "host", probes)
         if ticket.needs_token and state.tokens < 1:
             if state.doubtful_since is not None:
-                deadline = min(deadline, max(joined, state.doubtful_since) + DOUBT_SECONDS)
+                deadline = min(deadline, max(joined, state.doubtful_since, state.back_at) + DOUBT_SECONDS)
             return Hold(deadline - now, deadline - now, "budget")
         return Hold(deadline - now, deadline - now, "host")

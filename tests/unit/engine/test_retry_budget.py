@@ -245,6 +245,38 @@ def test_a_probe_whose_answer_is_lost_is_not_repeated_at_once() -> None:
     assert asks(budget, second, 1.6) == Hold(pytest.approx(2.9), PATIENCE - 1.6, "host", probes=True)
 
 
+def test_a_host_that_closes_connections_is_probed_and_the_tokens_are_spent() -> None:
+    """One that goes down or comes up accepts a request and closes it: no more are spent on that than the first few."""
+    budget = RetryBudget()
+    tickets = [new_ticket() for _ in range(FIRST_WINDOW + 2)]
+    assert [asks(budget, ticket) for ticket in tickets[:FIRST_WINDOW]] == [None] * FIRST_WINDOW
+    for ticket in tickets[:FIRST_WINDOW]:
+        budget.broke(ticket, 1.0, lambda refusals: 2.0, closed=True)
+    assert asks(budget, tickets[-2], 1.0) == Hold(2.0, PATIENCE - 1.0, "host", probes=True)
+    assert asks(budget, tickets[-1], 3.0) == Hold(PATIENCE - 3.0, PATIENCE - 3.0, "host")
+    assert asks(budget, tickets[-2], 3.0) is None
+    budget.answered(tickets[-2], 4.0)
+    assert asks(budget, tickets[-1], 4.0) is None
+
+
+def test_who_has_waited_for_a_host_does_not_pay_for_doubts_of_before() -> None:
+    """The time in which nobody waits for long begins anew when the host is back."""
+    budget = drained("a")
+    budget.completed("a", None)
+    first, second = new_ticket(), new_ticket()
+    assert asks(budget, first) is None
+    budget.answered(first, 0.0)
+    budget.broke(first, 0.0)
+    probes = new_ticket()
+    budget.completed("a", None)
+    assert asks(budget, probes) is None
+    budget.refused(probes, 1.0, lambda refusals: 9.0)
+    assert isinstance(asks(budget, second, 1.0), Hold)
+    assert asks(budget, probes, 10.0) is None
+    budget.answered(probes, 11.0)
+    assert asks(budget, second, 11.0) == Hold(DOUBT_SECONDS, DOUBT_SECONDS, "budget")
+
+
 def test_without_waiting_it_is_yes_or_no() -> None:
     """`outage_timeout=0`, and a budget of 0."""
     budget = drained("a")
