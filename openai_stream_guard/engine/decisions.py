@@ -120,7 +120,7 @@ class Refusal:
     lost: bool = False
     """The request was sent and its response lost, or it timed out."""
     closed: bool = False
-    """The connection was closed in place of a response. That speaks for the host too; a timeout may be this request's."""
+    """The connection was closed in place of a response: that is about the host too, where a timeout may not be."""
 
     @property
     def scope(self) -> Literal["host", "stream", "generation"]:

@@ -33,9 +33,7 @@ class Host:
         refusal: what it writes before it closes the connection, while it refuses.
     """
 
-    def __init__(
-        self, *, first_event: float = 0.3, breaks_after: int | None = None, refusal: bytes = REFUSAL
-    ) -> None:
+    def __init__(self, *, first_event: float = 0.3, breaks_after: int | None = None, refusal: bytes = REFUSAL) -> None:
         self.requests = self.refused = 0
         self.refuses_until = 0.0
         self.open: set[asyncio.StreamWriter] = set()
