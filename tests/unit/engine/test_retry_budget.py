@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from openai_stream_guard.engine.host_queue import CAPACITY, FIRST_WINDOW, Hold, Ticket
-from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, RetryBudget
+from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, STUCK_SECONDS, RetryBudget
 from tests.support.budgets import PATIENCE, asks, borrow, drained, new_ticket
 
 
@@ -257,6 +257,29 @@ def test_a_host_that_closes_connections_is_probed_and_the_tokens_are_spent() -> 
     assert asks(budget, tickets[-2], 3.0) is None
     budget.answered(tickets[-2], 4.0)
     assert asks(budget, tickets[-1], 4.0) is None
+
+
+def test_a_probe_that_gets_no_answer_holds_nobody_up_for_long() -> None:
+    """A host that restarts may accept it and never answer; the next one that waits probes as well."""
+    budget = RetryBudget()
+    hung, second, third = (new_ticket() for _ in range(3))
+    assert asks(budget, hung) is None
+    budget.refused(hung, 0.0, lambda refusals: 1.0)
+    assert asks(budget, hung, 1.0) is None
+    assert asks(budget, second, 2.0) == Hold(STUCK_SECONDS - 1.0, PATIENCE - 2.0, "host")
+    assert asks(budget, third, 1.0 + STUCK_SECONDS) == Hold(PATIENCE - 1.0 - STUCK_SECONDS, 25.0, "host")
+    assert asks(budget, second, 1.0 + STUCK_SECONDS) is None
+    budget.answered(second, 6.0)
+    assert asks(budget, third, 6.0) is None
+
+
+def test_re_issues_that_get_no_answer_hold_nobody_up_for_long() -> None:
+    """Though the host has refused nothing: those of the first window may be on their way to one that is gone."""
+    budget = RetryBudget()
+    hung, late = [new_ticket() for _ in range(FIRST_WINDOW)], [new_ticket() for _ in range(FIRST_WINDOW)]
+    assert [asks(budget, ticket) for ticket in hung] == [None] * FIRST_WINDOW
+    assert asks(budget, late[0]) == Hold(STUCK_SECONDS, PATIENCE, "host")
+    assert [asks(budget, ticket, STUCK_SECONDS) for ticket in late] == [None] * FIRST_WINDOW
 
 
 def test_who_has_waited_for_a_host_does_not_pay_for_doubts_of_before() -> None:
