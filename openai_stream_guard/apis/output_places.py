@@ -30,11 +30,17 @@ class OutputPlaces:
                 self._by_id[name] = self._latest
         self._opened.add(self.of(value))
 
-    def name(self, value: Mapping[str, object]) -> None:
-        """Take the first text of a channel: its item may be closed by its id alone, as MLflow's agents do."""
+    def named(self, value: Mapping[str, object]) -> list[Identity]:
+        """Take the first text of a channel, and return what it calls its item.
+
+        Some servers announce no items, and some close them by their ids alone, as MLflow's agents do.
+        """
         name, index = _item_id(value), value.get("output_index")
-        if name is not None and type(index) is int:
+        if name is None:
+            return []
+        if type(index) is int:
             self._by_id[name] = index
+        return [(("item", self.of(value), "id"), name)]
 
     @property
     def count(self) -> int:

@@ -34,6 +34,11 @@ def trim_event(
         Unsafe: if it holds what is only good under its own id.
     """
     new, delta = dict(value), value.get("delta")
+    if (
+        "item_id" in value
+        and (known := replay.identify(("item", places.of(value), "id"), value["item_id"])) is not None
+    ):
+        new["item_id"] = known
     if kind.endswith(".delta") and isinstance(delta, str):
         live = replay.caught_up
         new["delta"] = surplus = replay.take(places.channel(kind, value), delta) if delta else ""
@@ -94,8 +99,6 @@ def _closing(kind: str, value: Mapping[str, Any], places: OutputPlaces) -> list[
 
 def _rename(kind: str, new: dict[str, Any], replay: SecondAnswer, places: OutputPlaces, *, one_identity: bool) -> None:
     place, item, response = places.of(new), new.get("item"), new.get("response")
-    if "item_id" in new and (known := replay.identify(("item", place, "id"), new["item_id"])) is not None:
-        new["item_id"] = known
     if isinstance(item, dict):
         new["item"] = _renamed(item, place, replay)
     if not isinstance(response, dict):

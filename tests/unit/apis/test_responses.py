@@ -520,3 +520,24 @@ def test_nesting_that_cannot_be_written_anew_diverges() -> None:
     assert isinstance(adapter.read(one), DataEvent)
     with pytest.raises(Diverged):
         adapter.trim_repeated(one, replay)
+
+
+def test_an_item_that_only_its_deltas_name_keeps_its_first_id_and_may_break_again_anywhere() -> None:
+    """Bridges announce no items. A third answer that adds no text to the second one is caught up as well."""
+
+    def answer(serial: int) -> list[dict[str, Any]]:
+        texts = [{**delta(text), "item_id": f"msg_{serial}"} for text in ("Blue", " sky")]
+        return [*texts, {"type": "response.completed", "response": {"id": f"resp_{serial}", "output": []}}]
+
+    transcript = delivered(*answer(1)[:1])
+    adapter, replay = ResponsesAdapter(asked()), ReplayChecker(transcript)
+    for value in answer(2)[:2]:
+        adapter.read(payload(value))
+        trimmed, news = adapter.trim_repeated(payload(value), replay), replay.news()
+        if trimmed is not None:
+            assert trimmed.value["item_id"] == "msg_1"
+            transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
+    transcript.held.clear()
+    assert left_of(transcript, *answer(3)) == answer(3)[2:]
+    (item,) = ResponsesAdapter(asked()).partial(transcript)["output"]
+    assert (item["id"], item["type"]) == ("msg_1", "message")
