@@ -74,13 +74,10 @@ def text_member(choice: Mapping[str, Any], *, message_is_text: bool) -> Literal[
 
 def aside_from(choice: Mapping[str, Any], index: int) -> Aside:
     """Return the kind of a choice that adds no text and names nothing, by what it has in their place."""
-    shape: list[str] = []
-    for name, part in choice.items():
-        if name != "index" and part and part != NO_REASON:
-            shape.append(name)
-        if name in ("delta", "message") and isinstance(part, dict):
-            shape += [str(member) for member in part if part[member]]
-    return Aside(index, tuple(shape), "logprobs" in shape)
+    shape = [name for name, part in choice.items() if name != "index" and part and part != NO_REASON]
+    told = [choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)]
+    members = [str(member) for part in told for member in part if part[member]]
+    return Aside(index, (*shape, *members), required=bool(members) or "logprobs" in shape)
 
 
 def _says_nothing(choice: Mapping[str, Any], name: str | None) -> bool:
@@ -91,6 +88,11 @@ def _says_nothing(choice: Mapping[str, Any], name: str | None) -> bool:
 def _finish_of(choice: Mapping[str, Any]) -> str | None:
     reason = choice.get("finish_reason")
     return reason if isinstance(reason, str) and reason not in ("", NO_REASON) else None
+
+
+def finish_line(reason: str) -> str:
+    """Return a reason as its channel holds it: in a line, since another follows one that is taken back."""
+    return reason + "\n"
 
 
 def trim_choice(
@@ -127,8 +129,9 @@ def trim_choice(
         if late := replay.flush((index, "content")):
             said = new.get("delta")
             new["delta"] = {**(said if isinstance(said, dict) else {}), "content": late}
-        told = replay.take(end, reason, whole=replay.is_closed(end))  # one that was taken back is told again
-        if told not in ("", reason):
+        line = finish_line(reason)
+        told = replay.take(end, line, whole=replay.is_closed(end))  # one that was taken back is told again
+        if told not in ("", line):
             raise Diverged
         if told:
             return new

@@ -19,7 +19,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from .sequence import Gap
-from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole
+from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole, retold_key
 
 
 class Diverged(Exception):
@@ -235,11 +235,16 @@ class ReplayChecker(SecondAnswer):
         """Take what is said of a text as a whole.
 
         Raises:
-            Diverged: if this answer, or where it has told nothing of it the first one, has told another text.
+            Diverged: if this answer, or where it has told nothing of it the first one, has told another text; or the
+                first one has told another as a whole.
             Gap: if the answer restarts, and a part of the text has not come.
         """
         behind, told = self._behind.get(key), self._transcript.told(key)
         piece = text.encode("utf-8", "surrogatepass")
+        if (retold := self._transcript.identities.get(retold_key(key))) is not None:
+            if retold != hash(piece):
+                raise Diverged
+            return
         if behind is not None:
             if behind != len(told) or told != piece:
                 raise Diverged
@@ -251,7 +256,7 @@ class ReplayChecker(SecondAnswer):
             if not has_hole(told, piece):
                 if not self.restarts:
                     raise Diverged
-            elif not self._transcript.note_hole(key, piece):
+            elif not self._transcript.note_hole(key, told, piece):
                 raise Gap if self.restarts else Diverged
 
     def identify(self, key: Key, name: object) -> object:

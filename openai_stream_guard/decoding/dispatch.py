@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Literal, TypedDict
 
 from .event_data import DONE, EventData, Position
-from .json_text import loads, stock_error
+from .json_text import is_beginning, loads, stock_error
 from .payload import DecodeFault, IrregularPayload, Payload
 
 RepairMode = Literal["safe", "off"]
@@ -25,7 +25,7 @@ NOT_JSON = "the data is not JSON"
 _CUT_FIELD_NAMES = {
     name[:length] for name in (b"data", b"event", b"id", b"retry") for length in range(1, len(name) + 1)
 }
-_CUT_DONE = {DONE[:length] for length in range(2, len(DONE))}
+CUT_DONE = {DONE[:length] for length in range(2, len(DONE))}
 
 
 def error_object(text: bytes) -> bytes:
@@ -62,25 +62,43 @@ class Dispatcher:
     """
     Turns blocks into `payloads`, which the caller takes away.
 
-    `fault`, `done`, `unfinished` and `repairs` mean what they mean on `Reader`. Nothing may be dispatched after `fault`
-    or `done`.
+    `fault`, `done`, `unfinished`, `event_begun` and `repairs` mean what they mean on `Reader`. After `fault` or `done`
+    nothing may be dispatched.
     """
 
     def __init__(self, repair: RepairMode) -> None:
         self.payloads: list[Payload] = []
         self.fault: DecodeFault | None = None
         self.done = False
-        self.unfinished = False
+        self.unfinished = self.event_begun = False
         self.repairs: Counter[str] = Counter()
         self.last_id: str | None = None
+        self._interrupted: tuple[str, Block] | None = None
+        """What is wrong with the block that was interrupted, and that block."""
         self._repairing = repair == "safe"
 
     def count_repair(self, kind: str) -> None:
         """Count one repair; `kind` is a key of `REPAIRS`."""
         self.repairs[kind] += 1
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a block is damaged, and the next payload is waited for."""
+        return self._interrupted is not None
+
+    def interrupt(self, reason: str, block: Block) -> None:
+        """This block is damaged, but the next payload may be an error of the API that tells why: wait for that."""
+        self._interrupted = self._interrupted or (reason, block)
+
+    def fail_interrupted(self, written: Payload | None = None) -> None:
+        """End the reading for the block that was interrupted, if there is one; `written` came behind it."""
+        if self._interrupted is not None and self.fault is None:
+            self.fail(*self._interrupted, written)
+
     def fail(self, reason: str, block: Block, interrupted_by: Payload | None = None) -> None:
-        """End the reading: this block is damaged in a way that cannot be repaired."""
+        """End the reading: this block, or the interrupted one before it, is damaged beyond repair."""
+        if self._interrupted is not None:
+            reason, block = self._interrupted
         error = stock_error(block.data.text)
         if reason == NOT_JSON and isinstance(error, UnicodeDecodeError):
             reason = "the data is not UTF-8"
@@ -121,7 +139,9 @@ class Dispatcher:
         delivered = len(self.payloads) > before
         match data.position:
             case Position.INSIDE_VALUE if body_ended:
-                self.unfinished = data.rest not in _CUT_DONE
+                self.unfinished = data.rest not in CUT_DONE
+            case Position.INSIDE_VALUE if is_beginning(data.rest) and not self.object_payload(block, data.last_part):
+                self.interrupt(CUT_SHORT, block)
             case Position.INSIDE_VALUE:
                 self.fail(CUT_SHORT, block)
             case Position.OTHER_TEXT if delivered:
@@ -166,7 +186,7 @@ class Dispatcher:
             return False
         decoded, status = text.decode("utf-8", "replace"), block.http_status
         payload = IrregularPayload("error", text, decoded, self.last_id, None, is_plain_text=True, http_status=status)
-        self.payloads.append(payload)
+        self._hand_out(payload)
         return True
 
     def dispatch_values(self, block: Block, *, is_end: bool = True) -> bool:
@@ -190,6 +210,8 @@ class Dispatcher:
                 self.fail(NOT_JSON, block)
                 return False
             self._emit(block, value.text, parsed, value.event)
+            if self.fault is not None:
+                return False
         return True
 
     def _dispatch_other_text(self, block: Block) -> None:
@@ -204,8 +226,14 @@ class Dispatcher:
 
     def _emit(self, block: Block, text: bytes, value: object, event: str | None = None) -> None:
         self.last_id = block.fields.get("id", self.last_id)
-        self.payloads.append(self._payload(block, text, value, event))
-        self.done = text == DONE
+        self._hand_out(self._payload(block, text, value, event))
+
+    def _hand_out(self, payload: Payload) -> None:
+        if self._interrupted is not None:
+            self.fail_interrupted(payload)
+            return
+        self.payloads.append(payload)
+        self.done = payload.is_done
 
     def _payload(self, block: Block, text: bytes, value: object, event: str | None = None) -> Payload:
         event, retry, status = event or block.fields.get("event"), block.fields.get("retry"), block.http_status

@@ -16,6 +16,7 @@ from ..apis.sequence import Gap
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Reader
+from ..diagnosis.evidence import Media
 from ..notices import StoppedBy
 from .deadlines import Phase
 from .decisions import StreamFault
@@ -27,7 +28,7 @@ from .server_habits import HabitTracker
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
 UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
 SEALED = StreamFault("diverged", "the second answer has sealed content, which is good under its own id only")
-DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
+DIVERGED = StreamFault("diverged", "the second answer does not fit what was delivered")
 
 
 def stop_reason(fault: StreamFault, *, complete: bool, is_stored: bool) -> StoppedBy | None:
@@ -51,6 +52,7 @@ class AttemptReader:
         delivered: how many events of the stream have been delivered before this attempt's `out`.
         only_failed: whether all attempts before it ended as failed by the API's own word, if there were any.
         is_straight: whether every event is delivered as it comes: nothing is held, and no attempt went before.
+        media: what the response says its body is.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class AttemptReader:
         delivered: Callable[[], int],
         only_failed: bool,
         is_straight: bool,
+        media: Callable[[], Media],
     ) -> None:
         self.adapter = adapter
         self.reader = Reader(policy.repair, policy.max_event_bytes)
@@ -82,6 +85,7 @@ class AttemptReader:
         self._note = note
         self._delivered = delivered
         self._only_failed = only_failed
+        self._media = media
         delivery.transcript.accepts_holes |= habits.leaves_out_text
         self.rule = self._end_rule()
         """What the end was judged by; before that, what it would be judged by."""
@@ -89,6 +93,8 @@ class AttemptReader:
     @property
     def phase(self) -> Phase:
         """What the stream is waited for."""
+        if self.adapter.end_marks == "unknown":  # an API that marks no end may stream more than an answer
+            return "subscription"
         return "complete" if self.answer_complete else "events" if self.items else "first_event"
 
     def take(self, payloads: Sequence[Payload]) -> StreamFault | None:
@@ -157,7 +163,10 @@ class AttemptReader:
 
     def end_of_body(self) -> StreamFault | None:
         """Return the fault of a clean end of the body; None where the answer is complete."""
-        if self.reader.unfinished:
+        if not self.items and self.reader.bytes and self._media() != "events":
+            reason = "the body has no event, and its content-type names something else"
+            return StreamFault("not_a_stream", reason, self.reader.error)
+        if self.reader.unfinished or (self.reader.event_begun and not self.answer_complete):
             return StreamFault("truncated", "the body ends inside an event", self.reader.error, ending="clean")
         return self.end(done=False)
 

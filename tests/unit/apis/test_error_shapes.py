@@ -135,6 +135,15 @@ GATEWAYS: dict[str, tuple[object, bool, Complaint | None]] = {
     "FastChat": ({"text": "**NETWORK ERROR**", "error_code": 50001, "usage": {}}, True, None),
     "FastChat, context": ({"text": "x", "error_code": 40303}, False, None),
     "MiniMax": ({"base_resp": {"status_code": 2013, "status_msg": "invalid params"}}, False, None),
+    "MiniMax, rate": (
+        {"id": "0", "choices": None, "base_resp": {"status_code": 1002, "status_msg": "x"}},
+        True,
+        "rate",
+    ),
+    "MiniMax, timeout": ({"base_resp": {"status_code": 1001, "status_msg": "x"}}, True, None),
+    "MiniMax, unknown": ({"base_resp": {"status_code": "1000", "status_msg": "x"}}, True, None),
+    "MiniMax, balance": ({"base_resp": {"status_code": 1008, "status_msg": "x"}}, False, "quota"),
+    "MiniMax's number elsewhere": ({"code": 1002, "message": "x"}, False, None),
     "ctyun": ({"error": {"code": "500001", "type": "INVOKE_MODEL_ERROR", "message": "x"}}, True, None),
     "LiteLLM, 408": ({"error": {"message": "Timed out", "type": "invalid_request_error", "code": "408"}}, True, None),
     "LiteLLM, context": (
