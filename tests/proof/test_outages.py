@@ -84,10 +84,10 @@ def test_what_a_broken_guard_does_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
         patch.setattr(Delivery, "begin_again", forget)
         assert simulate(Part(2, None, 0, 200, 1)).wrong
 
-    def never_take_back(self: Any, ticket: Any, now: float, delay: object = None) -> None:
+    def never_take_back(self: Any, ticket: Any, now: float, delay: object = None, *, closed: bool = False) -> None:
         with self._lock:
             state = self._host(ticket.host)
-            state.unanswered.discard(ticket)
+            state.unanswered.pop(ticket, None)
             ticket.loan = ticket.credited = ticket.granted = False
             state.tokens += 1
             self._advance(state)
