@@ -25,8 +25,8 @@ from openai_stream_guard.testing import (
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.testing.server.scripted_response import Step
 from openai_stream_guard.transport import timeouts
-from tests.proof.sdk_cuts import HTTP
-from tests.support.streams import CLIENT_KINDS, awaited, chat, client_for, consume, run
+from tests.support.ported import HTTP
+from tests.support.streams import CLIENT_KINDS, chat, consume, opened, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -259,23 +259,15 @@ def test_a_connection_that_is_used_again_keeps_no_clock(server: Server, client_k
         return ScriptedResponse((Wait(0.3), Send(b"{}"), End()), headers=(("content-type", "application/json"),))
 
     async def body() -> None:
-        client = client_for(server, client_kind)
-        try:
+        async with opened(server, client_kind) as client:
             server.script("no_done", later)
-            stream = await awaited(chat(client))
+            stream = await chat(client)
             socket = stream.response.extensions["network_stream"]
-            if client_kind == "sync":
-                next(stream)
-                assert "read" in vars(socket), "while the stream is read, its clock is on the socket"
-                list(stream)
-            else:
-                await stream.__anext__()
-                assert "read" in vars(socket)
-                [item async for item in stream]
+            await stream.__anext__()
+            assert "read" in vars(socket), "while the stream is read, its clock is on the socket"
+            assert [item async for item in stream]
             assert "read" not in vars(socket)
-            await awaited(client.chat.completions.create(model="m", messages=[]))
-        finally:
-            await awaited(client.close())
+            await client.chat.completions.create(model="m", messages=[])
         assert server.connections == 1, "it was the same connection"
 
     run(client_kind, body)

@@ -25,7 +25,7 @@ import openai_stream_guard
 from openai_stream_guard import configure, disable, enable, guarding
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, idle, run, settles
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, idle, opened, run, settles
 
 pytestmark = pytest.mark.slow
 
@@ -438,21 +438,13 @@ def switched(server: Server, client_kind: str, change: Any) -> str:
     """The text of a stream in whose midst something is switched."""
 
     async def main() -> str:
-        async with client_for(server, client_kind) as client:
+        async with opened(server, client_kind) as client:
             stream = await chat(client)
             first = await stream.__anext__()
             change(stream)
             return (first.choices[0].delta.content or "") + await read_all(stream)
 
-    if client_kind != "sync":
-        text: str = run(client_kind, main)
-        return text
-    with client_for(server) as client:
-        stream = chat(client)
-        first = next(stream)
-        change(stream)
-        rest = (chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
-        return (first.choices[0].delta.content or "") + "".join(rest)
+    return str(run(client_kind, main))
 
 
 @guarded

@@ -340,6 +340,20 @@ def test_a_hole_in_the_numbers_is_a_gap(data: st.DataObject) -> None:
     assert (server.requests, heard.report.attempts[0].fault) == (2, "gap")
 
 
+@few
+@given(data=st.data())
+def test_a_hole_at_another_place_is_no_habit(data: st.DataObject) -> None:
+    """1.9: two events that got lost are two losses, and the third response has both."""
+    events = data.draw(counted(lifecycle(data.draw(said_in_parts))))
+    places = data.draw(st.lists(st.integers(1, len(events) - 2), min_size=2, max_size=2, unique=True))
+    holes = [Body(wire([*events[:lost], *events[lost + 1 :]], named=True)) for lost in places]
+    whole = Body(wire(events, named=True))
+    server = MockServer([*holes, whole])
+    heard = server.ask("responses", {"store": False}, sync=data.draw(syncs))
+    assert_whole(heard, by_the_sdk_alone("responses", whole))
+    assert [attempt.fault for attempt in heard.report.attempts] == ["gap", "gap", None]
+
+
 @st.composite
 def habits(draw: Any) -> tuple[str, tuple[bytes, ...]]:
     """An API, and a whole answer with an oddity that comes every time."""

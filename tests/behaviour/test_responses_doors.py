@@ -41,7 +41,7 @@ from tests.support.responses import (
     plain,
     unbroken,
 )
-from tests.support.streams import CLIENT_KINDS, VERSION, client_for, run
+from tests.support.streams import CLIENT_KINDS, VERSION, client_for
 
 pytestmark = [pytest.mark.usefixtures("guarded"), has_responses]
 
@@ -253,35 +253,6 @@ def test_beta_responses_are_resumed_as_such(server: Server, client_kind: str, st
     assert seen.error is None
     assert all("beta=true" in request.path for request in server.requests)
     assert seen.items[-1][1]["type"] == "response.completed"
-
-
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_azure_gets_a_fresh_token(server: Server, client_kind: str) -> None:
-    """The token provider is asked again for a repetition and for a resumption, and the path stays."""
-    tokens: list[str] = []
-
-    def next_token() -> str:
-        tokens.append(f"token-{len(tokens)}")
-        return tokens[-1]
-
-    kind = openai.AzureOpenAI if client_kind == "sync" else openai.AsyncAzureOpenAI
-    client = kind(
-        azure_endpoint=server.base_url.removesuffix("/v1"), api_version="1", azure_ad_token_provider=next_token
-    )
-
-    async def main() -> list[Any]:
-        async with client:
-            return [event async for event in await create(client)]
-
-    server.script("truncate_clean", after=9)
-    if client_kind == "sync":
-        with client:
-            events = list(create(client))
-    else:
-        events = run(client_kind, main)
-    assert [event.type for event in events] == [item["type"] for item in unbroken("text")[0]]
-    assert len(tokens) == 2
-    assert [request.path for request in server.requests] == ["/openai/responses?api-version=1"] * 2
 
 
 def test_a_body_that_cannot_be_sent_twice_is_not(server: Server) -> None:

@@ -17,7 +17,7 @@ from openai_stream_guard.apis.transcript import MAX_TEXT, Transcript
 from openai_stream_guard.engine.delivery import has_hole
 from openai_stream_guard.testing.server.answers.answer import Json
 from tests.proof.answers import verdicts
-from tests.proof.planted import QUICK, found_after
+from tests.proof.planted_answers import QUICK, found_after
 from tests.support.chunks import chunk
 from tests.support.simulated import CHAT, Outcome, Response, play
 
@@ -337,5 +337,5 @@ def test_no_second_answer_is_an_exception_to_the_law(part_: int) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_the_proof_finds_an_error_that_is_planted_in_a_rule(name: str) -> None:
-    """A slice of `python -m tests.proof.planted`."""
+    """A slice of `python -m tests.proof.planted_answers`."""
     assert found_after(name, runs=100) is not None

@@ -46,7 +46,7 @@ def is_prefix(texts: dict[tuple[object, ...], str], of: dict[tuple[object, ...],
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_cut_at_any_byte_comes_out_whole_and_once(name: str, end: End) -> None:
     """One cut, wherever it falls and however the body ends, costs at most one request and not a character."""
-    stride = 29  # every byte, through the SDK: `python -m tests.proof.sdk_cuts`
+    stride = 29  # every byte, through the SDK: `python -m tests.proof.cuts --sdk-every 1`
     for offset in range(0, len(body(answer_variant(name, 0))), stride):
         outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET, asked=request_for(name))
         assert outcome.gave_up is None, offset

@@ -72,7 +72,12 @@ BEGUN: dict[str, list[Any]] = {
 """How a stream begins, so that the short way opens."""
 PLAIN: dict[str, list[Any]] = {
     "chat": [chunk({"content": "b"}), chunk({"content": "c"}, index=1), chunk({"reasoning": "d"}), call()],
-    "responses": [delta(), delta(summary_index=1), delta(output_index=1)],
+    "responses": [
+        delta(),
+        delta(summary_index=1),
+        delta(output_index=1),
+        {**delta(), "type": "response.output_text.done", "text": "a"},
+    ],
 }
 
 
