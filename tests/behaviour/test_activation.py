@@ -1,4 +1,4 @@
-"""Importing the guard: what it does to a process, with each setting and in each order. Each test is a process."""
+"""The law: importing the guard does what its variable says and nothing else, in each order. Each test is a process."""
 
 from __future__ import annotations
 
@@ -142,10 +142,10 @@ PATCH_POINTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seam", PATCH_POINTS)
-def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
+@pytest.mark.parametrize("patch_point", PATCH_POINTS)
+def test_a_removed_patch_point_leaves_a_working_unguarded_sdk(patch_point: str) -> None:
     """One warning names the SDK's version and what is missing, and `import openai` works."""
-    module, owner, method = seam.split(".")
+    module, owner, method = patch_point.split(".")
     program = f"""
         import warnings
         import openai, openai._base_client, openai._streaming
@@ -156,13 +156,14 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
             openai_stream_guard.enable()
             openai_stream_guard.enable()
         (warning,) = caught
-        print(warning.category.__name__, openai.__version__ in str(warning.message), "{seam}" in str(warning.message))
+        told = str(warning.message)
+        print(warning.category.__name__, openai.__version__ in told, "{patch_point}" in told)
         print(openai_stream_guard.is_enabled())
         from openai import OpenAI, OpenAIStreamParseError
         print(OpenAI(api_key="k").api_key)
-        seams = [vars(owner).get(name) for owner, name in (
+        patched = [vars(owner).get(name) for owner, name in (
             (openai.Stream, "__init__"), (openai._base_client.SyncAPIClient, "request"))]
-        print([hasattr(seam, "__wrapped__") for seam in seams])
+        print([hasattr(patch_point, "__wrapped__") for patch_point in patched])
     """
     lines = said(program, OPENAI_STREAM_GUARD="1")
     assert lines.splitlines() == ["StreamGuardWarning True True", "False", "k", "[False, False]"]
@@ -176,7 +177,7 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
         ("del openai._streaming.SSEDecoder.iter_bytes", ["_streaming.SSEDecoder.iter_bytes"]),
     ],
 )
-def test_status_tells_of_a_removed_seam(removal: str, missing: list[str]) -> None:
+def test_status_tells_of_a_removed_patch_point(removal: str, missing: list[str]) -> None:
     """`openai-stream-guard status` names what is missing, and fails."""
     code, states = status(f"import openai._streaming; {removal}", "-W", "ignore", OPENAI_STREAM_GUARD="1")
     assert (code, states) == (

@@ -143,7 +143,7 @@ def test_another_librarys_wrapper_stays_on_top(server: Server) -> None:
 
 
 def test_the_seams_are_wrapped_once() -> None:
-    """However often the guard is switched on, there is one wrapper of its own on each seam."""
+    """However often the guard is switched on, there is one wrapper of its own on each patch point."""
     for _ in range(3):
         enable()
         configure(max_retries=1)

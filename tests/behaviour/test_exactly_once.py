@@ -47,6 +47,13 @@ def plain(seen: Seen) -> list[Any]:
     return [nameless(dumped) for _, dumped in seen.items]
 
 
+def assert_promised(fault: Fault, server: Server, seen: Seen, *, every_time: bool, max_retries: int) -> None:
+    """What the catalogue says of a fault, which tests of applications go by."""
+    promise = fault.promised(every_time=every_time, max_retries=max_retries)
+    assert len(server.requests) == promise.requests
+    assert getattr(promise, "fault", None) == (None if seen.error is None else seen.error.fault)
+
+
 @pytest.mark.parametrize(("caller", "fault", "after"), CASES, ids=CASE_IDS)
 def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """Before and after text the stream comes out as the unbroken one, in two requests, unless the API says no."""
@@ -55,6 +62,7 @@ def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, faul
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after)
     seen = consume(server, client_kind, ask)
+    assert_promised(fault, server, seen, every_time=False, max_retries=2)
     if not fault.retryable:
         assert isinstance(seen.error, OpenAIStreamParseError)
         assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == (
@@ -77,6 +85,7 @@ def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, faul
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after, times=None)
     seen = consume(server, client_kind, ask, max_retries=1)
+    assert_promised(fault, server, seen, every_time=True, max_retries=1)
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert seen.error.fault == fault.verdict
     assert seen.error.stopped_by == ("retries" if fault.retryable else "not_retryable")

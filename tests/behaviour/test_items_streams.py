@@ -1,4 +1,4 @@
-"""Plans in guarded streams: the same items as the SDK's over real sockets, and every way back to the SDK's own."""
+"""The law: over real sockets plans give the SDK's own items, and every way back to the SDK's own building works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of what real servers send, by Hypothesis. The cases of `vectors/servers.jsonl` are in `test_real_servers.py`.
+"""The laws that real servers' cases are examples of, by Hypothesis; the cases are in `test_real_servers.py`.
 
 A healthy stream with oddities in it gives the SDK's own items in one request and no WARNING; what is a fault is raised,
 or asked for again, as its rule says. The oracle is the SDK alone on the same bytes, and the model the bytes came from.

@@ -1,4 +1,4 @@
-"""Every door of the SDK leads through the guard: each way of asking for a stream, by every kind of client."""
+"""The law: every way of asking the SDK for a stream leads through the guard, by every kind of client."""
 
 from __future__ import annotations
 

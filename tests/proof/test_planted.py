@@ -7,8 +7,7 @@ from collections import Counter
 
 import pytest
 
-from .planted import BEHAVIOUR, PACKAGE, ROOT
-from .planted_errors import PLANTED, Planted
+from .planted import BEHAVIOUR, PACKAGE, PLANTED, ROOT, Planted
 
 
 @pytest.mark.parametrize("error", PLANTED, ids=[f"{error.file}: {error.effect}" for error in PLANTED])

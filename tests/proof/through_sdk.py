@@ -1,4 +1,4 @@
-"""The same damage through the real SDK: its client, its decoder's seam, its typed items; only the transport is ours."""
+"""The same damage through the real SDK: its client, its decoder, its typed items; only the transport is ours."""
 
 from __future__ import annotations
 

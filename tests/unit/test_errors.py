@@ -1,4 +1,4 @@
-"""The one error as an object: the classes joined in it, its copies, and what a refusal means."""
+"""The law: the error is caught as what it was made of, survives copies, and a refusal means what its cause does."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ PATHS = ("/threads/runs", RUN, "/threads/t/runs/r/submit_tool_outputs", IMAGE, "
 
 
 def marked(path: str = RUN, *, values: bool = False) -> RunAdapter:
-    """The dialect of a request to this path."""
+    """The adapter of a request to this path."""
     adapter = adapter_for(StreamRequest("post", path, "host", errors_are_values=values))
     assert isinstance(adapter, RunAdapter)
     return adapter

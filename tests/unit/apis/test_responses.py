@@ -20,6 +20,7 @@ from openai_stream_guard.apis.sequence import Gap
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.testing import AnswerVariant, build_answer
+from tests.support.any_json import any_json, nested
 from tests.support.chunks import payload
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "llamacpp", "incomplete")
@@ -406,15 +407,12 @@ def test_the_partial_answer_has_every_output_as_far_as_it_came() -> None:
 
 # Whatever a server sends.
 
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "error", "\ud83d", "message"])
-)
-names = st.sampled_from(
-    ["type", "id", "item", "item_id", "delta", "response", "output", "error", "logprobs", "token", "part"]
-)
-anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4), max_leaves=10
-)
+MEMBERS = (
+    "type", "id", "item", "item_id", "delta", "response", "output", "error", "logprobs", "token", "part"
+)  # fmt: skip
+scalars = st.integers() | st.floats() | st.sampled_from(["", "a", "error", "\ud83d", "message"])
+names = st.sampled_from(MEMBERS)
+anything = any_json(*MEMBERS, scalars=scalars, max_leaves=10)
 kinds = ["created", "in_progress", "output_text.delta", "function_call_arguments.delta", "output_text.done"]
 kinds += [
     "output_item.added",
@@ -471,14 +469,6 @@ def test_any_json_is_read_and_repeated_or_diverges(
                     assert trimmed is None or isinstance(trimmed, Payload)
     except (Gap, Diverged):
         pass
-
-
-def nested(depth: int) -> Any:
-    """Objects in objects."""
-    value: Any = "bottom"
-    for _ in range(depth):
-        value = {"x": value}
-    return value
 
 
 DEEP = {**MESSAGE, "type": nested(100_000), "name": nested(100_000), "output": [nested(100_000)]}

@@ -110,7 +110,7 @@ def test_an_id_or_an_item_that_was_delivered_has_to_come_again() -> None:
 
 
 def test_with_nothing_delivered_nothing_is_trimmed() -> None:
-    """Rule 7: and what adds no text is told once, before the seam and behind it."""
+    """Rule 7: and what adds no text is told once, before the break and behind it."""
     odd = chunk({"audio": {"expires_at": 5}})
     assert twice([], [odd, text("a"), STOP]).values == [odd, text("a"), STOP]
     assert twice([text("a")], [text("a"), odd, STOP]).values == [text("a"), odd, STOP]

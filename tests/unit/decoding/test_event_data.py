@@ -1,4 +1,4 @@
-"""datatext: framing is looked for only between values, so that no byte of a value is taken for anything else."""
+"""The law: framing is looked for only between values, so that no byte of a value is taken for anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans: what each annotation becomes, which classes are left to the SDK, and that threads see none half made."""
+"""The law: a plan builds what pydantic builds, or leaves the class to the SDK; threads see none half made."""
 
 from __future__ import annotations
 
