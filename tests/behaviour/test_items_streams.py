@@ -26,7 +26,7 @@ from openai_stream_guard.sdk.items import ItemPlans
 from openai_stream_guard.sdk.runtime import RUNTIME
 from openai_stream_guard.testing import ANSWERS, FAULTS, Server, build_answer, healthy, streaming
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
-from tests.proof.item_equality import seen_unequal, unequal
+from tests.support.item_equality import seen_unequal, unequal
 from tests.support.ported import unported
 from tests.support.responses import has_helper
 from tests.support.streams import (

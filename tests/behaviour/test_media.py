@@ -22,6 +22,7 @@ from openai_stream_guard.testing import (
     build_answer,
     streaming,
 )
+from tests.support.agents import EVENTS, has_agents, new_session, session_events
 from tests.support.streams import CLIENT_KINDS, VERSION, Seen, alone, consume, opened, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -154,23 +155,6 @@ def test_a_stream_is_over_though_the_connection_stays(server: Server) -> None:
 
 
 # Sessions of agents, whose errors are values.
-
-has_agents = pytest.mark.skipif(VERSION < (3, 52), reason="this SDK has no stream_mode")
-
-
-def session_events(client: Any) -> Any:
-    return client.beta.agents.sessions.events.stream("sess_1")
-
-
-def new_session(client: Any) -> Any:
-    return client.beta.agents.sessions.create(environment={"type": "auto"}, stream=True)
-
-
-EVENTS = [
-    Frame(json.dumps({"type": "session.created", "event_id": "1", "session": {"id": "sess_1"}}), "session.created"),
-    Frame(json.dumps({"type": "error", "event_id": "2", "error": {"message": "no", "code": "x"}}), "error"),
-    Frame(json.dumps({"type": "session.idle", "event_id": "3"}), "session.idle"),
-]
 
 
 @has_agents

@@ -19,8 +19,7 @@ from openai_stream_guard.apis.second_answer import ReplayChecker
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.testing import AnswerVariant, build_answer
 from tests.support.chunks import payload
-
-from .test_responses import anything
+from tests.support.response_events import anything
 
 RUN, IMAGE, SPEECH, TRANSCRIPT = "/threads/t/runs", "/images/generations", "/audio/speech", "/audio/transcriptions"
 RECORDED: dict[str, Any] = {

@@ -16,9 +16,8 @@ from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.testing import AnswerVariant, Frame, build_answer, streaming
 from openai_stream_guard.testing.server.server import Server
 from tests.support.chunks import payload
+from tests.support.response_events import delivered, left_of, told
 from tests.support.responses import has_helper, help_along, nameless, unbroken_help
-
-from .test_responses import delivered, left_of, told
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "incomplete")
 

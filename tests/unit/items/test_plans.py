@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from openai_stream_guard.items import Planner, difference
 from openai_stream_guard.sdk.items import sdk_functions
-from tests.proof.item_equality import places_in, unequal
+from tests.support.item_equality import places_in, unequal
 
 CONSTRUCT_TYPE: Any = openai._models.construct_type
 
