@@ -1,6 +1,6 @@
 """Chooses how a broken stream is recovered, and counts what recovery may still cost: requests, time and budget.
 
-The README's safety table describes `choose_recovery`; a test compares the two.
+The table in README.md beside this file describes `choose_recovery`; a test compares the two.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from tests.support.streams import Ask, Seen, alone, chat, completions, consume, 
 pytestmark = pytest.mark.usefixtures("guarded")
 
 BROKEN = [fault for fault in FAULTS.values() if fault.verdict and fault.api in (None, "chat")]
+LATE = {"early_finish_cut", "early_finish_rst", "error_after_finish"}
+"""Those that strike behind text wherever they are to strike."""
 CALLERS: dict[str, tuple[str, Ask]] = {
     "chat": ("sync", chat),
     "async chat": ("asyncio", chat),
@@ -92,7 +94,7 @@ def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, faul
     assert len(server.requests) == len(seen.error.attempts) == (2 if fault.retryable else 1)
     assert plain(seen) == whole[: len(plain(seen))]
     assert seen.error.partial_text == seen.text
-    assert bool(seen.text) == (after == 6 or (caller, after) == ("completions", 1))
+    assert bool(seen.text) == (after == 6 or (caller, after) == ("completions", 1) or fault.name in LATE)
 
 
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio", "trio"])

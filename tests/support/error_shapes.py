@@ -101,5 +101,8 @@ SHAPES: dict[str, Callable[[Words], bytes]] = {
     "in an unfinished event": lambda told: (
         b'data: {"id":"c","choices":[{"index":0,"del\n' + event({"error": fields(told)})
     ),
+    "behind an unfinished event": lambda told: (
+        b'data: {"id":"c","choices":[{"index":0,"del\n\n: ping\n\n' + event({"error": fields(told)}, "error")
+    ),
 }
 """How it is written down."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from openai_stream_guard.apis.adapter import DataEvent
 from openai_stream_guard.apis.chat import ChatAdapter
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.transcript import Transcript
-from tests.support.chunks import SECOND, TEXT, called, chat, chunk, transcript_of
+from tests.support.chunks import FINISH, SECOND, TEXT, called, chat, chunk, payload, transcript_of
 from tests.support.simulated import ANSWERS, answer_variant
 
 
@@ -61,6 +62,26 @@ def test_choices_stand_in_order() -> None:
     assert [choice["finish_reason"] for choice in built["choices"]] == [None, "length"]
     assert chat().partial_text(transcript_of(SECOND, TEXT)) == "a"
     assert chat().partial_text(transcript_of(SECOND)) == "b"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "reason"),
+    [
+        ([chunk({}, "tool_calls"), TEXT, FINISH], "stop"),
+        ([FINISH, TEXT, FINISH], "stop"),
+        ([FINISH, FINISH], "stop"),
+        ([FINISH, TEXT], None),
+    ],
+)
+def test_of_several_reasons_to_finish_the_last_stands(chunks: list[Any], reason: str | None) -> None:
+    """And none that text behind it has taken back."""
+    adapter, transcript = chat(), Transcript()
+    for value in chunks:
+        item = adapter.read(payload(value))
+        assert isinstance(item, DataEvent)
+        transcript.add(item.text_deltas, item.identities, item.kind)
+    (choice,) = adapter.partial(transcript)["choices"]
+    assert choice["finish_reason"] == reason
 
 
 def test_entries_without_index_are_a_list_again() -> None:

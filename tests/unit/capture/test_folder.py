@@ -24,6 +24,7 @@ from openai_stream_guard.capture.ssecap import load
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import FAULTS, ScriptedResponse, Send, Server, ServerBehaviour, captured, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support import pages
 from tests.support.recorded import a_capture
 from tests.support.streams import (
     CLIENT_KINDS,
@@ -337,10 +338,9 @@ def test_a_finished_stream_keeps_no_recording(server: Server, folder: Path) -> N
     assert session._observer._buffer.reads == ()
 
 
-def test_the_readme_names_the_bounds() -> None:
-    """What the section on captures says is kept is what is kept."""
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    said = text.partition("\n## Captures\n")[2].partition("\n## ")[0]
+def test_the_page_names_the_bounds() -> None:
+    """What the page on captures says is kept is what is kept."""
+    said = pages.read(pages.CAPTURES)
     assert f"newest {module.MAX_FILES} files and at most {module.MAX_BYTES >> 20} MiB" in said
     kept = f"the last {recording.MAX_BYTES >> 10} KiB (and {recording.MAX_READS:,} reads)"
     assert kept in said

@@ -14,6 +14,7 @@ import pytest
 import openai_stream_guard
 from openai_stream_guard.cli import COMMANDS, main
 from openai_stream_guard.cli.demo import guarded, play
+from openai_stream_guard.cli.demo.listener import has_responses
 from openai_stream_guard.cli.demo.rows import ROWS, Row
 from openai_stream_guard.cli.demo.table import GREEN, RED, Result, heading, line, paint
 from openai_stream_guard.testing import FAULTS, Equal, Outcome, Raises, Whole
@@ -83,6 +84,25 @@ def test_a_stream_that_never_ends_is_a_hang(capsys: pytest.CaptureFixture[str]) 
     """Heartbeats without events hold the SDK alone for ever; the table says so, and the guard gets through."""
     assert play({"": [Row("stall_heartbeat")]}, guarded) == 0
     assert re.search(r"^stall_heartbeat +. 0/81 hang +. 81/81 ", capsys.readouterr().out, re.M)
+
+
+def test_faults_of_the_responses_api_are_played_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the SDK has that API; where it has not, the table says so."""
+    rows = {"": [Row("clean"), Row("seq_restart")]}
+    if has_responses():
+        assert play(rows, guarded) == 0
+        assert re.search(r"^seq_restart +. 130/130 +. 130/130 ", capsys.readouterr().out, re.M)
+    monkeypatch.setattr("openai_stream_guard.cli.demo.has_responses", lambda: False)
+    assert play(rows, guarded) == 0
+    assert "\nseq_restart: not played, since this openai has no Responses API\n" in capsys.readouterr().out
+
+
+def test_each_row_meets_a_server_that_is_not_known_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the healthy rows teach of this server is no rule for the one that never sends a `finish_reason`."""
+    assert play({"": [*[Row("clean", settings={"max_retries": n}) for n in range(5)], Row("no_finish")]}, guarded) == 0
+    assert "no_finish                     ✓ 81/81                     ✓" in capsys.readouterr().out
 
 
 def test_the_guard_is_left_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,8 +180,8 @@ def test_an_unknown_fault_is_a_wrong_command(name: str, capsys: pytest.CaptureFi
 def test_a_fault_that_the_demo_does_not_play_is_a_wrong_command(capsys: pytest.CaptureFixture[str]) -> None:
     """A fault of another API is not passed over in silence."""
     with pytest.raises(SystemExit):
-        main(["demo", "seq_gap"])
-    assert "seq_gap" in capsys.readouterr().err
+        main(["demo", "seq_disorder"])
+    assert "seq_disorder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])

@@ -339,6 +339,13 @@ def test_what_may_be_cut_is_no_text(body: bytes) -> None:
         (b'data: {"id":"c","choi\nevent: error\ndata: {"code":5}\n\n', {"code": 5}, "error"),
         (b'data: {"id":"c","choi\nevent: error\ndata: busy\n\n', "busy", "error"),
         (b'data: {"id":"c","choi\nevent: error\ndata: {"code":5}', {"code": 5}, "error"),
+        (b'data: {"id":"c","choi\n\ndata: {"error":{"code":5}}\n\n', {"error": {"code": 5}}, None),
+        (b'data: {"id":"c","choi\n\n\n: ping\n\ndata: {"error":1}', {"error": 1}, None),
+        (b'data: {"id":[1,\n\nevent: error\ndata: {"code":5}\n\n', {"code": 5}, "error"),
+        (b'data: {"id":"c","choi\n\nevent: error\ndata: busy\n\n', "busy", "error"),
+        (b'data: {"id":"c","choi\n\nerror: {"code":5}\n', {"error": {"code": 5}}, None),
+        (b'data: {"id":"c","choi\n\n{"error":1}\n', {"error": 1}, None),
+        (b'data: {"id":"c","choi\n\ndata: {"error":1}{"a":2}\ndata: {"b":3}\n\n', {"error": 1}, None),
     ],
 )
 def test_what_was_written_over_an_unfinished_event_is_kept(body: bytes, value: object, event: str | None) -> None:
@@ -349,6 +356,30 @@ def test_what_was_written_over_an_unfinished_event_is_kept(body: bytes, value: o
     assert (reader.fault.kind, reader.fault.offset) == ("malformed", 0)
     assert reader.fault.payload is not None
     assert (reader.fault.payload.value, reader.fault.payload.event) == (value, event)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"\n",
+        b'\ndata: {"b":2}\ndata: {"c":3}\n\n',
+        b"\ndata: [DONE]\n\n",
+        b'\ndata: {"b":"y\n\n',
+        b"\ndata: no JSON\n\n",
+        b'\nc"}]}\n\n',
+        b"event: error\n\n",
+        b'event: error\n\ndata: {"b":2}\n\n',
+    ],
+)
+def test_an_unfinished_event_ends_the_reading_whatever_comes_behind_it(behind: bytes) -> None:
+    """What was whole before it has been handed out, and nothing that came after it is."""
+    for cut in range(len(behind) + 1):
+        reader = Reader()
+        payloads = reader.feed(b'data: {"a":1}\n\ndata: {"a":"x\n' + behind[:cut]) + reader.feed(behind[cut:])
+        payloads += reader.finish()
+        assert [payload.value for payload in payloads] == [A]
+        assert reader.fault is not None
+        assert (reader.fault.kind, reader.done) == ("malformed", False)
 
 
 @pytest.mark.parametrize("body", [b"null", b"12\n", b'"text"\n\n', b"[]", b'[{"a":1}]\n', b'[\n{"a":1}\n]', b"true"])

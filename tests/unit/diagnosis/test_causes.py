@@ -208,6 +208,13 @@ REAL = {
     "html_200": "html_page",
     "html_mid_stream": "page_mid_stream",
     "json_200": "json_answer",
+    "json_page_200": "json_answer",
+    "early_finish_cut": "truncated",
+    "early_finish_rst": "reset",
+    "line_start_lost": "malformed",
+    "error_in_event": "upstream_error",
+    "error_bare": "rate_limited",
+    "error_after_finish": "upstream_error",
 }
 """The cause that is to be named for faults of the catalogue."""
 

@@ -50,8 +50,9 @@ def deliver(delivery: Delivery, given: Iterable[Payload]) -> list[Payload]:
 
 
 def texts(transcript: Transcript) -> dict[tuple[object, ...], str]:
-    """What a transcript holds, by where it stands."""
-    return {key: transcript.text(key) for key in transcript.text_channels}
+    """What a transcript holds, by where it stands; a reason to finish is held as a line."""
+    held = {key: transcript.text(key) for key in transcript.text_channels}
+    return {key: text.removesuffix("\n") if key[-1] == "finish_reason" else text for key, text in held.items()}
 
 
 def told(handed: Iterable[Payload]) -> dict[tuple[object, ...], str]:

@@ -22,6 +22,8 @@ from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from tests.benchmark.bodies import PATHS, READS, reads
 
+SHAPES = [pytest.param(shape, marks=() if shape == "chat" else pytest.mark.slow) for shape in PATHS]
+"""Counting takes some forty times as long as the work; the shapes go the same way through the engine."""
 COUNTS = (80, 160, 240)
 """Of events, in streams that are held against each other."""
 
@@ -79,7 +81,7 @@ def warm() -> None:
 
 
 @pytest.mark.parametrize("read", READS)
-@pytest.mark.parametrize("shape", PATHS)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_each_event_costs_what_the_one_before_it_cost(shape: str, read: str) -> None:
     """Of three equal parts of a stream the last takes as many operations as the second, whatever the reads."""
     first, second, third = (received(session(shape), reads(shape, READS[read], count)) for count in COUNTS)
@@ -93,7 +95,7 @@ def test_the_common_event_is_cheap(shape: str) -> None:
     assert (second - first) / 100 < 640
 
 
-@pytest.mark.parametrize("shape", PATHS)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_read_that_ends_nothing_is_cheap(shape: str) -> None:
     """Some 70 operations for 16 bytes inside an event: they are kept, and not read line by line."""
     events = [received(session(shape), reads(shape, None, count)) for count in (100, 200)]
@@ -103,7 +105,7 @@ def test_a_read_that_ends_nothing_is_cheap(shape: str) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["live", "tool_calls", "atomic"])
-@pytest.mark.parametrize("shape", PATHS)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_repetition_is_checked_in_linear_time(shape: str, delivery: str) -> None:
     """What was delivered is held against the second answer piece by piece, each piece once."""
 

@@ -343,7 +343,16 @@ UNGUARDED: list[tuple[str, int, object]] = [
     ("error_event_named", 6, {"APIError"}),
     ("html_200", 0, SILENT),
     ("json_200", 0, SILENT),
+    ("json_page_200", 0, SILENT),
     ("empty_body", 0, SILENT),
+    ("early_finish", 16, SILENT),
+    ("no_finish", 14, SILENT),
+    ("early_finish_cut", 14, SILENT),
+    ("early_finish_rst", 14, TRANSPORT),
+    ("line_start_lost", 14, SILENT),
+    ("error_in_event", 6, {"JSONDecodeError"}),
+    ("error_bare", 7, SILENT),
+    ("error_after_finish", 15, {"APIError"}),
 ]
 
 

@@ -24,10 +24,11 @@ from openai_stream_guard.testing import (
     Whole,
     build_answer,
 )
+from openai_stream_guard.testing.server.answers.responses import OTHER_SERVERS
 from tests.support.streams import VERSION, client_for
 
 NAMES = ANSWERS["responses"]
-OPENAI_NAMES = [name for name in NAMES if name not in {"llamacpp", "litellm", "litellm_failed"}]
+OPENAI_NAMES = [name for name in NAMES if name not in OTHER_SERVERS]
 FINISHED = ["text", "function_call", "reasoning", "refusal", "several", "litellm"]
 GENERIC = [fault for fault in FAULTS.values() if fault.api is None]
 # Left out: what is compressed, what the specification drops for want of a blank line, and junk behind the end.
@@ -146,6 +147,24 @@ def test_what_other_servers_do_differently() -> None:
     for name, like in (("litellm", "text"), ("litellm_failed", "failed")):
         assert answer_from(name).frames[-1].data == "[DONE]"
         assert answer_from(name).frames[:-1] == answer_from(like).frames
+    bridge = events_from(answer_from("litellm_bridge"))
+    assert [event["type"] for event in bridge if "sequence_number" in event] == ["response.output_item.done"]
+    assert [{**event, "sequence_number": 0} for event in bridge] == [{**event, "sequence_number": 0} for event in text]
+
+
+@pytest.mark.parametrize("name", ["interim", "restarted"])
+def test_a_gateway_sends_two_responses_in_one_stream(name: str) -> None:
+    """The first of them calls a tool, the second answers, under an id of its own; numbers may start again."""
+    events = events_from(answer_from(name))
+    second = [event["type"] for event in events].index("response.created", 1)
+    for part, kind in ((events[:second], "function_call"), (events[second:], "message")):
+        assert part[-1]["type"] == "response.completed"
+        assert [item["type"] for item in part[-1]["response"]["output"]] == [kind]
+        assert len({event["response"]["id"] for event in part if "response" in event}) == 1
+    assert events[0]["response"]["id"] != events[-1]["response"]["id"]
+    numbers = [event["sequence_number"] for event in events]
+    counted = [*range(second), *range(len(events) - second)] if name == "restarted" else [*range(len(events))]
+    assert numbers == counted
 
 
 @has_responses
