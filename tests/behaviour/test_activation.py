@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import statistics
 import subprocess
@@ -11,6 +12,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from openai_stream_guard import OpenAIStreamParseError
 
 ROOT = Path(__file__).parents[2]
 MAX_MILLISECONDS = 40.0
@@ -72,6 +75,35 @@ def test_enabling_later_patches(order: str) -> None:
     first, second = ORDERS[order].removeprefix("import ").split(", ")
     program = f"import openai_stream_guard\nimport {first}\nopenai_stream_guard.enable()\nimport {second}\n{PATCHED}"
     assert said(program) == "patched"
+
+
+FIRST = (
+    "from openai_stream_guard import OpenAIStreamParseError",
+    "import openai_stream_guard; openai_stream_guard.OpenAIStreamParseError",
+    "import openai_stream_guard; assert openai_stream_guard.report(object()) is None",
+    "import openai_stream_guard; openai_stream_guard.enable()",
+    "import openai; import openai_stream_guard",
+    "import openai_stream_guard; import openai",
+    "import openai; from openai_stream_guard import OpenAIStreamParseError",
+    "from openai_stream_guard.errors import OpenAIStreamParseError",
+    "import pickle; assert pickle.loads(%r).fault == 'truncated'",
+)
+AFTERWARDS = """
+import openai, openai_stream_guard
+from openai_stream_guard import activation
+assert openai.OpenAIStreamParseError is openai_stream_guard.OpenAIStreamParseError
+assert activation.unguarded_patch_points() == []
+assert openai_stream_guard.is_enabled()
+assert hasattr(openai._streaming.Stream.__init__, "__wrapped__")
+"""
+PICKLED = pickle.dumps(OpenAIStreamParseError("cut", fault="truncated"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", FIRST)
+def test_the_first_import_does_not_matter(first: str) -> None:
+    """The error's module imports openai, whose import names the error: neither may meet the other half made."""
+    assert said(f"{first.replace('%r', repr(PICKLED))}\n{AFTERWARDS}", OPENAI_STREAM_GUARD="1") == ""
 
 
 @pytest.mark.parametrize("value", ["0", "1"])
