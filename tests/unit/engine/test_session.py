@@ -105,13 +105,14 @@ def test_a_model_that_does_not_repeat_itself_twice_is_not_asked_again() -> None:
     assert again.gave_up.stopped_by == "diverged"
 
 
-def test_an_end_before_the_delivered_point_is_a_divergence() -> None:
+@pytest.mark.parametrize("end", [(), (chunk({}, "stop"),)], ids=["[DONE]", "finish"])
+def test_an_end_before_the_delivered_point_is_a_divergence(end: tuple[dict[str, object], ...]) -> None:
     """A second answer that is whole but shorter cannot be the first one again."""
-    shorter = body(answer_variant("text", 1)).split(b"\n\n")
-    del shorter[5:12]
-    outcome = play([cut("text", 0, 3000), Response([b"\n\n".join(shorter)])], NO_BUDGET)
+    first = laughs(chunk({"content": "ha ha ha"}), done=False)
+    outcome = play([first, laughs(chunk({"content": "ha"}), *end)], NO_BUDGET)
     assert outcome.gave_up is not None
     assert outcome.gave_up.stopped_by == "diverged"
+    assert said(outcome.values)[0, "content"] == "ha ha ha"
 
 
 @pytest.mark.parametrize(
