@@ -1,7 +1,7 @@
 """Make the pictures of the README: run it where the package is installed, openai too.
 
     python .ci/pictures.py                 writes .github/stream.svg, and .github/doctor.png where there is chromium
-    python .ci/pictures.py --check         writes nothing; exits with 1 if stream.svg is not what the program prints
+    python .ci/pictures.py --check         writes nothing; exits with 1 if the program prints something else by now
 
 The first one is the README's own program, with the guard off and on, against a server on loopback that cuts the stream
 once. The other one is the doctor's page of a capture, as chromium shows it.
@@ -36,12 +36,17 @@ PAGE_SIZE = (1000, 960)
 
 def main() -> None:
     picture = svg(terminal())
-    if "--check" in sys.argv:
-        if steady(picture) != steady(STREAM.read_text(encoding="utf-8")):
-            sys.exit(f"{STREAM.name} shows something else than the program prints: see it again without --check")
+    if "--check" not in sys.argv:
+        STREAM.write_text(picture, encoding="utf-8")
+        if not photograph(DOCTOR):
+            print(f"{DOCTOR.name} is left as it is: there is no chromium")
         return
-    STREAM.write_text(picture, encoding="utf-8")
-    photograph()
+    if steady(picture) != steady(STREAM.read_text(encoding="utf-8")):
+        sys.exit(f"{STREAM.name} shows something else than the program prints: make it again, without --check")
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / DOCTOR.name
+        if photograph(again) and again.read_bytes()[:24] != DOCTOR.read_bytes()[:24]:  # a PNG's head, with its size
+            sys.exit(f"{DOCTOR.name} has another size: make it again, without --check")
 
 
 def terminal() -> list[str]:
@@ -106,26 +111,19 @@ def steady(picture: str) -> str:
     return re.sub(r"stream [0-9a-f]{8}|127\.0\.0\.1[:…\d]*", "…", picture)
 
 
-def photograph() -> None:
-    """The doctor's page, in a window of this size."""
+def photograph(picture: Path) -> bool:
+    """The doctor's page, in a window of this size; False where there is no chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        print(f"{DOCTOR.name} is left as it is: there is no chromium")
-        return
+        return False
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        command = [
-            "openai_stream_guard",
-            "doctor",
-            "--from-capture",
-            str(CAPTURE.relative_to(ROOT)),
-            "--html",
-            str(page),
-        ]
+        command = ["openai_stream_guard", "doctor", "--from-capture", CAPTURE, "--html", str(page)]
         subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         flags = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
-        flags += [f"--window-size={PAGE_SIZE[0]},{PAGE_SIZE[1]}", f"--screenshot={DOCTOR}"]
+        flags += [f"--window-size={PAGE_SIZE[0]},{PAGE_SIZE[1]}", f"--screenshot={picture}"]
         subprocess.run([chromium, *flags, page.as_uri()], stderr=subprocess.DEVNULL, check=True)
+    return True
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole
+from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole, retold_key
 
 
 class Diverged(Exception):
@@ -231,10 +231,15 @@ class ReplayChecker(SecondAnswer):
         """Take what is said of a text as a whole.
 
         Raises:
-            Diverged: if this answer, or where it has told nothing of it the first one, has told another text.
+            Diverged: if this answer, or where it has told nothing of it the first one, has told another text; or the
+                first one has told another as a whole.
         """
         behind, told = self._behind.get(key), self._transcript.told(key)
         piece = text.encode("utf-8", "surrogatepass")
+        if (retold := self._transcript.identities.get(retold_key(key))) is not None:
+            if retold != hash(piece):
+                raise Diverged
+            return
         if behind is not None:
             if behind != len(told) or told != piece:
                 raise Diverged
@@ -242,7 +247,7 @@ class ReplayChecker(SecondAnswer):
             self.repeated += 1
         elif not told:
             self._add(key, text)
-        elif told != piece and not (has_hole(told, piece) and self._transcript.note_hole(key, piece)):
+        elif told != piece and not (has_hole(told, piece) and self._transcript.note_hole(key, told, piece)):
             raise Diverged
 
     def identify(self, key: Key, name: object) -> object:

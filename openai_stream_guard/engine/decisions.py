@@ -117,6 +117,8 @@ class Refusal:
     """Seconds that the server asks to wait."""
     error: str | None = None
     """The class of the exception, without an HTTP response."""
+    error_message: str | None = None
+    """What that exception says, on one line and without secrets."""
     lost: bool = False
     """The request was sent and its response lost, or it timed out."""
 

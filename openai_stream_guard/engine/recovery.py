@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..apis.continuation import Continuation, continued_body
+from ..apis.continuation import Continuation, continuation_from, continued_request
 from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
 from .decisions import Refusal, Reissue, StreamFault, Wait
@@ -31,6 +31,9 @@ MIN_POLL = 0.5
 
 MIN_PAUSE = 0.25
 """The same between two requests that are refused at no cost of a retry."""
+
+_BODY_REFUSED = (400, 413, 422)
+"""Statuses by which a server refuses what a request says, and not who asks or when."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Recovery:
     ) -> None:
         self.continuation: Continuation | None = None
         """For `continue`: how the next answer is joined to what was delivered."""
+        self._may_continue = True
+        """The server has not refused to."""
         self._policy = policy
         self._request = request
         self._hosts = hosts
@@ -134,6 +139,8 @@ class Recovery:
         """Record that a re-issue was answered with a stream."""
         if reissue.is_poll:
             return
+        if reissue.way == "continue" and self.continuation is not None and self.continuation.anchor is None:
+            self._note("the seam of a continuation is not verified")
         self._reissues += 1
         self._retries += 1
         if self._ticket is not None:
@@ -185,9 +192,13 @@ class Recovery:
 
     # What to do next.
 
-    def plan(self, adapter: ApiAdapter, transcript: Transcript, now: float) -> Reissue | StoppedBy:
+    def plan(
+        self, adapter: ApiAdapter, transcript: Transcript, now: float, *, may_continue: bool = True
+    ) -> Reissue | StoppedBy:
         """Return how and when to send the request again, or what prevents it: no safe method, no retry or time left."""
         policy, request = self._policy, self._request
+        if not (may_continue and self._may_continue):
+            policy = policy.replace(recovery=tuple(method for method in policy.recovery if method != "continue"))
         recently_diverged = self._diverged_recently(now)
         plan = choose_recovery(policy, request, adapter, transcript, recently_diverged=recently_diverged)
         if not isinstance(plan, RecoveryPlan):
@@ -199,12 +210,24 @@ class Recovery:
             return "time"
         body = self._continued(adapter, transcript) if plan.way == "continue" else None
         if plan.way == "continue" and body is None:
-            others = policy.replace(recovery=tuple(other for other in policy.recovery if other != "continue"))
-            plan = choose_recovery(others, request, adapter, transcript, recently_diverged=recently_diverged)
-            if not isinstance(plan, RecoveryPlan):
-                return plan
+            return self.plan(adapter, transcript, now, may_continue=False)
         self._planned = Reissue(delay, plan.way, self._reissues + 1, plan.resume, body, self.deadline - now - delay)
         return self._planned
+
+    def refused_for_good(
+        self, refusal: Refusal, adapter: ApiAdapter, transcript: Transcript, now: float
+    ) -> Reissue | StoppedBy:
+        """Return what follows a refusal that will not pass: the next method, if what was refused is a continuation."""
+        assert self._planned is not None
+        if self._planned.way != "continue" or refusal.status not in _BODY_REFUSED:
+            return "not_retryable"
+        if self._ticket is not None:
+            self._hosts.budget.refused(self._ticket, now, None)
+            self._ticket = None
+        self._reissues += 1
+        self._may_continue = False
+        answer = self.plan(adapter, transcript, now)
+        return answer if isinstance(answer, Reissue) else "not_retryable"
 
     def _diverged_recently(self, now: float) -> bool:
         request = self._request
@@ -283,14 +306,18 @@ class Recovery:
         key, how = adapter.may_continue(transcript), self._policy.continuation
         if key is None or how is None:
             return None
-        spent = transcript.deltas  # a delta is a token or more
-        self.continuation = Continuation(transcript, key, spent)
+        last, planned = self.continuation, self._planned
+        before = last.spent if last is not None and planned is not None and planned.way == "continue" else 0
+        spent = max(transcript.deltas, before + adapter.tokens)  # a delta is a token or more
+        body = self._request.sent() or self._request.body
         try:
-            body = continued_body(how, self._request.sent() or self._request.body, transcript.text(key), spent)
+            request = continued_request(how, body, transcript.text(key), spent)
         except Exception as error:
             # The user's callable failed. That must not hide the fault of the stream, which is about to be raised.
             self._note(f"the continuation raised {type(error).__name__}")
             return None
-        if body is None:
+        if request is None:
             self._note("no continuation could be made of the request")
-        return body
+            return None
+        self.continuation = continuation_from(request, transcript, key, spent)
+        return request.body

@@ -108,6 +108,7 @@ class GuardedStream:
             stream_id=f"{random.getrandbits(32):08x}",
             requested_at=request.sent_at,
             observer=observer,
+            credentials=self._credentials,
         )
         return self.session
 

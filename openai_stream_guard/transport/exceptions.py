@@ -163,8 +163,13 @@ def _description(error: Exception) -> str:
 
     Without what the message quotes: h11 and aiohttp quote the bytes that they cannot parse, and those are answer text.
     """
-    message = _without_quotes(str(error))
+    message = message_of(error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def message_of(error: Exception) -> str:
+    """Return the message of a transport's exception without what it quotes of the body."""
+    return _without_quotes(str(error))
 
 
 def _without_quotes(message: str) -> str:

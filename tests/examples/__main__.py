@@ -24,6 +24,7 @@ def main() -> None:
     with Server() as api:
         api.script(*["truncate_clean", None] * MANY, after=6)
         app = create_app(AsyncOpenAI(base_url=api.base_url, api_key="none"))
+        print(f"Ask something at http://127.0.0.1:{PORT}")
         uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
 
 

@@ -21,8 +21,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PLACES = ("*.md", ".ci", ".github", "openai_stream_guard", "tests")
-PAGES = sorted({page for place in PLACES for page in ROOT.glob(f"{place}/**/*.md" if "*" not in place else place)})
+PLACES = ("*.md", ".ci/*.md", ".github/*.md", "openai_stream_guard/**/*.md", "tests/**/*.md")
+PAGES = sorted({page for place in PLACES for page in ROOT.glob(place)})
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 
 

@@ -107,6 +107,37 @@ def test_nothing(body: bytes) -> None:
     assert read(body)[:2] == ([], None)
 
 
+@pytest.mark.parametrize("mode", ["safe", "off"])
+@pytest.mark.parametrize(
+    ("body", "begun"),
+    [
+        (b"", False),
+        (b"\n", False),
+        (b": comment", False),
+        (b": comment\n", False),
+        (b" \0", False),
+        (b'data: {"a":1}\n\n', False),
+        (b"data: [DO", False),
+        (b"[D", False),
+        (b"ev", True),
+        (b"event: na", True),
+        (b"event: na\n", True),
+        (b"event: na\ndata: ", True),
+        (b"id: 5\n: comment\n", True),
+        (b'data: {"a":1}\n\nretry: 5', True),
+        (b'data: {"a', True),
+        (b"words", True),
+        (b"words\n", False),
+    ],
+)
+def test_an_event_has_begun_with_its_first_byte(body: bytes, begun: bool, mode: RepairMode) -> None:
+    """Where the body ends behind it, something was to come. A comment is no event, nor is a piece of `[DONE]`."""
+    reader = Reader(mode)
+    reader.feed(body)
+    reader.finish()
+    assert reader.event_begun == begun
+
+
 @pytest.mark.parametrize(
     ("body", "payloads", "end"),
     [
