@@ -20,45 +20,13 @@ from openai_stream_guard.apis.sequence import Gap
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.testing import AnswerVariant, build_answer
+from tests.support.any_json import nested
 from tests.support.chunks import payload
+from tests.support.response_events import anything, asked, delivered, left_of, names, told
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "llamacpp", "incomplete")
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
 CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "f", "arguments": ""}
-
-
-def asked(**body: object) -> StreamRequest:
-    """A request for a response."""
-    return StreamRequest("post", "/responses", "host:1", body)
-
-
-def told(name: str, serial: int = 1, *, regroup: bool = False) -> list[dict[str, Any]]:
-    """The events of a recorded answer."""
-    frames = build_answer("responses", name, AnswerVariant(serial, regroup=regroup)).frames
-    return [json.loads(frame.data) for frame in frames if frame.data != "[DONE]"]
-
-
-def delivered(*values: object, **body: object) -> Transcript:
-    """What a consumer has who was handed these events."""
-    transcript, adapter = Transcript(), ResponsesAdapter(asked(**body))
-    for value in values:
-        reading = adapter.read(payload(value))
-        assert isinstance(reading, DataEvent)
-        transcript.add(reading.text_deltas, reading.identities, reading.kind, reading.sequence)
-    return transcript
-
-
-def left_of(transcript: Transcript, *values: object, **body: object) -> list[Any]:
-    """What a repetition leaves of these events, and the session would hand over."""
-    adapter, replay = ResponsesAdapter(asked(**body)), ReplayChecker(transcript)
-    left: list[Any] = []
-    for value in values:
-        adapter.read(payload(value))
-        trimmed = adapter.trim_repeated(payload(value), replay)
-        left += [] if trimmed is None else [trimmed.value]
-    assert replay.caught_up
-    transcript.held.clear()  # as where another attempt begins
-    return left
 
 
 def delta(text: str, place: int | None = 0, kind: str = "output_text", **more: object) -> dict[str, Any]:
@@ -425,15 +393,6 @@ def test_the_partial_answer_has_every_output_as_far_as_it_came() -> None:
 
 # Whatever a server sends.
 
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "error", "\ud83d", "message"])
-)
-names = st.sampled_from(
-    ["type", "id", "item", "item_id", "delta", "response", "output", "error", "logprobs", "token", "part"]
-)
-anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4), max_leaves=10
-)
 kinds = ["created", "in_progress", "output_text.delta", "function_call_arguments.delta", "output_text.done"]
 kinds += [
     "output_item.added",
@@ -490,14 +449,6 @@ def test_any_json_is_read_and_repeated_or_diverges(
                     assert trimmed is None or isinstance(trimmed, Payload)
     except (Gap, Diverged):
         pass
-
-
-def nested(depth: int) -> Any:
-    """Objects in objects."""
-    value: Any = "bottom"
-    for _ in range(depth):
-        value = {"x": value}
-    return value
 
 
 DEEP = {**MESSAGE, "type": nested(100_000), "name": nested(100_000), "output": [nested(100_000)]}

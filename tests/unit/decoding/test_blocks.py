@@ -1,4 +1,4 @@
-"""blocks and dispatch: what belongs to which payload, rule by rule, seen through a Reader."""
+"""The law: each line belongs to the payload that its rule says, and what only a guess could repair is a fault."""
 
 from __future__ import annotations
 

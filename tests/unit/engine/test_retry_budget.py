@@ -133,6 +133,15 @@ def test_an_attempt_that_breaks_gives_back_what_it_brought() -> None:
     assert asks(budget, waits, 2.0 + DOUBT_SECONDS) == "budget"
 
 
+def test_what_came_back_for_an_attempt_is_taken_back_where_it_breaks() -> None:
+    """Both tokens: else streams that break after a first event would be sent again without end."""
+    budget = RetryBudget()
+    (first, *_) = sent(budget, 10)
+    budget.first_event(first)
+    budget.broke(first, 1.0)
+    assert not borrow(budget, "a")
+
+
 def test_an_attempt_that_leads_on_ends_the_doubt() -> None:
     """Its own tokens come back, and those of the next first event."""
     budget = RetryBudget()
