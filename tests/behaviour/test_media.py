@@ -24,7 +24,8 @@ from openai_stream_guard.testing import (
     build_answer,
     streaming,
 )
-from tests.support.streams import CLIENT_KINDS, VERSION, Seen, alone, client_for, consume, run
+from tests.support.agents import EVENTS, has_agents, new_session, session_events
+from tests.support.streams import CLIENT_KINDS, VERSION, Seen, alone, consume, opened, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -59,6 +60,7 @@ def new_runs(client: Any) -> Any:
 
 MEDIA: list[Callable[[Any], Any]] = [images, edits, transcripts] if VERSION >= (1, 109) else []
 ASKED: dict[str, Callable[[Any], Any]] = {ask.__name__: ask for ask in (*MEDIA, runs, new_runs)}
+APIS: dict[str, Any] = {"runs": "assistants", "new_runs": "assistants", "transcripts": "transcription"}
 LOST = ("empty_body", "truncate_clean", "truncate_mid_event", "fin_mid_chunk", "rst", "html_200")
 
 
@@ -103,6 +105,17 @@ def test_what_was_begun_is_not_begun_again(server: Server, name: str, fault: str
         assert kinds(seen) == kinds(before)[: len(seen.items)]
 
 
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+@pytest.mark.parametrize("name", sorted({"runs", "new_runs", "transcripts"} & {*ASKED}))
+def test_the_text_that_was_delivered_is_on_the_error(server: Server, name: str, client_kind: str) -> None:
+    """Of a message of a run, and of a transcription."""
+    words, visible = "Zürich’s blue trams", build_answer(APIS[name], "text", AnswerVariant(1)).visible
+    server.reset(fault="rst", after=visible + 3)
+    error = consume(server, client_kind, ASKED[name]).error
+    assert isinstance(error, OpenAIStreamParseError)
+    assert (error.partial_text, error.partial) == (words, None)
+
+
 @pytest.mark.parametrize("name", ASKED)
 def test_errors_inside_the_stream_are_raised(server: Server, name: str) -> None:
     """As the SDK's own error and the guard's at once, with the API's words."""
@@ -131,23 +144,16 @@ def test_a_runs_own_end_is_passed_on(server: Server, name: str, status: str) -> 
 def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, client_kind: str) -> None:
     """The SDK's handler puts a connection error's cause in its place, so that there is none here."""
 
-    def asked(client: Any) -> Any:
-        return client.beta.threads.runs.stream(thread_id="t", assistant_id="a")
-
-    async def main() -> None:
-        async with client_for(server, "async") as client, asked(client) as stream:
+    async def to_the_end() -> None:
+        async with (
+            opened(server, client_kind) as client,
+            client.beta.threads.runs.stream(thread_id="t", assistant_id="a") as stream,
+        ):
             await stream.until_done()
-
-    def to_the_end() -> None:
-        if client_kind != "sync":
-            run(client_kind, main)
-            return
-        with client_for(server) as client, asked(client) as stream:
-            stream.until_done()
 
     server.reset(fault=fault, after=9)
     with pytest.raises(OpenAIStreamParseError) as caught:
-        to_the_end()
+        run(client_kind, to_the_end)
     assert caught.value.__cause__ is None
     assert len(server.requests) == 1
 
@@ -163,23 +169,6 @@ def test_a_stream_is_over_though_the_connection_stays(server: Server) -> None:
 
 
 # Sessions of agents, whose errors are values.
-
-has_agents = pytest.mark.skipif(VERSION < (3, 52), reason="this SDK has no stream_mode")
-
-
-def session_events(client: Any) -> Any:
-    return client.beta.agents.sessions.events.stream("sess_1")
-
-
-def new_session(client: Any) -> Any:
-    return client.beta.agents.sessions.create(environment={"type": "auto"}, stream=True)
-
-
-EVENTS = [
-    Frame(json.dumps({"type": "session.created", "event_id": "1", "session": {"id": "sess_1"}}), "session.created"),
-    Frame(json.dumps({"type": "error", "event_id": "2", "error": {"message": "no", "code": "x"}}), "error"),
-    Frame(json.dumps({"type": "session.idle", "event_id": "3"}), "session.idle"),
-]
 
 
 @has_agents

@@ -6,18 +6,18 @@ The guard asks for them (`background="always"`). The server is the one of `answe
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openai_stream_guard import activation as switch
 from openai_stream_guard.config.policy import PolicyFields
+from tests.support.ported import HTTP
+from tests.support.streams import run as run_for
 
 from . import answers_responses as responses
 from .answers_responses import HOSTED, Item, Part, ResponsesAnswer, ResponsesReader, Telling, hosted_item
-from .sdk_cuts import HTTP
 
 ALWAYS: PolicyFields = {"background": "always", "background_hosts": ("answers.test",)}
 Way = Literal["resumed", "polled"]
@@ -119,20 +119,14 @@ def cut_at(answer: ResponsesAnswer, places: Iterable[int], way: Way, servers: An
     """
     cuts = [Cut(answer, place, way) for place in places]
     with switch.guarding(**ALWAYS):
-        with servers.client(sync=True) as client:
-            for cut in cuts:
-                if cut.is_sync:
-                    servers.run = cut
-                    stream = client.responses.create(**answer.body, stream=True)
-                    cut.items.extend(event.to_dict(warnings=False) for event in stream)
-        asyncio.run(_acut(cuts, servers))
+        for sync in (True, False):
+            run_for("sync" if sync else "asyncio", _read, [cut for cut in cuts if cut.is_sync == sync], sync, servers)
     yield from (f"byte {cut.offset}, {way}: {wrong}" for cut in cuts if (wrong := cut.verdict()) is not None)
 
 
-async def _acut(cuts: list[Cut], servers: Any) -> None:
-    async with servers.client(sync=False) as client:
+async def _read(cuts: Sequence[Cut], sync: bool, servers: Any) -> None:
+    async with servers.client(sync=sync) as client:
         for cut in cuts:
-            if not cut.is_sync:
-                servers.run = cut
-                stream = await client.responses.create(**cut.answer.body, stream=True)
-                cut.items.extend([event.to_dict(warnings=False) async for event in stream])
+            servers.run = cut
+            stream = await client.responses.create(**cut.answer.body, stream=True)
+            cut.items.extend([event.to_dict(warnings=False) async for event in stream])
