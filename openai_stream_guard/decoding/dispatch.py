@@ -66,6 +66,8 @@ class Dispatcher:
     or `done`.
     """
 
+    __slots__ = ("_repairing", "done", "fault", "last_id", "payloads", "repairs", "unfinished")
+
     def __init__(self, repair: RepairMode) -> None:
         self.payloads: list[Payload] = []
         self.fault: DecodeFault | None = None

@@ -27,7 +27,7 @@ from .payload import REPAIRS, DecodeFault, IrregularPayload, Payload
 __all__ = ["REPAIRS", "DecodeFault", "Payload", "Reader", "RepairMode"]
 
 _MAX_HEAD = 4
-_TAIL = 4096
+_TAIL = 1152
 _CR, _LF = b"\r\n"
 _LINE_ENDS = (b"\n", b"\r\n")
 _EVENT_LINE = rb"(?:event: ?([^\r\n:]*)%b)?"
@@ -50,6 +50,11 @@ class Reader:
 
     `bytes` counts the bytes fed, `events` the payloads returned, without `[DONE]`.
     """
+
+    __slots__ = (
+        "_at_boundary", "_blocks", "_head", "_limit", "_line_end", "_lines", "_out", "_partial_frame",
+        "_partial_in_tail", "_repairing", "_tail", "_uncounted", "bytes", "error", "events", "over",
+    )  # fmt: skip
 
     def __init__(self, repair: RepairMode = "safe", max_event_bytes: int = 256 * 1024 * 1024) -> None:
         self.bytes = 0
@@ -98,7 +103,7 @@ class Reader:
 
     @property
     def tail(self) -> bytes:
-        """The last bytes that were fed, at most 4,096: more than is ever shown, so that no key is cut in two."""
+        """The last bytes that were fed, at most 1,152: more than is shown, so that the label of a key is there."""
         return bytes((self._tail + self._partial_frame[self._partial_in_tail :])[-_TAIL:])
 
     def feed(self, data: bytes) -> list[Payload]:
@@ -112,8 +117,8 @@ class Reader:
             data = b"".join((partial, data))
             new = data[self._partial_in_tail :]
             partial.clear()
-        self._tail += new
-        if len(self._tail) > 2 * _TAIL:  # not at every read, since it moves bytes
+        self._tail += new[-_TAIL:]
+        if len(self._tail) > _TAIL + 256:  # not at every read, since it moves bytes
             del self._tail[:-_TAIL]
         position = self._read_frames(data, 0) if self._at_boundary else 0
         if position < len(data):

@@ -53,6 +53,11 @@ class AttemptReader:
         is_straight: whether every event is delivered as it comes: nothing is held, and no attempt went before.
     """
 
+    __slots__ = (
+        "_delivered", "_delivery", "_habits", "_note", "_only_failed", "_policy", "_request", "adapter",
+        "answer_complete", "is_straight", "items", "out", "reader", "rule",
+    )  # fmt: skip
+
     def __init__(
         self,
         adapter: ApiAdapter,

@@ -93,6 +93,39 @@ def evidence_from(
 class AttemptLog:
     """What has happened to one logical stream so far."""
 
+    __slots__ = (
+        "_bytes",
+        "_consumer_busy_seconds",
+        "_fault_at",
+        "_first_event_seconds",
+        "_host",
+        "_last_event_at",
+        "_model",
+        "_notes",
+        "_opened",
+        "_opened_with",
+        "_recovered",
+        "_recovery_seconds",
+        "_repairs",
+        "_requested_at",
+        "_started",
+        "_stream_id",
+        "_wait_began_at",
+        "_waiting_since",
+        "_waits",
+        "_waits_for",
+        "_worst_gap",
+        "attempts",
+        "delivered",
+        "head",
+        "progress_at",
+        "read_at",
+        "reading",
+        "reads",
+        "recoveries",
+        "way",
+    )  # fmt: skip - more attributes than an instance without slots keeps in little memory
+
     def __init__(
         self,
         now: float,

@@ -36,6 +36,12 @@ _TOLERANCE = 0.005  # seconds that a read may be called off early
 class Session:
     """One logical stream, over as many attempts as it takes."""
 
+    __slots__ = (
+        "_attempt", "_brought_progress", "_clocks", "_deadline", "_delivery", "_first", "_habits", "_hosts", "_limit",
+        "_log", "_notify", "_observer", "_policy", "_recovery", "_repeated", "decision", "outcome", "request",
+        "waiting_since",
+    )  # fmt: skip
+
     def __init__(
         self,
         request: StreamRequest,

@@ -37,6 +37,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             try:
@@ -115,6 +116,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             try:
@@ -196,6 +198,7 @@ def watch(
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             data = None
@@ -243,6 +246,7 @@ async def awatch(
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             data = None
