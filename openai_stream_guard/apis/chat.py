@@ -24,7 +24,7 @@ from .adapter import (
     is_keep_alive,
     plain_id,
 )
-from .chat_deltas import NO_REASON, aside_from, choice_index, text_member, trim_choice, walk
+from .chat_deltas import NO_REASON, aside_from, choice_index, finish_line, text_member, trim_choice, walk
 from .completion import NO_FINISH, CallArguments, Choices, Oddity
 from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
@@ -159,7 +159,7 @@ class ChatAdapter(ApiAdapter):
         reason = choice.get("finish_reason")
         if reason and reason.__class__ is str and reason != NO_REASON:
             choices.finish(index, with_text=grew)
-            text_deltas.append(((index, "finish_reason"), reason))
+            text_deltas.append(((index, "finish_reason"), finish_line(reason)))
         return True
 
     def _read_member(
@@ -281,12 +281,17 @@ class ChatAdapter(ApiAdapter):
     def partial(self, transcript: Transcript) -> dict[str, object] | None:
         """A (chat) completion with as much of every choice as was delivered."""
         chat = self._request.path.endswith("/chat/completions")
+        choices = choices_from(transcript, chat=chat)
+        if self._choices.revoked:
+            for choice in choices:
+                if choice["index"] not in self._choices.standing:
+                    choice["finish_reason"] = None
         return {
             "id": transcript.identities.get(("id",), ""),
             "object": "chat.completion" if chat else "text_completion",
             "created": transcript.identities.get(("created",)) or 0,
             "model": self._request.model or "",
-            "choices": choices_from(transcript, chat=chat),
+            "choices": choices,
         }
 
 

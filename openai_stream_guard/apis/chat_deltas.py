@@ -93,6 +93,11 @@ def _finish_of(choice: Mapping[str, Any]) -> str | None:
     return reason if isinstance(reason, str) and reason not in ("", NO_REASON) else None
 
 
+def finish_line(reason: str) -> str:
+    """Return a reason as its channel holds it: in a line, since another follows one that is taken back."""
+    return reason + "\n"
+
+
 def trim_choice(
     choice: dict[str, Any], name: Literal["delta", "message", "text"] | None, index: int, replay: SecondAnswer
 ) -> dict[str, object] | None:
@@ -127,8 +132,9 @@ def trim_choice(
         if late := replay.flush((index, "content")):
             said = new.get("delta")
             new["delta"] = {**(said if isinstance(said, dict) else {}), "content": late}
-        told = replay.take(end, reason, whole=replay.is_closed(end))  # one that was taken back is told again
-        if told not in ("", reason):
+        line = finish_line(reason)
+        told = replay.take(end, line, whole=replay.is_closed(end))  # one that was taken back is told again
+        if told not in ("", line):
             raise Diverged
         if told:
             return new

@@ -20,8 +20,10 @@ def choices_from(transcript: Transcript, *, chat: bool) -> list[dict[str, object
         if chat:
             choice.setdefault("message", message)
         match rest:
-            case ["finish_reason" | "text" as name]:
-                choice[name] = leaf
+            case ["finish_reason"]:
+                choice["finish_reason"] = str(leaf).splitlines()[-1]
+            case ["text"]:
+                choice["text"] = leaf
             case _:
                 _plant(choice.setdefault("message", message), (*rest,), leaf)
     return [choices[index] for index in sorted(choices)]

@@ -90,7 +90,7 @@ def current_status() -> Status:
         settings={
             name: {
                 "value": as_written(name, getattr(settings.policy, name)),
-                "source": ENVIRONMENT_PREFIX + name.upper() if settings.sources[name] == "environment" else "default",
+                "source": ENVIRONMENT_PREFIX + name.upper() if name in (settings.given or ()) else "default",
             }
             for name in SETTINGS
         },

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from .fields import InvalidValue, checked, suggestion
-from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, PolicyFields, read_environment
+from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, read_environment
 
 MODE_VARIABLE = "OPENAI_STREAM_GUARD"
 
 Mode = Literal["off", "on", "observe"]
-Source = Literal["default", "environment"]
 
 _warned: set[str] = set()
 
@@ -36,11 +35,12 @@ class StreamGuardWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Settings:
-    """The mode and the policy that the environment asks for, and where each field of the policy came from."""
+    """The mode and the policy that the environment asks for."""
 
     mode: Mode
     policy: Policy
-    sources: Mapping[str, Source]
+    given: Collection[str] | None
+    """The fields of the policy that variables set; None with the guard off, when they were not read."""
 
 
 def read_mode(environ: Mapping[str, str] | None = None) -> Mode:
@@ -49,23 +49,26 @@ def read_mode(environ: Mapping[str, str] | None = None) -> Mode:
     return checked(_mode, text, MODE_VARIABLE, "1, true, on or yes; observe; or 0, false, off or no")
 
 
-def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def read_settings(environ: Mapping[str, str] | None = None, *, mode: Mode | None = None) -> Settings:
     """
     Return the settings that the environment describes; with the guard off, the defaults.
+
+    Args:
+        environ: the environment; None for that of the process.
+        mode: in place of what `OPENAI_STREAM_GUARD` asks for.
 
     Raises `StreamGuardConfigError` for an invalid value. An unknown variable is a `StreamGuardWarning`.
     """
     if environ is None:  # not as the default: `help()` would print it
         environ = os.environ
-    mode = read_mode(environ)
-    given: PolicyFields = {}
-    if mode != "off":
-        _warn_of_unknown(environ)
-        given = read_environment(environ)
-    sources: dict[str, Source] = {name: "environment" if name in given else "default" for name in SETTINGS}
+    mode = read_mode(environ) if mode is None else mode
+    if mode == "off":
+        return Settings(mode, Policy(), None)
+    _warn_of_unknown(environ)
+    given = read_environment(environ)
     policy = Policy().replace(**given)
     warn_of_useless(policy, stacklevel=3)
-    return Settings(mode, policy, sources)
+    return Settings(mode, policy, frozenset(given))
 
 
 def warn_of_useless(policy: Policy, *, stacklevel: int) -> None:

@@ -63,14 +63,12 @@ class BlockParser:
         """What decoding the first ignored line that is not UTF-8 raises."""
         self._repairing = repair == "safe"
         self._block: Block | None = None
-        self._interrupted: Block | None = None
-        """The unfinished block that an `error` event was written over; that event is `_block`."""
         self._http_status: int | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether no block has begun."""
-        return self._block is None
+        """Whether no block has begun, and none that was interrupted waits for what comes next."""
+        return self._block is None and not self.out.is_interrupted
 
     @property
     def held_bytes(self) -> int:
@@ -113,9 +111,11 @@ class BlockParser:
         # Fields other than data are dropped: they may be cut anywhere. A lone bracket may be the start of [DONE].
         if last.text.strip() not in (b"", b"[") and self._parse_field(last.text)[0] in (b"data", None):
             self.feed(last)
-        block = self._block
-        if block is None or self.out.fault is not None or self.out.done:
-            return
+        if self._block is not None and self.out.fault is None and not self.out.done:
+            self._finish_block(self._block, last)
+        self.out.fail_interrupted()
+
+    def _finish_block(self, block: Block, last: Line) -> None:
         before = len(self.out.payloads)
         if last.text or not self.out.dispatch_error_text(block):
             if block.found_as == "json_array":
@@ -127,7 +127,6 @@ class BlockParser:
             self.out.dispatch(block, body_ended=True)
         if len(self.out.payloads) > before and self._repairing:
             self.out.count_repair("unterminated_event")
-        self._judge_interrupted()
 
     def _parse_field(self, text: bytes) -> tuple[bytes | None, bytes]:
         """Name and value of a field. The name of a comment is empty; that of any other line is None."""
@@ -274,15 +273,13 @@ class BlockParser:
         self._block = None
         block.http_status, self._http_status = self._http_status, None
         self.out.dispatch(block)
-        self._judge_interrupted()
 
     # An unfinished event that something else was written into.
 
     def _interrupt(self, block: Block, line: Line, name: bytes | None, value: bytes) -> None:
         """A line came inside a JSON string. It may hold an error of the API, whose server could not go on."""
         if name == b"event" and value.strip() == b"error":
-            self._interrupted = block
-            self._block = None
+            self.out.interrupt(_LINE_ENDS_INSIDE, block)
             self._begin_block(line, {"event": "error"})
             return
         text = value if name == b"data" else b""
@@ -290,12 +287,6 @@ class BlockParser:
             stray = classify_stray_line(line.text)
             text = error_object(stray.text) if stray.kind == "error_line" else stray.text
         self.out.fail(_LINE_ENDS_INSIDE, block, self.out.object_payload(block, text))
-
-    def _judge_interrupted(self) -> None:
-        """The `error` event that was written over a block has ended: the block is the fault, and says what it was."""
-        if self._interrupted is not None:
-            written = self.out.payloads.pop() if self.out.payloads else None
-            self.out.fail(_LINE_ENDS_INSIDE, self._interrupted, written)
 
 
 def without_padding(line: bytes) -> bytes:

@@ -75,14 +75,32 @@ class Dispatcher:
         self.unfinished = False
         self.repairs: Counter[str] = Counter()
         self.last_id: str | None = None
+        self._interrupted: tuple[str, Block] | None = None
+        """What is wrong with the block that was interrupted, and that block."""
         self._repairing = repair == "safe"
 
     def count_repair(self, kind: str) -> None:
         """Count one repair; `kind` is a key of `REPAIRS`."""
         self.repairs[kind] += 1
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a block is damaged, and the next payload is waited for."""
+        return self._interrupted is not None
+
+    def interrupt(self, reason: str, block: Block) -> None:
+        """This block is damaged, but the next payload may be an error of the API that tells why: wait for that."""
+        self._interrupted = self._interrupted or (reason, block)
+
+    def fail_interrupted(self, written: Payload | None = None) -> None:
+        """End the reading for the block that was interrupted, if there is one; `written` came behind it."""
+        if self._interrupted is not None and self.fault is None:
+            self.fail(*self._interrupted, written)
+
     def fail(self, reason: str, block: Block, interrupted_by: Payload | None = None) -> None:
-        """End the reading: this block is damaged in a way that cannot be repaired."""
+        """End the reading: this block, or the interrupted one before it, is damaged beyond repair."""
+        if self._interrupted is not None:
+            reason, block = self._interrupted
         error = stock_error(block.data.text)
         if reason == NOT_JSON and isinstance(error, UnicodeDecodeError):
             reason = "the data is not UTF-8"
@@ -124,8 +142,10 @@ class Dispatcher:
         match data.position:
             case Position.INSIDE_VALUE if body_ended:
                 self.unfinished = data.rest not in _CUT_DONE
-            case Position.INSIDE_VALUE:
+            case Position.INSIDE_VALUE if self.object_payload(block, data.last_part) is not None:
                 self.fail(CUT_SHORT, block)
+            case Position.INSIDE_VALUE:
+                self.interrupt(CUT_SHORT, block)
             case Position.OTHER_TEXT if delivered:
                 if not (body_ended and data.rest in _CUT_FIELD_NAMES):
                     self.fail("text that is no payload follows one", block)
@@ -168,7 +188,7 @@ class Dispatcher:
             return False
         decoded, status = text.decode("utf-8", "replace"), block.http_status
         payload = IrregularPayload("error", text, decoded, self.last_id, None, is_plain_text=True, http_status=status)
-        self.payloads.append(payload)
+        self._hand_out(payload)
         return True
 
     def dispatch_values(self, block: Block, *, is_end: bool = True) -> bool:
@@ -192,6 +212,8 @@ class Dispatcher:
                 self.fail(NOT_JSON, block)
                 return False
             self._emit(block, value.text, parsed, value.event)
+            if self.fault is not None:
+                return False
         return True
 
     def _dispatch_other_text(self, block: Block) -> None:
@@ -206,8 +228,14 @@ class Dispatcher:
 
     def _emit(self, block: Block, text: bytes, value: object, event: str | None = None) -> None:
         self.last_id = block.fields.get("id", self.last_id)
-        self.payloads.append(self._payload(block, text, value, event))
-        self.done = text == DONE
+        self._hand_out(self._payload(block, text, value, event))
+
+    def _hand_out(self, payload: Payload) -> None:
+        if self._interrupted is not None:
+            self.fail_interrupted(payload)
+            return
+        self.payloads.append(payload)
+        self.done = payload.is_done
 
     def _payload(self, block: Block, text: bytes, value: object, event: str | None = None) -> Payload:
         event, retry, status = event or block.fields.get("event"), block.fields.get("retry"), block.http_status

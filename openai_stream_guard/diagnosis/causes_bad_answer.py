@@ -22,7 +22,8 @@ BAD_ANSWER: tuple[Cause, ...] = (
         "switch compression off for text/event-stream (nginx `gzip off`), or send `accept-encoding: identity`",
     ),
     Cause(
-        "json_answer", ("not_a_stream",), lambda e: e.clues.media == "json" or e.opening == "json",
+        "json_answer", ("not_a_stream",),
+        lambda e: e.opening == "json" or (e.clues.media == "json" and e.events > 0),
         "The answer is one JSON document, likely because the server or a gateway before it ignores `stream`",
         "check `base_url` and the gateway's streaming setting, or ask this server without `stream=True`",
     ),

@@ -16,6 +16,7 @@ from ..apis.sequence import Gap
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Reader
+from ..diagnosis.evidence import Media
 from ..notices import StoppedBy
 from .deadlines import Phase
 from .decisions import StreamFault
@@ -51,6 +52,7 @@ class AttemptReader:
         delivered: how many events of the stream have been delivered before this attempt's `out`.
         only_failed: whether all attempts before it ended as failed by the API's own word, if there were any.
         is_straight: whether every event is delivered as it comes: nothing is held, and no attempt went before.
+        media: what the response says its body is.
     """
 
     __slots__ = (
@@ -70,6 +72,7 @@ class AttemptReader:
         delivered: Callable[[], int],
         only_failed: bool,
         is_straight: bool,
+        media: Callable[[], Media],
     ) -> None:
         self.adapter = adapter
         self.reader = Reader(policy.repair, policy.max_event_bytes)
@@ -87,6 +90,7 @@ class AttemptReader:
         self._note = note
         self._delivered = delivered
         self._only_failed = only_failed
+        self._media = media
         delivery.transcript.accepts_holes |= habits.leaves_out_text
         self.rule = self._end_rule()
         """What the end was judged by; before that, what it would be judged by."""
@@ -187,6 +191,8 @@ class AttemptReader:
         if self.items and self._request.host_in(self._policy.lenient_hosts):
             self._note("the stream ended without any mark, as lenient_hosts allows")
             return None
+        if not self.items and self.reader.bytes and self._media() != "events":
+            return StreamFault("not_a_stream", "the body has no event, and its content-type names something else")
         lacking = "its end mark" if self.items else "an event"
         return StreamFault("truncated", f"the body ends without {lacking}", ending="clean")
 

@@ -74,6 +74,16 @@ _MEANINGS = (
 )  # fmt: skip
 """In order: of one word the first meaning counts, so that throttling beats the quota in `Throttling.RateQuota`."""
 
+_MINIMAX_CODES = {
+    "1000": "internal",
+    "1001": "timeout",
+    "1002": "ratelimit",
+    "1008": "insufficientbalance",
+    "1024": "internal",
+}
+"""What the numbers in MiniMax's `base_resp` stand for, in words of `_MEANINGS`; no number that is not here may pass.
+https://platform.minimax.io/docs/api-reference/errorcode"""
+
 _TOO_LARGE = re.compile(
     r"context[ _]?(?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx"
     r"|max_model_len|(?:maximum|max) (?:input|prompt|model|sequence|length|number of (?:input )?tokens)"
@@ -201,6 +211,8 @@ class _ErrorWords:
                 self.types += _meanings_of(value)
             elif plain.endswith("exception"):  # the name of the member is the type: Bedrock
                 self.types += _meanings_of(plain)
+            if plain == "baseresp" and isinstance(value, dict):
+                self.codes += _meanings_of(_MINIMAX_CODES.get(str(value.get("status_code")), ""))
             if plain in _WRAPPERS or plain.endswith("exception"):
                 wrapped.append(value)
             if plain in _MESSAGES and isinstance(value, str):

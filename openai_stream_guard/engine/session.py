@@ -18,7 +18,7 @@ from ..apis.transcript import Transcript
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..diagnosis.causes import advice
-from ..diagnosis.evidence import ResponseHead
+from ..diagnosis.evidence import ResponseHead, clues_from
 from ..notices import Notice, Outcome, StoppedBy, StreamReport
 from .attempt import DIVERGED, AttemptReader, stop_reason
 from .attempt_log import AttemptLog
@@ -94,6 +94,7 @@ class Session:
             delivered=lambda: self._log.delivered,
             only_failed=self._first is None or self._first.fault.last_event is not None,
             is_straight=is_straight,
+            media=lambda: clues_from(self._log.head.headers).media,
         )
         self._brought_progress, self._limit, self._repeated = False, "", 0
         self._deadline: float | None = None

@@ -21,8 +21,9 @@ from typing import Any
 
 import openai
 
-from tests.benchmark import decoders
 from tests.benchmark.bodies import one_big, reads
+
+from . import decoders
 
 HTTP: Any = importlib.import_module("httpx2" if hasattr(openai._base_client, "httpx2") else "httpx")
 HEADERS = {"content-type": "text/event-stream"}

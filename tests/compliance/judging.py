@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openai_stream_guard import OpenAIStreamParseError, Policy, activation
-from tests.streams import Seen, alone, consume
+from tests.support.streams import Seen, alone, consume
 
 README = Path(__file__).parent / "README.md"
 APIS = ("chat", "responses")

@@ -9,5 +9,5 @@
     python -m tests.proof.items        JSON by chance, and the items that the SDK and plans make of it
 
 Each prints its figures, its seed and the time it took, exits with 1 on any exception to the law, and has a `--quick`
-slice, which `tests/test_proof_*.py` runs with the suite.
+slice, which `tests/proof/test_*.py` runs with the suite.
 """

@@ -35,11 +35,11 @@ from openai_stream_guard import OpenAIStreamParseError, Policy, sdk
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing.clock import Clock, SkippedTime
 from openai_stream_guard.transport import clock as timing
+from tests.support.streams import VERSION, helpers_of
 
-from ..cuts import HTTP
-from ..streams import VERSION, helpers_of
 from . import answers_chat as chat
 from . import answers_responses as responses
+from .sdk_cuts import HTTP
 
 Door = Literal["create", "helper"]
 End = Literal["whole", "clean", "reset", "silence", "error", "refused"]

@@ -27,8 +27,7 @@ from openai_stream_guard.engine.host_queue import Ticket
 from openai_stream_guard.engine.retry_rules import backoff
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
-
-from ..simulated import GaveUp
+from tests.support.simulated import GaveUp
 
 HOST = "crowd.test"
 RETRIES = 2

@@ -28,8 +28,8 @@ from typing import Any, NamedTuple, get_args
 import openai_stream_guard
 from openai_stream_guard.decoding.reader import REPAIRS, Reader, RepairMode
 from openai_stream_guard.sse import Decoder
+from tests.vectors import cases, in_pieces
 
-from ..vectors import cases, in_pieces
 from . import wire
 from .cuts import answer_again
 from .damage import Damaged, End

@@ -21,7 +21,8 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from ..responses import ids_in, nameless
+from tests.support.responses import ids_in, nameless
+
 from .damage import CUTS, Damaged, Fault
 from .recorded import RecoveryMethod, Stream, sampled_items
 

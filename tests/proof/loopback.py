@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from openai_stream_guard.testing import Close, End, Request, Reset, ScriptedResponse, Send, Server, Wait
-
-from ..benchmark.bodies import reads
+from tests.benchmark.bodies import reads
 
 MAX = 100_000
 """Requests that one server answers as asked."""

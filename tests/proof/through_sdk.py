@@ -16,12 +16,12 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.apis.request import Resume
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.testing.server.answers import stored_id
+from tests.support.streams import VERSION
 
-from ..cuts import HTTP
-from ..streams import VERSION
 from .damage import Damaged, Fault, damaged
 from .law import Seen, verdict
 from .recorded import HOST, POLICIES, RecoveryMethod, Stream
+from .sdk_cuts import HTTP
 
 Again = Callable[[Stream, RecoveryMethod, int, "Resume | None", str], "Damaged | None"]
 

@@ -11,8 +11,8 @@ from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive, drive
+from tests.support.simulated import GaveUp
 
-from ..simulated import GaveUp
 from .damage import Damaged
 from .law import Seen
 from .recorded import HOST, POLICIES, RecoveryMethod, Stream

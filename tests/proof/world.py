@@ -22,9 +22,9 @@ from openai_stream_guard.engine.retry_rules import backoff
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
+from tests.support.responses import nameless
+from tests.support.simulated import GaveUp
 
-from ..responses import nameless
-from ..simulated import GaveUp
 from .crowd import Loop
 from .law import last_finish
 from .recorded import HOST, STREAMS, Stream

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from ...activation import restored
 from ...testing import Outcome, Server, find_fault
+from ...testing.server.answers import Api
 from ..terminal import BOLD, paint
-from .listener import listen, new_client
+from .listener import has_responses, listen, new_client
 from .rows import MAX_RETRIES, ROWS, Row
 from .table import Result, heading, line, summary
 
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def guarded(settings: Mapping[str, object]) -> Iterator[None]:
-    """Switch the guard on as a user does, with waits that are short enough for a demo."""
+    """Switch the guard on as a user does, with short waits; what is learnt about the server is forgotten afterwards."""
     import openai_stream_guard
 
     fields: dict[str, Any] = {
@@ -63,34 +65,30 @@ def guarded(settings: Mapping[str, object]) -> Iterator[None]:
         "retry_budget": None,
         **settings,
     }
-    openai_stream_guard.enable()
-    try:
+    with restored():
+        openai_stream_guard.enable()
         with openai_stream_guard.guarding(**fields):
             yield
-    finally:
-        openai_stream_guard.disable()
 
 
 def play(groups: Mapping[str, Iterable[Row]], guard: Guard) -> int:
     """Play the groups of rows under this guard and print each result; return 0 if every promise was kept."""
     import openai_stream_guard
 
-    was_enabled = openai_stream_guard.is_enabled()
-    openai_stream_guard.disable()
     results: list[Result] = []
-    try:
-        with Server() as server, new_client(server) as client:
-            print(heading())
-            player = _RowPlayer(server, client, guard)
-            for title, rows in groups.items():
-                for number, row in enumerate(rows):
-                    if number == 0:
-                        print(f"\n{paint(title, BOLD)}")
-                    results.append(player.play(row))
-                    print(line(results[-1]), flush=True)
-    finally:
-        if was_enabled:
-            openai_stream_guard.enable()
+    with restored(), Server() as server, new_client(server) as client:
+        openai_stream_guard.disable()
+        print(heading())
+        player = _RowPlayer(server, client, guard)
+        for title, rows in groups.items():
+            for number, row in enumerate(rows):
+                if number == 0:
+                    print(f"\n{paint(title, BOLD)}")
+                if row.api == "responses" and not has_responses():
+                    print(f"{row.name}: not played, since this openai has no Responses API")
+                    continue
+                results.append(player.play(row))
+                print(line(results[-1]), flush=True)
     print(f"\n{summary(results)}")
     return 0 if all(result.kept for result in results) else 1
 
@@ -102,28 +100,30 @@ class _RowPlayer:
         self._server = server
         self._client = client
         self._guard = guard
-        self._references: dict[str, Outcome] = {}
+        self._references: dict[tuple[str, Api | None], Outcome] = {}
 
     def play(self, row: Row) -> Result:
         """Play the row without the guard, then with it."""
+        reference = self._reference(row)  # first, since a first request imports much of the SDK
         times = None if row.every_time else 1
         self._server.reset(fault=row.fault, after=row.after, times=times)
-        alone = listen(self._client, self._server, max_seconds=MAX_SECONDS_ALONE)
+        alone = listen(self._client, self._server, api=row.api, max_seconds=MAX_SECONDS_ALONE)
         self._server.reset(fault=row.fault, after=row.after, times=times)
         started = time.monotonic()
         with self._guard(row.settings):
             outcome = listen(
                 self._client,
                 self._server,
+                api=row.api,
                 max_seconds=MAX_SECONDS_GUARDED,
                 expected=None if alone.hang else alone.error,
             )
-        return Result(row, self._reference(row), alone, outcome, time.monotonic() - started)
+        return Result(row, reference, alone, outcome, time.monotonic() - started)
 
     def _reference(self, row: Row) -> Outcome:
         """Return what the SDK alone delivers of the row's answer when nothing is wrong."""
-        answer = find_fault(row.fault).answer or "text"
-        if answer not in self._references:
-            self._server.reset(answer=answer)
-            self._references[answer] = listen(self._client, self._server, max_seconds=MAX_SECONDS_GUARDED)
-        return self._references[answer]
+        key = (find_fault(row.fault).answer or "text", row.api)
+        if key not in self._references:
+            self._server.reset(answer=key[0])
+            self._references[key] = listen(self._client, self._server, api=row.api, max_seconds=MAX_SECONDS_GUARDED)
+        return self._references[key]

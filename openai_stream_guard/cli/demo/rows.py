@@ -1,4 +1,7 @@
-"""The rows of the demo, as data: which fault, where and how often it strikes, and what the guard then promises."""
+"""The rows of the demo, as data: which fault, where and how often it strikes, and what the guard then promises.
+
+Faults of the Responses API are played there, all others with chat completions.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...testing import Promise, Raises, find_fault
+from ...testing.server.answers import Api
 
 MAX_RETRIES: Final = 2
 MIDWAY: Final = 6
@@ -35,6 +39,11 @@ class Row:
         return ", ".join([self.fault + place, *["every time"] * self.every_time, *settings])
 
     @property
+    def api(self) -> Api | None:
+        """The only API that has this fault, if it is one's own."""
+        return find_fault(self.fault).api
+
+    @property
     def promise(self) -> Promise:
         """What the guard promises for this row."""
         if self.own_promise is not None:
@@ -49,7 +58,8 @@ def _rows(names: str, after: int | None = None, *, every_time: bool = False) -> 
 ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "odd but healthy: the same items, nothing else": _rows(
         "clean one_chunk byte_by_byte crlf_split comments unicode_separators gzip huge_event slow"
-        " trailing_after_done no_done nul_keepalive finish_length tool_clean",
+        " trailing_after_done no_done nul_keepalive finish_length tool_clean early_finish no_finish"
+        " interim_completed seq_restart seq_partial",
         MIDWAY,
     ),
     "damaged framing: repaired within the one request": _rows(
@@ -60,16 +70,17 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "lost before any text was visible: requested again": _rows(
         "truncate_clean truncate_mid_event truncate_close_delimited truncate_content_length empty_body"
         " fin_mid_chunk rst bad_chunk_header gzip_corrupt stall stall_heartbeat stall_before_first"
-        " blank_inside garbage_event invalid_utf8 error_event error_event_flat error_llamacpp_line"
-        " html_200 json_200 json_error_200 status_503",
+        " blank_inside garbage_event line_start_lost invalid_utf8 error_event error_event_flat error_in_event"
+        " error_bare error_llamacpp_line html_200 json_200 json_page_200 json_error_200 status_503",
     ),
     "lost in the middle of the text: requested again, the repeated part dropped": _rows(
-        "truncate_clean truncate_mid_event tool_cut fin_mid_chunk rst stall garbage_event error_event",
+        "truncate_clean truncate_mid_event early_finish_cut tool_cut fin_mid_chunk rst early_finish_rst stall"
+        " garbage_event line_start_lost error_event",
         MIDWAY,
     ),
     "the answer cannot be had: the typed error": (
         *_rows("truncate_clean rst stall garbage_event error_event html_200", every_time=True),
-        Row("error_invalid_request"),
+        *_rows("error_invalid_request error_after_finish"),
         Row("rst", MIDWAY, settings={"recovery": "none"}, own_promise=Raises("disconnected", requests=1)),
     ),
 }

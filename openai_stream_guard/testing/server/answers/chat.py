@@ -162,6 +162,18 @@ def merged_finish(variant: AnswerVariant) -> Chunks:
     return chunks[:-1]
 
 
+def early_finish(variant: AnswerVariant) -> Chunks:
+    """A `finish_reason` in the middle of the text, as gateways send one before each tool of their own."""
+    chunks = text(variant)
+    chunks.insert(len(chunks) // 2, {"choices": [choice({}, "stop")]})
+    return chunks
+
+
+def no_finish(variant: AnswerVariant) -> Chunks:
+    """No `finish_reason` at all: only `[DONE]` says that the answer is whole."""
+    return text(variant)[:-1]
+
+
 def separators(variant: AnswerVariant) -> Chunks:
     """U+2028, U+2029 and U+0085 unescaped in the text: legal JSON, and no line ends in SSE."""
     return _chunks(_whole_choice([{"content": piece} for piece in variant.say(SEPARATORS).split(" ")]))
@@ -175,7 +187,7 @@ def huge(variant: AnswerVariant) -> Chunks:
 
 
 _COMMON = (text, tool_calls, one_call, function_call, n2, reasoning, refusal, logprobs, usage)
-_UNUSUAL = (length, content_filter, azure, compatible, merged_finish, separators, huge)
+_UNUSUAL = (length, content_filter, azure, compatible, merged_finish, early_finish, no_finish, separators, huge)
 CHAT: Final[Mapping[str, Callable[[AnswerVariant], Chunks]]] = {build.__name__: build for build in _COMMON + _UNUSUAL}
 
 
@@ -209,6 +221,8 @@ def _complete_choices(chunks: Chunks) -> list[Json]:
         if entry.get("logprobs"):
             whole["logprobs"] = whole["logprobs"] or {"content": [], "refusal": None}
             whole["logprobs"]["content"] += entry["logprobs"]["content"]
+    for whole in choices.values():
+        whole["finish_reason"] = whole["finish_reason"] or "stop"  # servers that stream none say it here
     return [choices[index] for index in sorted(choices)]
 
 

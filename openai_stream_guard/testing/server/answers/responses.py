@@ -1,10 +1,10 @@
 """Recorded answers of `/responses`: all typed, numbered events of a response, from `response.created` to its end.
 
-Decides which items each answer has and how it ends; `responses_items` has the events of an item. The answers named
-`llamacpp` and `litellm…` are those of other servers.
+Decides which items each answer has and how it ends; `responses_items` has the events of an item. The answers of
+`OTHER_SERVERS` are what OpenAI's never send.
 
-Invariant: `sequence_number` counts every event from 0, the terminal event carries the complete response, and only other
-servers than OpenAI's send `[DONE]` after it.
+Invariant: in OpenAI's answers `sequence_number` counts every event from 0, the terminal event carries the complete
+response and is the last, and no `[DONE]` follows.
 """
 
 from __future__ import annotations
@@ -129,6 +129,11 @@ def incomplete(variant: AnswerVariant) -> list[Json]:
     return _events(variant, [item], "incomplete", incomplete_details={"reason": "max_output_tokens"})
 
 
+def interim(variant: AnswerVariant) -> list[Json]:
+    """Two responses in one stream, of a gateway that runs a tool itself: the first calls it, the second answers."""
+    return [*one_call(variant), *text(variant)]
+
+
 RESPONSES: Final[Mapping[str, Callable[[AnswerVariant], list[Json]]]] = {
     "text": text,
     "function_call": function_calls,
@@ -142,15 +147,33 @@ RESPONSES: Final[Mapping[str, Callable[[AnswerVariant], list[Json]]]] = {
     "llamacpp": text,
     "litellm": text,
     "litellm_failed": failed,
+    "litellm_bridge": text,
+    "interim": interim,
+    "restarted": interim,
 }
+OTHER_SERVERS: Final = frozenset({"llamacpp", "litellm", "litellm_failed", "litellm_bridge", "interim", "restarted"})
 _POSITIONS: Final = {"sequence_number", "output_index", "content_index"}  # llama.cpp's server omits them
+
+
+def _numbered(name: str, events: list[Json]) -> list[Json]:
+    """Return the events with the numbers that the server of this answer gives them."""
+    match name:
+        case "llamacpp":
+            return [{key: value for key, value in event.items() if key not in _POSITIONS} for event in events]
+        case "litellm_bridge":
+            closing = "response.output_item.done"
+            return [{**event, "sequence_number": 1} if event["type"] == closing else event for event in events]
+    numbered, number = [], 0
+    for event in events:
+        number = 0 if name == "restarted" and event["type"] == "response.created" else number
+        numbered.append({**event, "sequence_number": number})
+        number += 1
+    return numbered
 
 
 def responses_answer(name: str, variant: AnswerVariant) -> Answer:
     """Return the named answer of `/responses`. Raises `KeyError` for an unknown name."""
-    events = [{**event, "sequence_number": number} for number, event in enumerate(RESPONSES[name](variant))]
-    if name == "llamacpp":
-        events = [{key: value for key, value in event.items() if key not in _POSITIONS} for event in events]
+    events = _numbered(name, RESPONSES[name](variant))
     frames = [Frame(compact(event), event["type"]) for event in events]
     if name.startswith("litellm"):
         frames.append(DONE)

@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 from ...faults import injections
 from ..answers.answer import Answer
-from ..scripted_response import EVENT_STREAM, End, ScriptedResponse, Send, healthy, streaming
+from ..scripted_response import EVENT_STREAM, End, ScriptedResponse, Send, Wait, healthy, streaming
 from .fault import Build, Equal, changing, defining, injected, inserting, without_done
 
 PACE: Final = 0.05  # seconds between the events of the slow stream
+TOOL_RUN: Final = 0.3  # seconds that a gateway's own tool takes
 READ: Final = 65_536  # bytes in which an event too big for one chunk is sent
 _placed = defining(Equal())
 _healthy = defining(Equal(), placed=False)
@@ -29,6 +30,12 @@ def _each_line_end_apart(parts: list[bytes]) -> Iterable[bytes]:
 
 def _with_comments(parts: list[bytes]) -> Iterable[bytes]:
     return [b": processing\n\n", *(b": inside\n" + part + b": between\n\n" for part in parts)]
+
+
+def _early_finish(answer: Answer, at: int) -> ScriptedResponse:
+    sent = [Send(part) for part in answer.encode()]
+    resumes = 1 + next(number for number, part in enumerate(sent) if b'"finish_reason":"' in part.data)
+    return ScriptedResponse((*sent[:resumes], Wait(TOOL_RUN), *sent[resumes:], End()))
 
 
 def _framed(framing: Literal["length", "close"]) -> Build:
@@ -76,6 +83,11 @@ HEALTHY: Final = (
              changing(lambda parts: [*parts, b'data: {"junk": \n\n'])),
     _healthy("finish_length", "`finish_reason` is `length`: short, but not broken.", _unchanged,
              answer="length", api="chat"),
+    _healthy("early_finish",
+             "A `finish_reason` comes in mid-answer; the text goes on after a gateway has run a tool of its own.",
+             _early_finish, answer="early_finish", api="chat"),
+    _healthy("no_finish", "The server never sends a `finish_reason`, only `[DONE]`.", _unchanged,
+             answer="no_finish", api="chat"),
     _healthy("tool_clean", "A healthy stream of tool calls.", _unchanged, answer="tool_calls", api="chat"),
     _healthy("response_failed", "The API gives up in a `response.failed` event: its word, not a broken stream.",
              _unchanged, answer="failed", api="responses"),

@@ -1,0 +1,280 @@
+"""The law: where a continuation was allowed and nothing forbids it, a broken chat answer goes on from where it broke
+off; whatever becomes of that, the first error is never hidden.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from openai_stream_guard import OpenAIStreamParseError, configure
+from openai_stream_guard.testing import Server, ServerBehaviour
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, run, said_by
+
+pytestmark = pytest.mark.usefixtures("guarded")
+
+ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Why?"}]
+
+
+def ask(client: Any, **body: Any) -> Any:
+    """A chat with a message in it."""
+    return client.chat.completions.create(**{"model": "m", "messages": ASKED, "stream": True, **body})
+
+
+def asking(**body: Any) -> Any:
+    """The same, with these parameters."""
+    return lambda client: ask(client, **body)
+
+
+def by_hand(body: dict[str, Any], text: str) -> dict[str, Any]:
+    """A continuation that a user wrote."""
+    body["messages"].append({"role": "assistant", "content": text})
+    return {**body, "mine": True}
+
+
+def allow(how: Any, *ways: str) -> None:
+    """Let streams be continued."""
+    configure(recovery=("continue", *ways), continuation=how)
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+@pytest.mark.parametrize("prefill", ["continued", "echoed"])
+@pytest.mark.parametrize("how", ["vllm", "prefill", by_hand], ids=["vllm", "prefill", "by_hand"])
+def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any, client_kind: str) -> None:
+    """Every character once, the seam's white space too, under one chunk id, also where the prefix is repeated."""
+    allow(how)
+    server.behaviour = ServerBehaviour(prefill=prefill)
+    for after in (2, 3, 7, 12):
+        server.reset(fault="rst" if after == 3 else "truncate_clean", after=after)
+        seen = consume(server, client_kind, ask)
+        assert (seen.text, seen.error) == (TEXT, None)
+        assert len({dumped["id"] for _, dumped in seen.items}) == 1
+        assert [dumped["choices"][0]["finish_reason"] for _, dumped in seen.items].count("stop") == 1
+        assert [dumped["choices"][0]["delta"].get("role") for _, dumped in seen.items].count("assistant") == 1
+        assert seen.report is not None
+        assert (seen.report.outcome, seen.report.recoveries) == ("recovered", ["continue"])
+        first, second = (request.body for request in server.requests)
+        said = "".join(dumped["choices"][0]["delta"]["content"] or "" for _, dumped in seen.items[:after])
+        assert first["messages"] == ASKED
+        assert second["messages"][:-1] == ASKED
+        assert second["messages"][-1]["content"] == said
+        marks = {"vllm": second.get("continue_final_message"), "prefill": second["messages"][-1].get("prefix")}
+        assert marks.get(how, second.get("mine")) is True
+
+
+def test_a_server_that_strips_white_space_cannot_be_told(server: Server) -> None:
+    """What comes is taken as it comes: nothing is put in between."""
+    allow("vllm")
+    server.behaviour = ServerBehaviour(prefill="stripped")
+    server.script("truncate_clean", after=5)
+    seen = consume(server, "sync", ask)
+    assert seen.error is None
+    assert seen.text.replace(" ", "") == TEXT.replace(" ", "")
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+def test_an_answer_is_continued_as_often_as_it_breaks(server: Server, client_kind: str) -> None:
+    """Each time behind all that was said, within the retries."""
+    allow("vllm")
+    server.script("truncate_clean", "truncate_clean", "rst", after=4)
+    seen = consume(server, client_kind, ask, max_retries=3)
+    assert (seen.text, seen.error) == (TEXT, None)
+    beginnings = [request.body["messages"][-1]["content"] for request in server.requests[1:]]
+    assert all(later.startswith(earlier) and len(later) > len(earlier) for earlier, later in pairwise(beginnings))
+    assert seen.report is not None
+    assert seen.report.recoveries == ["continue"] * 3
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_limit_is_that_of_the_whole_answer(server: Server, name: str) -> None:
+    """What was spent is taken off it, so that both generations together stay within."""
+    allow("vllm")
+    whole = consume(server, "sync", asking(extra_body={name: 8}))
+    server.reset(fault="truncate_clean", after=4)
+    seen = consume(server, "sync", asking(extra_body={name: 8}))
+    assert seen.text == whole.text
+    assert seen.items[-1][1]["choices"][0]["finish_reason"] == "length"
+    assert [request.body[name] for request in server.requests] == [8, 5]
+
+
+def test_the_usage_is_that_of_both(server: Server) -> None:
+    """Tokens of the first generation, one a delta at least, are added to those of the second."""
+    allow("vllm")
+    server.reset(answer="usage")
+    options = {"stream_options": {"include_usage": True}}
+    server.reset(answer="usage", fault="truncate_clean", after=5)
+    seen = consume(server, "sync", asking(**options))
+    assert seen.error is None
+    usage = seen.items[-1][1]["usage"]
+    assert usage["completion_tokens"] == sum(bool(said_by(dumped)) for _, dumped in seen.items)
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert server.requests[1].body["stream_options"] == options["stream_options"]
+
+
+VETOES: dict[str, tuple[str, dict[str, Any]]] = {
+    "two choices": ("n2", {"n": 2}),
+    "a tool call": ("tool_calls", {}),
+    "reasoning": ("reasoning", {}),
+    "a refusal": ("refusal", {}),
+    "log probabilities": ("logprobs", {"logprobs": True}),
+    "a schema": ("text", {"response_format": {"type": "json_object"}}),
+}
+
+
+@pytest.mark.parametrize("veto", VETOES)
+def test_what_a_second_generation_would_break_is_not_continued(server: Server, veto: str) -> None:
+    """It is repeated instead where that is allowed, and else the error."""
+    answer, body = VETOES[veto]
+    for ways, stopped_by in ((("replay",), None), ((), "policy")):
+        allow("vllm", *ways)
+        server.reset(answer=answer, fault="truncate_clean", after=6)
+        seen = consume(server, "sync", asking(**body))
+        assert (seen.error and seen.error.stopped_by) == stopped_by
+        assert all(request.body["messages"] == ASKED for request in server.requests)
+        assert seen.report is not None
+        assert "continue" not in seen.report.recoveries
+
+
+@pytest.mark.filterwarnings("ignore::openai_stream_guard.StreamGuardWarning")  # of just these combinations
+def test_nothing_is_continued_unless_both_fields_say_so(server: Server) -> None:
+    """The way has to be allowed and its dialect named."""
+    for fields in ({"recovery": ("continue",)}, {"recovery": ("restart",), "continuation": "vllm"}):
+        configure(**{"continuation": None, **fields})
+        server.reset(fault="truncate_clean", after=6)
+        seen = consume(server, "sync", ask)
+        assert (seen.error.stopped_by, len(server.requests)) == ("policy", 1)
+
+
+def test_a_restart_goes_first(server: Server) -> None:
+    """Where nothing was said there is nothing to go on from."""
+    allow("vllm", "restart")
+    server.script("truncate_clean", after=1)
+    seen = consume(server, "sync", ask)
+    assert (seen.text, seen.error) == (TEXT, None)
+    assert server.requests[1].body == server.requests[0].body
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_refusal_does_not_hide_the_first_error(server: Server, client_kind: str) -> None:
+    """The provider says 400: what is raised is the cut, and the refusal stands among the attempts."""
+    allow("prefill")
+    server.behaviour = ServerBehaviour(prefill="refused")
+    server.script("rst", after=6)
+    seen = consume(server, client_kind, ask)
+    assert isinstance(seen.error, OpenAIStreamParseError)
+    assert (seen.error.fault, seen.error.stopped_by) == ("disconnected", "not_retryable")
+    assert TEXT.startswith(seen.error.partial_text)
+    assert [(attempt.way, attempt.status) for attempt in seen.error.attempts] == [(None, 200), ("continue", 400)]
+
+
+def raising(body: dict[str, Any], text: str) -> dict[str, Any]:
+    """A continuation with a mistake in it."""
+    raise ZeroDivisionError(text)
+
+
+def wrong(body: dict[str, Any], text: str) -> Any:
+    """A continuation that returns nothing."""
+
+
+MISTAKES = {
+    raising: "the continuation raised ZeroDivisionError",
+    wrong: "no continuation could be made of the request",
+}
+
+
+@pytest.mark.parametrize("how", MISTAKES)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_users_mistake_does_not_hide_the_first_error(server: Server, how: Any, client_kind: str) -> None:
+    """Nothing is sent, the cut is raised, the report says why, and the answer's text is in no note."""
+    allow(how)
+    server.script("truncate_clean", after=6)
+    seen = consume(server, client_kind, ask)
+    assert isinstance(seen.error, OpenAIStreamParseError)
+    assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("truncated", "policy", 1)
+    assert seen.error.partial_text == seen.text
+    assert "ZeroDivisionError" not in repr(seen.error.__context__)
+    assert seen.report is not None
+    assert seen.report.notes == (MISTAKES[how],)
+
+
+@pytest.mark.parametrize("how", MISTAKES)
+def test_where_nothing_can_be_continued_it_may_be_repeated(server: Server, how: Any) -> None:
+    """The next way that is allowed."""
+    allow(how, "replay")
+    server.script("truncate_clean", after=6)
+    seen = consume(server, "sync", ask)
+    assert (seen.text, seen.error) == (TEXT, None)
+    assert seen.report is not None
+    assert seen.report.recoveries == ["replay"]
+
+
+def test_a_continuation_is_made_only_where_it_can_be_asked_for(server: Server) -> None:
+    """Where no retry is left the callable is not called."""
+    called: list[str] = []
+    allow(lambda body, text: called.append(text))
+    server.script("truncate_clean", after=6)
+    seen = consume(server, "sync", ask, max_retries=0)
+    assert (seen.error.stopped_by, called) == ("retries", [])
+
+
+def test_a_beginning_of_the_callers_own_is_not_gone_on_with(server: Server) -> None:
+    """Whether the server has repeated it nobody knows: the error, and no second request."""
+    allow("vllm")
+    server.script("truncate_clean", after=6)
+    own = [*ASKED, {"role": "assistant", "content": TEXT[:6]}]
+    seen = consume(server, "sync", asking(messages=own))
+    assert (seen.error.stopped_by, len(server.requests)) == ("policy", 1)
+
+
+def test_a_sampling_model_goes_on_where_it_would_not_repeat_itself() -> None:
+    """That is what a continuation is for: no replay could have led on here."""
+    with Server(sampled=True) as sampling:
+        allow("vllm", "replay")
+        sampling.script("truncate_clean", after=6)
+        seen = consume(sampling, "sync", ask)
+        assert seen.error is None
+        assert seen.report is not None
+        assert seen.report.recoveries == ["continue"]
+
+
+# The helper never takes a part for the whole.
+
+
+def helpers_of(client: Any) -> Any:
+    """Where `.stream()` lives in this SDK."""
+    return client.chat.completions if VERSION >= (1, 109) else client.beta.chat.completions
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+@pytest.mark.parametrize("answer", ["text", "tool_calls"])
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_the_helper_returns_no_truncated_answer(server: Server, answer: str, after: int, client_kind: str) -> None:
+    """`get_final_completion()` is the whole answer, or the typed error."""
+
+    async def main() -> Any:
+        async with client_for(server, "async") as client, helpers_of(client).stream(model="m", messages=[]) as stream:
+            return await stream.get_final_completion()
+
+    def final() -> Any:
+        if client_kind != "sync":
+            return run(client_kind, main)
+        with client_for(server) as client, helpers_of(client).stream(model="m", messages=[]) as stream:
+            return stream.get_final_completion()
+
+    server.reset(answer=answer, fault="truncate_clean", after=after)
+    assert final().choices[0].finish_reason in ("stop", "tool_calls")
+    server.reset(answer=answer, fault="truncate_clean", after=after, times=None)
+    with pytest.raises(OpenAIStreamParseError):
+        final()
+
+
+def test_the_shape_that_was_asked_for_is_asked_for_again(server: Server) -> None:
+    """`response_format=` and `tools=` travel along with the second request."""
+    body = {"response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": {"name": "f"}}]}
+    server.script("truncate_clean", after=6)
+    assert consume(server, "sync", lambda client: chat(client, **body)).error is None
+    assert server.requests[0].body == server.requests[1].body
+    assert server.requests[1].body["response_format"] == body["response_format"]

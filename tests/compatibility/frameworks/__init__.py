@@ -1,0 +1,1 @@
+"""Frameworks under broken streams, unguarded and guarded: `python -m tests.compatibility.frameworks`."""

@@ -1,0 +1,1 @@
+"""What tests share: how they break streams, read them, and start what they run against."""

@@ -1,0 +1,395 @@
+"""The law: for every series of cuts, faults and refusals, what was delivered is a prefix of one answer and nothing
+twice; a session that finishes has delivered all of it; there are never more than `1 + max_retries` requests.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Timeouts
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.notices import Ended, FaultSeen, Recovering
+from tests.support.chunks import chunk
+from tests.support.simulated import ANSWERS, End, Response, answer_variant, body, ids, play, request_for, said
+
+NO_BUDGET = Policy(retry_budget=None)
+WHOLE = {
+    name: said(json.loads(frame.data) for frame in answer_variant(name, 0).frames if frame.data != "[DONE]")
+    for name in ANSWERS
+}
+
+
+def cut(
+    name: str, serial: int, offset: int, end: End = "clean", *, sampled: bool = False, regroup: bool = False
+) -> Response:
+    """An answer up to a byte offset, in one read."""
+    return Response([body(answer_variant(name, serial, sampled=sampled, regroup=regroup))[:offset]], end)
+
+
+def whole(name: str, serial: int, *, regroup: bool = False) -> Response:
+    """An unbroken answer."""
+    return Response([body(answer_variant(name, serial, regroup=regroup))])
+
+
+def is_prefix(texts: dict[tuple[object, ...], str], of: dict[tuple[object, ...], str]) -> bool:
+    """Whether every text is the beginning of the one at its place."""
+    return all(of.get(path, "").startswith(text) for path, text in texts.items())
+
+
+@pytest.mark.parametrize("end", ["clean", "reset"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_cut_at_any_byte_comes_out_whole_and_once(name: str, end: End) -> None:
+    """One cut, wherever it falls and however the body ends, costs at most one request and not a character."""
+    stride = 29  # every byte, through the SDK: `python -m tests.proof.sdk_cuts`
+    for offset in range(0, len(body(answer_variant(name, 0))), stride):
+        outcome = play([cut(name, 0, offset, end), whole(name, 1)], NO_BUDGET, asked=request_for(name))
+        assert outcome.gave_up is None, offset
+        texts = said(outcome.values)
+        # A cut after the last finish_reason loses what may follow it, which is reported and not asked for again.
+        if outcome.session.report().outcome == "complete":
+            texts.setdefault(("usage",), WHOLE[name].get(("usage",), ""))
+        assert {path: text for path, text in texts.items() if text} == WHOLE[name], offset
+        chunk_ids, call_ids = ids(outcome.values)
+        assert len(chunk_ids) == 1, offset
+        assert all(len(names) == 1 for names in call_ids.values()), offset
+        assert outcome.network.requests <= 2
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data(), name=st.sampled_from(ANSWERS), retries=st.integers(0, 4), size=st.integers(1, 400))
+def test_any_faults_and_any_cuts_of_the_reads_give_the_answer_once_or_a_true_prefix(
+    data: st.DataObject, name: str, retries: int, size: int
+) -> None:
+    """Whatever breaks, regrouped deltas included: whole, or given up with a prefix of every channel."""
+    responses = []
+    for serial in range(retries + 1):
+        raw = body(answer_variant(name, serial, regroup=True))
+        offset = data.draw(st.integers(0, len(raw)))
+        end: End = data.draw(st.sampled_from(["clean", "reset", "refused"] if serial else ["clean", "reset"]))
+        reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
+        responses.append(Response([] if end == "refused" else reads, end))
+    responses.append(Response([], "refused"))  # for as long as it takes
+    policy = NO_BUDGET.replace(max_retries=retries)
+    outcome = play([*responses, *responses[-1:] * 20], policy, asked=request_for(name))
+    texts = said(outcome.values)
+    assert is_prefix(texts, WHOLE[name])
+    assert (
+        outcome.network.requests - sum(attempt.refused for attempt in outcome.session.report().attempts) <= 1 + retries
+    )
+    if outcome.gave_up is None:
+        texts.pop(("usage",), None)
+        assert texts == {path: text for path, text in WHOLE[name].items() if path != ("usage",)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from(ANSWERS), offset=st.integers(0, 4000), end=st.sampled_from(["clean", "reset"]))
+def test_atomic_delivery_is_all_or_nothing(name: str, offset: int, end: End) -> None:
+    """Nothing is handed over before the answer is whole, so that any break is a restart, of a sampling model too."""
+    policy = NO_BUDGET.replace(delivery="atomic")
+    raw = body(answer_variant(name, 0))
+    responses = [cut(name, 0, min(offset, len(raw) - 1), end, sampled=True), whole(name, 1)]
+    outcome = play(responses, policy, asked=request_for(name))
+    assert outcome.gave_up is None
+    recoveries = outcome.session.report().recoveries
+    assert recoveries in ([], ["restart"])
+    if recoveries:
+        assert said(outcome.values) == WHOLE[name]
+    failed = play([cut(name, 0, min(offset, 300), end)], policy.replace(max_retries=0), asked=request_for(name))
+    assert failed.values == []
+
+
+def test_tool_calls_delivery_hands_a_call_over_only_when_it_is_whole() -> None:
+    """However a stream breaks, no part of a tool call is seen whose end has not come."""
+    policy = NO_BUDGET.replace(delivery="tool_calls", max_retries=0)
+    for offset in range(0, len(body(answer_variant("tool_calls", 0))), 3):
+        outcome = play([cut("tool_calls", 0, offset)], policy)
+        if outcome.gave_up is not None:
+            assert not any(path[1:2] == ("tool_calls",) for path in said(outcome.values)), offset
+    assert said(play([whole("tool_calls", 0)], policy).values) == WHOLE["tool_calls"]
+    text = play([cut("text", 0, 1500)], policy)
+    assert text.gave_up is not None
+    assert said(text.values), "text flows"
+
+
+def test_a_model_that_does_not_repeat_itself_twice_is_not_asked_again() -> None:
+    """The first error stands, the delivered text is a true prefix; after the second time no replay is tried."""
+    hosts = HostMemory()
+    first = [cut("text", 0, 1500, sampled=True), cut("text", 1, 9999, sampled=True)]
+    outcome = play(first, NO_BUDGET.replace(max_retries=5), hosts=hosts)
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "diverged"
+    assert outcome.gave_up.first_failure.fault.kind == "truncated"
+    assert outcome.network.requests == 2
+    sampled = said(json.loads(frame.data) for frame in answer_variant("text", 0, sampled=True).frames[:-1])
+    assert is_prefix(said(outcome.values), sampled)
+
+    second = [cut("text", 2, 1500, sampled=True), cut("text", 3, 9999, sampled=True)]
+    assert play(second, NO_BUDGET, hosts=hosts).network.requests == 2
+    again = play([cut("text", 4, 1500, sampled=True)], NO_BUDGET, hosts=hosts)
+    assert again.network.requests == 1
+    assert again.gave_up is not None
+    assert again.gave_up.stopped_by == "diverged"
+
+
+def test_an_end_before_the_delivered_point_is_a_divergence() -> None:
+    """A second answer that is whole but shorter cannot be the first one again."""
+    shorter = body(answer_variant("text", 1)).split(b"\n\n")
+    del shorter[5:12]
+    outcome = play([cut("text", 0, 3000), Response([b"\n\n".join(shorter)])], NO_BUDGET)
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("policy", "offset", "requests", "stopped_by"),
+    [
+        (Policy(retry_budget=None, max_retries=0), 0, 1, "retries"),
+        (Policy(retry_budget=None, max_retries=3), 0, 4, "retries"),
+        (Policy(retry_budget=None, recovery=()), 0, 1, "policy"),
+        (Policy(retry_budget=None, recovery=("replay",)), 0, 1, "policy"),
+        (Policy(retry_budget=None, recovery=("restart",)), 1500, 1, "policy"),
+        (Policy(retry_budget=None, max_retries=9, backoff_initial=50.0, backoff_max=50.0), 0, 3, "time"),
+        (Policy(retry_budget=0.0, max_retries=20, backoff_initial=0.0), 0, 11, "budget"),
+        (Policy(retry_budget=None, max_event_bytes=100), 150, 1, "not_retryable"),
+    ],
+)
+def test_recovery_stops_where_the_policy_says(policy: Policy, offset: int, requests: int, stopped_by: str) -> None:
+    """Retries, time, budget and allowed ways all bound it, and the error says which."""
+    outcome = play([cut("text", serial, offset) for serial in range(25)], policy)
+    assert outcome.gave_up is not None
+    assert (outcome.network.requests, outcome.gave_up.stopped_by) == (requests, stopped_by)
+
+
+def test_what_the_sdk_retried_before_the_headers_is_not_deducted() -> None:
+    """Those requests were refused, and generated nothing."""
+    outcome = play([cut("text", 0, 0), whole("text", 1)], NO_BUDGET.replace(max_retries=1), requests=3)
+    assert outcome.gave_up is None
+    assert [attempt.requests for attempt in outcome.session.report().attempts] == [3, 1]
+
+
+def test_a_host_that_refuses_is_waited_for() -> None:
+    """Refusals cost no retry: after twenty seconds of them the default of two still suffices."""
+    refused = [Response([], "refused")] * 7
+    outcome = play([cut("text", 0, 0), *refused, whole("text", 1)], NO_BUDGET.replace(max_retries=1))
+    assert outcome.gave_up is None
+    assert outcome.network.slept == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0]
+    report = outcome.session.report()
+    assert (report.outcome, report.waited_seconds) == ("recovered", 23.0)
+    assert "waited 23.0 s for the host to accept requests" in report.notes
+
+
+def test_a_host_that_refuses_for_long_is_given_up() -> None:
+    """No wait is begun that would end after `outage_timeout`; `max_retries=0` sends nothing again at all."""
+    outcome = play([cut("text", 0, 0), *[Response([], "refused")] * 20], NO_BUDGET)
+    assert outcome.gave_up is not None
+    assert (outcome.gave_up.stopped_by, outcome.network.now) == ("time", 27.5)
+    outcome = play([cut("text", 0, 0), Response([], "refused")], NO_BUDGET.replace(max_retries=0))
+    assert outcome.gave_up is not None
+    assert (outcome.gave_up.stopped_by, outcome.network.requests) == ("retries", 1)
+
+
+def test_a_refused_reissue_costs_a_retry_without_a_timeout_for_outages() -> None:
+    """As in earlier releases; the first failure is the one that is told."""
+    responses = [cut("text", 0, 0), Response([], "refused"), Response([], "refused")]
+    outcome = play(responses, NO_BUDGET.replace(max_retries=2, outage_timeout=0.0))
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.first_failure.fault.kind == "truncated"
+    report = outcome.session.report()
+    assert [(attempt.fault, attempt.way) for attempt in report.attempts] == [
+        ("truncated", None),
+        (None, "restart"),
+        (None, "restart"),
+    ]
+
+
+def test_keep_alives_do_not_hold_the_idle_clock() -> None:
+    """Comments are no events: a stream of nothing else is stalled once the idle time is over."""
+    begun = answer_variant("text", 0).encode()[0]
+    outcome = play(
+        [Response([begun, *[b": ping\n\n"] * 100], pause=1.0)],
+        NO_BUDGET.replace(max_retries=0),
+        clocks=Timeouts(first_event=50.0, idle=10.0),
+    )
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.first_failure.fault.kind == "stalled"
+    assert outcome.network.now == pytest.approx(11.0)
+
+
+def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
+    """However long it is busy with an item, also after the last finish_reason: the clock runs while it waits."""
+    frames = answer_variant("usage", 0).encode()
+    reads = [part for frame in frames for part in (b": ping\n\n", frame[:9], frame[9:])]
+    outcome = play([Response(reads, pause=1.0)], NO_BUDGET, clocks=Timeouts(idle=4.5), busy=60.0)
+    report = outcome.session.report()
+    assert (report.outcome, report.notes) == ("complete", ())
+    assert said(outcome.values) == WHOLE["usage"]
+
+
+def test_the_first_event_has_a_clock_of_its_own() -> None:
+    """A model may think longer before its first event than between two."""
+    late = Response([*[b": ping\n\n"] * 40, body(answer_variant("text", 0))], pause=1.0)
+    clocks = Timeouts(first_event=60.0, idle=5.0)
+    assert play([late], NO_BUDGET, clocks=clocks).gave_up is None
+    assert play([late, late, late], NO_BUDGET, clocks=Timeouts(first_event=20.0)).gave_up is not None
+
+
+def test_no_clock_runs_where_none_was_set() -> None:
+    """A stream that lives, however slowly, is healthy by default."""
+    slow = Response([part + b"\n\n" for part in body(answer_variant("text", 0)).split(b"\n\n")], pause=3600.0)
+    outcome = play([slow], NO_BUDGET)
+    assert outcome.session.report().outcome == "complete"
+
+
+def test_a_complete_answer_is_not_lost_to_a_connection_that_only_says_that_it_lives() -> None:
+    """Comments keep the wire from being silent; without an event the idle timeout ends the stream, and tells it."""
+    raw = body(answer_variant("text", 0))
+    finished = raw[: raw.index(b"data: [DONE]")]
+    pings = Response([finished, *[b": ping\n\n"] * 20], pause=1.0)
+    outcome = play([pings], NO_BUDGET, clocks=Timeouts(idle=9.0, linger=5.0))
+    report = outcome.session.report()
+    assert report.outcome == "complete"
+    assert outcome.network.now == pytest.approx(10.0)
+    (note,) = report.notes
+    assert "idle_timeout" in note
+
+
+def test_recovery_has_a_deadline_from_the_fault_to_the_next_new_item() -> None:
+    """A second answer that only drips out what was delivered is given up when max_elapsed is over."""
+    dripping = Response([bytes([byte]) for byte in body(answer_variant("text", 1))], pause=0.1)
+    outcome = play([cut("text", 0, 3000), dripping], NO_BUDGET.replace(max_elapsed=20.0))
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "time"
+    assert outcome.network.now < 25
+
+
+@pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
+def test_what_is_held_has_come_nearer_to_the_end(delivery: str) -> None:
+    """A second answer that takes longer than max_elapsed is no late one, as long as it goes on."""
+    name = "text" if delivery == "atomic" else "tool_calls"
+    slow = Response(answer_variant(name, 1).encode(), pause=3.0)
+    policy = NO_BUDGET.replace(delivery=delivery, max_elapsed=10.0, backoff_initial=0.0)
+    outcome = play([cut(name, 0, 700), slow], policy)
+    assert outcome.network.now > 20
+    assert (outcome.gave_up, said(outcome.values)) == (None, WHOLE[name])
+
+
+def test_a_recovery_that_brings_nothing_new_is_said_to() -> None:
+    """And not to have brought nothing at all."""
+    dripping = Response([bytes([byte]) for byte in body(answer_variant("text", 1))], pause=0.1)
+    outcome = play([cut("text", 0, 3000), dripping], NO_BUDGET.replace(max_elapsed=20.0))
+    reasons = [notice.reason for notice in outcome.notices if isinstance(notice, FaultSeen)]
+    assert reasons[1] == "nothing new within max_elapsed after a fault"
+
+
+def logprob(text: str, finish: str | None = None, tokens: tuple[str, ...] = ()) -> bytes:
+    """A chunk whose log probabilities are of these tokens."""
+    value = chunk({"content": text}, finish)
+    value["choices"][0]["logprobs"] = {"content": [{"token": token} for token in tokens]}
+    return b"data: %b\n\n" % json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("tokens", [("Hello",), ()])
+def test_a_divergence_in_the_chunk_that_finishes_is_one(tokens: tuple[str, ...]) -> None:
+    """Its finish_reason has not been handed over, so nothing is whole."""
+    first = Response([logprob("Hel", tokens=("Hel",))])
+    outcome = play([first, Response([logprob("Hello", "stop", tokens), b"data: [DONE]\n\n"])], NO_BUDGET)
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.stopped_by == "diverged"
+    assert said(outcome.values)[0, "content"] == "Hel"
+
+
+LAUGHING = StreamRequest(
+    "post", "/chat/completions", "host:1", {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+)
+
+
+def laughs(*values: dict[str, object], done: bool = True) -> Response:
+    """Chunks, and then `[DONE]`, or a cut."""
+    frames = [b"data: %b\n\n" % json.dumps(value).encode() for value in values]
+    return Response([*frames, *[b"data: [DONE]\n\n"] * done])
+
+
+@pytest.mark.parametrize("last", [chunk(None, "stop"), chunk({}, "stop"), None])
+def test_a_continuation_that_may_be_a_repetition_is_not_lost(last: dict[str, object] | None) -> None:
+    """Text that began as what was delivered did: new where the answer finishes there, else nobody knows."""
+    first = laughs(chunk({"content": "ha ha ha"}), done=False)
+    second = laughs(chunk({"content": "ha"}), *([] if last is None else [last]))
+    policy = NO_BUDGET.replace(recovery=("continue",), continuation="vllm")
+    outcome = play([first, second], policy, asked=LAUGHING)
+    assert said(outcome.values)[0, "content"] == ("ha ha ha" if last is None else "ha ha haha")
+    assert (outcome.gave_up is None) == (last is not None)
+
+
+def test_an_end_inside_what_follows_the_finish_is_told() -> None:
+    """The same in good order as by a reset: the answer is complete, and something after it is lost."""
+    raw = body(answer_variant("usage", 0))
+    for end in ("clean", "reset"):
+        report = play([Response([raw[: raw.index(b'"usage":{')]], end)], NO_BUDGET).session.report()
+        assert report.outcome == "complete"
+        assert report.notes != ()
+
+
+def test_where_a_finish_reason_was_seen_a_bare_done_is_no_end() -> None:
+    """A gateway can append [DONE] to a cut stream; a server that has sent finish_reasons is held to them."""
+    forged = body(answer_variant("text", 0))[:1500].rpartition(b"\n\n")[0] + b"\n\ndata: [DONE]\n\n"
+    hosts = HostMemory()
+    assert play([Response([forged])], NO_BUDGET, hosts=hosts).gave_up is None, (
+        "nothing is known yet: either mark will do"
+    )
+    for _ in range(5):
+        play([whole("text", 1)], NO_BUDGET, hosts=hosts)
+    caught = play([Response([forged])], NO_BUDGET.replace(max_retries=0), hosts=hosts)
+    assert caught.gave_up is not None
+    official = StreamRequest("post", "/chat/completions", "api.openai.com", {"model": "m"})
+    assert play([Response([forged])], NO_BUDGET.replace(max_retries=0), asked=official).gave_up is not None
+
+
+def test_a_lenient_host_may_end_without_any_mark() -> None:
+    """Such an end is accepted and reported, but never one inside an event."""
+    raw = body(answer_variant("text", 0))
+    unmarked = raw[:1500].rpartition(b"\n\n")[0] + b"\n\n"
+    policy = NO_BUDGET.replace(lenient_hosts=("host",), max_retries=0)
+    outcome = play([Response([unmarked])], policy)
+    assert outcome.session.report().notes == ("the stream ended without any mark, as lenient_hosts allows",)
+    assert play([Response([raw[:1500]])], policy).gave_up is not None
+    assert play([Response([b""])], policy).gave_up is not None
+
+
+def test_held_bytes_are_bounded() -> None:
+    """What atomic delivery may hold has a limit, and asking again would not make the answer smaller."""
+    outcome = play([whole("text", 0)], NO_BUDGET.replace(delivery="atomic", max_held_bytes=1000))
+    assert outcome.gave_up is not None
+    assert outcome.gave_up.first_failure.fault.kind == "oversized"
+    assert outcome.values == []
+
+
+def test_notices_tell_the_story_in_order() -> None:
+    """A fault, the recovery, the end: each is told once, with a report that holds both attempts."""
+    outcome = play([cut("text", 0, 1500), whole("text", 1)], NO_BUDGET)
+    fault, recovering, ended = outcome.notices
+    assert isinstance(fault, FaultSeen)
+    assert isinstance(recovering, Recovering)
+    assert isinstance(ended, Ended)
+    assert ended.report.outcome == "recovered"
+    assert [attempt.way for attempt in ended.report.attempts] == [None, "replay"]
+
+
+def test_a_consumer_that_leaves_is_no_fault() -> None:
+    """A stream closed before its end is abandoned: told as such, and nothing else."""
+    from openai_stream_guard.engine.session import Session
+    from openai_stream_guard.transport.drivers import drive
+    from tests.support.simulated import CHAT, Network
+
+    network = Network([Response(answer_variant("text", 0).encode())])
+    session = Session(CHAT, NO_BUDGET, HostMemory(), now=0.0, max_retries=2)
+    network.session = session
+    events = drive(lambda: network)
+    next(events)
+    events.close()
+    assert (session.report().outcome, network.open, network.requests) == ("abandoned", 0, 1)

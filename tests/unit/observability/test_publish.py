@@ -1,0 +1,170 @@
+"""The log: one WARNING for a stream that broke, one line for how it ended, the hint once; and never any text."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from openai_stream_guard import configure
+from openai_stream_guard.notices import (
+    Attempt,
+    Ended,
+    FaultSeen,
+    Notice,
+    Recovering,
+    Refused,
+    StreamReport,
+    Waiting,
+)
+from openai_stream_guard.observability.publish import publish
+from openai_stream_guard.testing import Server, replying
+from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support.streams import CLIENT_KINDS, KEY, chat, consume, scripted
+
+ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
+NOTICES: list[tuple[Notice, int]] = [
+    (FaultSeen("a reason", 1, ATTEMPT, "h:1", "m"), logging.WARNING),
+    (FaultSeen("a reason", 2, ATTEMPT, "h:1", "m", "the hint is told once"), logging.INFO),
+    (Waiting("host", 30.0, 2, "h:1", "m"), logging.INFO),
+    (Recovering("restart", 0.5, 2, "h:1", "m"), logging.DEBUG),
+    (Refused(503, 2, "req_2", "h:1", "m"), logging.INFO),
+    (Ended(StreamReport("recovered", (ATTEMPT,), ("restart",)), None, "h:1", "m"), logging.INFO),
+    (Ended(StreamReport("complete"), None, "h:1", "m"), logging.DEBUG),
+    (Ended(StreamReport("abandoned"), None, "h:1", "m"), logging.DEBUG),
+    (Ended(StreamReport("abandoned", (ATTEMPT,)), None, "h:1", "m"), logging.WARNING),
+    (Ended(StreamReport("failed", (ATTEMPT,)), "retries", "h:1", "m"), logging.ERROR),
+]
+
+
+@pytest.mark.parametrize(("notice", "level"), NOTICES)
+def test_each_notice_has_its_level_and_reaches_the_hook(notice: Notice, level: int, records: Any) -> None:
+    """One record of the guard's logger, that names host and model, and one call of the hook."""
+    heard: list[Notice] = []
+    publish(notice, [heard.append])
+    (record,) = records
+    assert (record.name, record.levelno) == ("openai_stream_guard", level)
+    assert "h:1" in record.getMessage()
+    assert heard == [notice]
+
+
+def test_a_hook_that_raises_is_logged_and_goes_no_further(records: Any) -> None:
+    """The stream must not suffer from the hook."""
+
+    def broken(notice: Notice) -> None:
+        raise ZeroDivisionError
+
+    publish(NOTICES[1][0], [broken])
+    assert records[-1].levelno == logging.ERROR
+    assert records[-1].exc_info[0] is ZeroDivisionError
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_recovery_is_one_warning_and_one_info(server: Server, client_kind: str, records: Any) -> None:
+    """The warning names the request, the fault and the counts, the hint stands apart; the hook hears it in order."""
+    heard: list[Notice] = []
+    configure(on_event=heard.append)
+    server.script(scripted("truncate_clean"))
+    consume(server, client_kind)
+    loud = [record for record in records if record.levelno > logging.DEBUG]
+    assert [record.levelno for record in loud] == [logging.WARNING, logging.INFO, logging.INFO]
+    assert loud[1].getMessage().endswith(f" hint: {heard[0].hint}")
+    warning = loud[0].getMessage()
+    for words in ("truncated", "attempt 1", server.requests[0].request_id, "1 events", "model m", "127.0.0.1:"):
+        assert words in warning
+    assert [type(notice) for notice in heard] == [FaultSeen, Recovering, Ended]
+    (stream_id,) = {record.stream_id for record in loud}
+    assert {notice.stream_id for notice in heard} == {stream_id, heard[-1].report.stream_id}
+    assert all(record.getMessage().startswith(f"stream {stream_id} ") for record in loud)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_an_error_has_the_id_of_its_log_records(server: Server, records: Any) -> None:
+    """So that whoever catches it finds the lines that belong to it."""
+    configure(recovery=())
+    server.script(scripted("truncate_clean"))
+    error = consume(server, "sync").error
+    assert {record.stream_id for record in records} == {error.stream_id}
+    assert error.stream_id
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_failing_hook_does_not_stop_a_stream(server: Server, records: Any) -> None:
+    """The answer comes out whole though every notice made the hook raise."""
+    configure(on_event=lambda notice: 1 / 0)
+    server.reset(fault="truncate_clean")
+    assert consume(server).text == TEXT
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize(
+    "fault", ["garbage_event", "invalid_utf8", "truncate_mid_event", "error_event", "html_mid_stream", "rst"]
+)
+def test_no_record_carries_text_or_keys(server: Server, fault: str, records: Any) -> None:
+    """Whatever breaks, the log at DEBUG is free of prompt, answer and credentials."""
+    server.script(scripted(fault, after=8), replying({"error": {"message": TEXT}}, 503), scripted(fault, after=8))
+    consume(server, ask=lambda client: chat(client, user="planted-prompt"))
+    ours = "\n".join(record.getMessage() for record in records)
+    assert ours
+    for word in (*TEXT.split()[:5], KEY, "planted-prompt"):
+        assert word not in ours
+
+
+@pytest.mark.usefixtures("guarded")
+def test_the_raw_tail_is_logged_only_on_request_and_masked(server: Server, records: Any) -> None:
+    """With log_raw the last bytes of a faulty attempt are a DEBUG record, without anything that looks like a key."""
+    broken = f'data: {{"model":"m","api_key":"{KEY}","choi'.encode()
+    server.script(replying(broken))
+    configure(log_raw=True)
+    consume(server)
+    (tail,) = [record for record in records if record.getMessage().split(" ", 2)[2].startswith("raw tail")]
+    assert tail.levelno == logging.DEBUG
+    assert '"model":"m"' in tail.getMessage()
+    assert KEY not in tail.getMessage()
+
+
+DAY = [
+    ("truncate_clean",), ("rst",), ("truncate_mid_event", "rst"), ("error_event",), ("healthy",), ("html_mid_stream",),
+    ("garbage_event", 503, 503), ("invalid_utf8", "invalid_utf8", "invalid_utf8"), ("healthy",), ("rst", 400),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_day_of_mixed_faults_can_be_read(server: Server, records: Any) -> None:
+    """As an operator reads it: what broke, and how each of those ended, by joining lines on the stream's id alone."""
+    outcomes, long_name = Counter[str](), "a-deployment-of-a-model-with-a-very-long-name-" * 3
+    for story in DAY:
+        broken = [step for step in story if step != "healthy"]
+        server.script(*(replying({}, step) if isinstance(step, int) else scripted(step, after=6) for step in broken))
+        seen = consume(server, ask=lambda client: chat(client, extra_body={"model": long_name}))
+        assert seen.report is not None, (story, seen.error)
+        outcomes[seen.report.outcome] += 1
+    by_stream: dict[str, list[logging.LogRecord]] = {}
+    for record in records:
+        by_stream.setdefault(record.stream_id, []).append(record)
+        assert record.getMessage().startswith(f"stream {record.stream_id} ")
+        if record.stream_event != "hint":
+            assert len(record.getMessage()) < 200, record.getMessage()
+    assert len(by_stream) == len(DAY)
+    for told in by_stream.values():
+        levels = Counter(record.levelno for record in told)
+        end = told[-1]
+        assert end.stream_event == "ended"
+        broke = end.outcome != "complete"
+        assert levels[logging.WARNING] == broke
+        assert [record.stream_event for record in told].count("hint") == broke
+        assert (
+            end.levelno == {"complete": logging.DEBUG, "recovered": logging.INFO, "failed": logging.ERROR}[end.outcome]
+        )
+        assert levels[logging.ERROR] == (end.outcome == "failed")
+        assert end.server == server.base_url.split("/")[2]
+        assert end.model == long_name
+    assert Counter(told[-1].outcome for told in by_stream.values()) == outcomes
+    assert set(outcomes) == {"complete", "recovered", "failed"}
+    (upstream,) = [record for record in records if getattr(record, "fault", "") == "upstream_error"]
+    assert "type " in upstream.reason
+    assert all(json.dumps(vars(record), default=str) for record in records)

@@ -1,0 +1,127 @@
+"""What an exchange does whatever the HTTP library and the event loop are about to do themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from openai_stream_guard.apis.request import StreamRequest
+from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.exchange import AsyncExchange, SyncExchange
+from tests.support.streams import VERSION
+
+http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    """A body that takes a moment to be closed."""
+    try:
+        yield b"data: 1\n\n"
+    finally:
+        await asyncio.sleep(0)
+
+
+class NoSdk:
+    """The SDK's side of a stream that is never sent again."""
+
+    notifying = False
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_open() -> None:
+    """An event loop that ends closes all generators at once, of which one may be closed by one thing only."""
+    request = http.Request("POST", "http://host/v1/chat/completions")
+    response = http.Response(200, request=request)
+    session = Session(
+        StreamRequest("post", "/chat/completions", "host"), Policy(), HostMemory(), now=0.0, max_retries=0
+    )
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    response.aclose = close
+    body = chunks()
+    exchange = AsyncExchange(response, session, NoSdk(), chunks=body)
+    await exchange.read()
+    elsewhere = asyncio.create_task(body.aclose())
+    await asyncio.sleep(0)
+    await exchange.release()
+    await elsewhere
+    assert closed == [True]
+
+
+class Halves(http.SyncByteStream, http.AsyncByteStream):
+    """A body in two reads."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body[:5]
+        yield self._body[5:]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            yield part
+
+
+class Louder(http.Response):
+    """A response whose readers do something of their own."""
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        for data in super().iter_bytes(chunk_size):
+            yield data.upper()
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        async for data in super().aiter_bytes(chunk_size):
+            yield data.upper()
+
+
+BODY = b"data: {}\n\n"
+RESPONSES: dict[str, tuple[Any, bytes]] = {
+    "plain": (lambda: http.Response(200, stream=Halves(BODY)), BODY),
+    "compressed": (
+        lambda: http.Response(200, stream=Halves(gzip.compress(BODY)), headers={"content-encoding": "gzip"}),
+        BODY,
+    ),
+    "read before": (lambda: http.Response(200, content=BODY), BODY),
+    "read by a reader of somebody's own": (lambda: Louder(200, stream=Halves(BODY)), BODY.upper()),
+}
+
+
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
+@pytest.mark.parametrize("name", RESPONSES)
+async def test_what_is_read_is_what_iter_bytes_gives(name: str, client_kind: str) -> None:
+    """The raw bytes are read where they are the body's, and only there."""
+    make, expected = RESPONSES[name]
+    response = make()
+    response.request = http.Request("POST", "http://host/v1/chat/completions")
+    session = Session(
+        StreamRequest("post", "/chat/completions", "host"), Policy(), HostMemory(), now=0.0, max_retries=0
+    )
+    got: list[bytes] = []
+    if client_kind == "sync":
+        exchange = SyncExchange(response, session, NoSdk())
+        assert exchange._chunks.__name__ == ("iter_raw" if name == "plain" else "iter_bytes")
+        with contextlib.suppress(StopIteration):
+            while True:
+                got.append(exchange.read())
+        exchange.release()
+    else:
+        other = AsyncExchange(response, session, NoSdk())
+        assert other._chunks.__name__ == ("aiter_raw" if name == "plain" else "aiter_bytes")
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                got.append(await other.read())
+        await other.release()
+    assert b"".join(got) == expected
