@@ -66,7 +66,7 @@ class Dispatcher:
     or `done`.
     """
 
-    __slots__ = ("_repairing", "done", "fault", "last_id", "payloads", "repairs", "unfinished")
+    __slots__ = ("_interrupted", "_repairing", "done", "fault", "last_id", "payloads", "repairs", "unfinished")
 
     def __init__(self, repair: RepairMode) -> None:
         self.payloads: list[Payload] = []

@@ -56,7 +56,7 @@ class AttemptReader:
     """
 
     __slots__ = (
-        "_delivered", "_delivery", "_habits", "_note", "_only_failed", "_policy", "_request", "adapter",
+        "_delivered", "_delivery", "_habits", "_media", "_note", "_only_failed", "_policy", "_request", "adapter",
         "answer_complete", "is_straight", "items", "out", "reader", "rule",
     )  # fmt: skip
 
