@@ -221,12 +221,12 @@ class StepReader:
 
     def feed(self, at: float, data: bytes) -> None:
         """Take the bytes of a read."""
-        offset = self._start + self.reader.bytes
+        offset = self._start + self.reader.bytes_fed
         self.steps.append(Step(at, offset, len(data), tuple(self.reader.feed(data)), self._new_repairs()))
 
     def finish(self, at: float) -> None:
         """Take the end of the body."""
-        offset, payloads = self._start + self.reader.bytes, tuple(self.reader.finish())
+        offset, payloads = self._start + self.reader.bytes_fed, tuple(self.reader.finish())
         repairs = self._new_repairs()
         if payloads or repairs:
             self.steps.append(Step(at, offset, 0, payloads, repairs))

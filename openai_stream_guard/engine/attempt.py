@@ -191,7 +191,7 @@ class AttemptReader:
         if self.items and self._request.host_in(self._policy.lenient_hosts):
             self._note("the stream ended without any mark, as lenient_hosts allows")
             return None
-        if not self.items and self.reader.bytes and self._media() != "events":
+        if not self.items and self.reader.bytes_fed and self._media() != "events":
             return StreamFault("not_a_stream", "the body has no event, and its content-type names something else")
         lacking = "its end mark" if self.items else "an event"
         return StreamFault("truncated", f"the body ends without {lacking}", ending="clean")

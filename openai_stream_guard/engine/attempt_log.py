@@ -75,7 +75,7 @@ def evidence_from(
         ending=ending,
         clues=clues_from(headers),
         opening=opening_from(reader.head),
-        bytes=reader.bytes,
+        bytes=reader.bytes_fed,
         events=reader.events,
         reads=reads,
         inside_event=reader.unfinished,

@@ -104,14 +104,15 @@ class Session:
         if self._observer is not None:
             now = round(now, 6)
             self._observer.bytes_received(data, now, self.waiting_since)
-        self._log.reads += 1
-        self._log.read_at = now
-        attempt = self._attempt
-        payloads, over = attempt.reader.feed(data), attempt.reader.over
+        log, attempt = self._log, self._attempt
+        reader = attempt.reader
+        log.reads += 1
+        log.read_at = now
+        payloads, over = reader.feed(data), reader.over
         if not payloads and not over:  # most reads of a few bytes
             if not attempt.items or attempt.answer_complete:  # then any byte is a sign of life
                 self._deadline = None
-            if now < self.deadline:
+            if now < (self._deadline or self.deadline):
                 return payloads
         attempt.out = []  # else it would hold what was delivered last, for as long as all goes the short way
         if payloads and attempt.is_straight:
@@ -357,7 +358,7 @@ class Session:
 
     def _close_attempt(self, fault: StreamFault | None, reason: str | None, now: float) -> None:
         read, name = self._attempt.reader, self.adapter.response_id
-        kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes}
+        kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes_fed}
         self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name)
         if self._observer is not None:
             self._observer.attempt_closed(self._log.attempts[-1], self._attempt.rule, reason, read.repairs)

@@ -53,6 +53,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+                if not events and session.decision is None:
+                    continue  # most reads of a few bytes
             if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
                 exchange.drain()
             for event in events:
@@ -132,6 +134,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+                if not events and session.decision is None:
+                    continue  # most reads of a few bytes
             if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
                 await exchange.drain()
             for event in events:

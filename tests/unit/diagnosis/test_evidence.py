@@ -185,7 +185,7 @@ def test_a_ledger_tells_where_the_time_went() -> None:
     ledger.consumer_waits(112.0)
     found = ledger.evidence(StreamFault("disconnected", "", ending="reset"), reader, Timeouts(read=60.0), 131.0)
     assert (found.fault, found.ending, found.clues.parties) == ("disconnected", "reset", {"nginx"})
-    assert (found.reads, found.events, found.bytes) == (3, 3, reader.bytes)
+    assert (found.reads, found.events, found.bytes) == (3, 3, reader.bytes_fed)
     assert (found.seconds, found.first_event_seconds, found.worst_gap) == (31.0, 2.0, 8.0)
     assert (found.silence, found.waited, found.consumer_busy_seconds, found.read_timeout) == (20.0, 20.0, 7.0, 60.0)
 
