@@ -10,7 +10,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import replace
 from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
@@ -76,7 +75,7 @@ class HostMemory:
 
     def with_cuts(self, host: str, evidence: Evidence) -> Evidence:
         """Return the evidence with the latest cuts by this host."""
-        return replace(evidence, cuts=self._cuts.get(host, ()))
+        return evidence._replace(cuts=self._cuts.get(host, ()))
 
     def _record(self, memory: OrderedDict[Hashable, _Value], key: Hashable, value: _Value) -> None:
         with self._lock:

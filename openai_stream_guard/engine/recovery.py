@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..apis.continuation import Continuation, continued_body
 from ..apis.request import Resume
@@ -33,8 +32,7 @@ MIN_PAUSE = 0.25
 """The same between two requests that are refused at no cost of a retry."""
 
 
-@dataclass(frozen=True)
-class RecoveryPlan:
+class RecoveryPlan(NamedTuple):
     """The recovery method to use."""
 
     way: RecoveryMethod
@@ -229,7 +227,7 @@ class Recovery:
         self._ticket.since = self._fault_at
         hold = self._hosts.budget.request(self._ticket, now, outage_timeout=policy.outage_timeout)
         if hold is None:
-            return replace(planned, within=self.deadline - now)
+            return planned._replace(within=self.deadline - now)
         if isinstance(hold, Hold):
             left = self.deadline - now
             if left > 0 and not (hold.probes and hold.seconds > left):
@@ -268,7 +266,7 @@ class Recovery:
                 return "time"
         if now + delay > self.deadline:
             return "time"
-        self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=self.deadline - now - delay)
+        self._planned = planned._replace(delay=delay, retry=self._reissues + 1, within=self.deadline - now - delay)
         return self._planned
 
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..apis.adapter import ApiAdapter
 from ..apis.registry import adapter_for
@@ -198,7 +197,7 @@ class Session:
         self._log.refused(decision.way, refusal)
         self._notify(self._log.refusal_seen())
         if decision.resume is not None and refusal.no_longer_streamed and self.request.starting_after is None:
-            self._recover(self._recovery.poll(replace(decision.resume, poll=True), now), now)
+            self._recover(self._recovery.poll(decision.resume._replace(poll=True), now), now)
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
         else:
@@ -311,7 +310,7 @@ class Session:
             return
         if fault.kind == "stalled":
             late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
-            fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
+            fault = fault._replace(reason=late or f"{fault.reason}; the limit is {limit}")
         found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, fault.reason, now)
@@ -344,7 +343,7 @@ class Session:
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
-        self._first = replace(self._first, evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
+        self._first = self._first._replace(evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
         self._habits.failed()
         if (last_event := self._first.fault.last_event) is not None and not self.transcript.visible:
             self._attempt.out.append(last_event)
