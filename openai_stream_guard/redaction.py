@@ -14,8 +14,9 @@ MASK = "***"
 SHOWN_TAIL = 1024
 """Bytes: the length of the raw tail that an error has, and that `log_raw` logs."""
 _MIN_CREDENTIAL = 16
-"""Characters. A shorter word is masked only if it has a digit, and only where it stands alone: others are placeholders
-for local servers, such as `none` or `ollama`, and may be words of the answer."""
+"""Characters. A shorter word is masked only where it stands alone, and only if it has a digit or, where its name says
+that it is a credential, anything but letters: others are placeholders for local servers, such as `none` or `ollama`,
+and may be words of the answer."""
 _MIN_SHORT_CREDENTIAL = 6
 _MAX_IDENTIFIER = 200
 _MAX_LABEL = 64
@@ -59,16 +60,21 @@ def credentials(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, s
 
     That may be any header but those that are public by their name, and of the query what is secret by its name.
     """
-    values = [value for name, value in headers if not _PUBLIC_HEADERS.fullmatch(name)]
-    values += [value for name, value in query if _CREDENTIAL_NAMES.search(name)]
-    words = {word for value in values for word in (*re.split(r"[\s;,]+", value), *re.split(r"[\s;,=\"]+", value))}
-    return frozenset(filter(_is_credential, words))
+    sent = [*((name, value) for name, value in headers if not _PUBLIC_HEADERS.fullmatch(name))]
+    sent += [(name, value) for name, value in query if _CREDENTIAL_NAMES.search(name)]
+    return frozenset(
+        word
+        for name, value in sent
+        for word in (*re.split(r"[\s;,]+", value), *re.split(r"[\s;,=\"]+", value))
+        if _is_credential(word, is_named=_CREDENTIAL_NAMES.search(name) is not None)
+    )
 
 
-def _is_credential(word: str) -> bool:
+def _is_credential(word: str, *, is_named: bool) -> bool:
     if len(word) >= _MIN_CREDENTIAL:
         return True
-    return len(word) >= _MIN_SHORT_CREDENTIAL and any(map(str.isdigit, word))
+    is_odd = is_named and "=" not in word and not word.isalpha()
+    return len(word) >= _MIN_SHORT_CREDENTIAL and (is_odd or any(map(str.isdigit, word)))
 
 
 def redact(text: AnyStr, known: Collection[str] = ()) -> AnyStr:

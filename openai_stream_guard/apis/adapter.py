@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..decoding.payload import Payload
 from ..notices import FaultKind
@@ -18,7 +18,7 @@ from ..redaction import redact
 from .completion import Oddity
 from .error_shapes import OTHER_ITEMS, ItemShape, ReportedError, find_error, has_error
 from .request import EndRule, StreamRequest
-from .second_answer import SecondAnswer
+from .second_answer import Diverged, SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
 
 _KEEP_ALIVE = re.compile(r"(?:\w+\.)*(?:ping|keep-?_?alive|heart-?_?beat)", re.IGNORECASE)
@@ -86,6 +86,8 @@ class ApiAdapter:
     response_id: str | None = None
     answer_complete: bool = False
     """Whether a mark stands by which nothing of the answer is missing. What comes after it can take it back."""
+    tokens: int = 0
+    """Tokens of the answer that the API has counted so far; 0 where it has not told."""
     end_note: str | None = None
     """What is odd about the end that `is_complete` accepted."""
     tool_call_open: bool = False
@@ -166,7 +168,18 @@ class ApiAdapter:
         Raises:
             Diverged: if the payload contradicts what was delivered.
         """
-        return payload
+        value = payload.value
+        if not isinstance(value, dict):
+            return payload if replay.caught_up else None
+        try:
+            new = self._trimmed(payload, value, replay)
+            return payload if new == value else None if new is None else payload.replace(new)
+        except RecursionError:
+            raise Diverged from None
+
+    def _trimmed(self, payload: Payload, value: dict[str, Any], replay: SecondAnswer) -> dict[str, Any] | None:
+        """Return what a payload with this value has that was not delivered yet; None for nothing."""
+        return value
 
     def whole_texts(self, payload: Payload) -> Iterable[TextDelta]:
         """Return what a payload says of texts as a whole, after they were told piece by piece."""

@@ -4,7 +4,7 @@ Every non-empty string inside a `delta` is a channel of its own, so that the fie
 add (`reasoning_content`, `reasoning`, …) are guarded like `content`. Roles, ids and types are identities: said once.
 https://platform.openai.com/docs/api-reference/chat-streaming
 
-The laws its tests keep: the end rules of the API table in the README, and that a trimmed repetition followed by the
+The laws its tests keep: the end rules in the table of README.md, and that a trimmed repetition followed by the
 transcript's own text is the answer once.
 """
 
@@ -29,11 +29,13 @@ from .completion import NO_FINISH, CallArguments, Choices, Oddity
 from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
 from .request import EndRule, StreamRequest
-from .second_answer import Diverged, SecondAnswer
+from .second_answer import SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
 
 _TOO_DEEP = FaultEvent("malformed", "a payload is nested deeper than can be followed")
 _TOOLS = ("tool_calls", "function_call")
+_NOT_CONTINUED = ("tools", "functions", "audio", "logprobs")
+"""Parameters by which an answer is more than its text."""
 _REMARKS = ("annotations", "citations")
 """Members of a delta that say something about the text, and may come behind the finish."""
 
@@ -94,6 +96,8 @@ class ChatAdapter(ApiAdapter):
                 channel += piece
                 size += len(piece)
                 end += 1
+                if value.get("usage"):
+                    self._note_usage(value)
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
@@ -121,6 +125,7 @@ class ChatAdapter(ApiAdapter):
         if value.__class__ is not dict:
             return KEEP_ALIVE if value is None or _is_keep_alive(payload.event) else UNKNOWN_EVENT
         assert isinstance(value, dict)
+        self._note_usage(value)
         choices = value.get("choices")
         if choices.__class__ is not list or not choices:
             return self._no_choices(payload, value)
@@ -197,6 +202,12 @@ class ChatAdapter(ApiAdapter):
             if isinstance(arguments := function.get("arguments"), str):
                 call_arguments.add(arguments.encode("utf-8", "surrogatepass"))
 
+    def _note_usage(self, value: Any) -> None:
+        """Keep how many tokens the answer has by now: some servers say so with each chunk."""
+        usage = value.get("usage")
+        if usage.__class__ is dict and type(tokens := usage.get("completion_tokens")) is int:
+            self.tokens = tokens
+
     def _name(self, value: Mapping[str, object], identities: list[Identity]) -> None:
         """Learn the answer's id. Azure's first chunk carries an empty one."""
         response_id = value.get("id")
@@ -213,7 +224,7 @@ class ChatAdapter(ApiAdapter):
         return DataEvent((), identities, (payload.event, *sorted(name for name, part in value.items() if part)))
 
     def is_complete(self, rule: EndRule, *, done: bool) -> bool:
-        """The end rule of the README's API table."""
+        """The end rule of the table in README.md."""
         return self._choices.complete_at_end(rule, done=done)
 
     def oddity(self, rule: EndRule, *, done: bool) -> Oddity | None:
@@ -221,20 +232,8 @@ class ChatAdapter(ApiAdapter):
         is_odd = done and rule == "learnt" and self._choices.complete_at_end("auto", done=True)
         return Oddity(NO_FINISH, int(self.tool_call_open)) if is_odd else None
 
-    def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+    def _trimmed(self, payload: Payload, value: dict[str, Any], replay: SecondAnswer) -> dict[str, Any] | None:
         """Cut what was delivered out of a repeated chunk, and give the rest the first answer's ids."""
-        value = payload.value
-        if not isinstance(value, dict):
-            return payload if replay.caught_up else None
-        try:
-            new = self._trimmed(payload, value, replay)
-            if new is None or new == value:
-                return None if new is None else payload
-            return payload.replace(new)
-        except RecursionError:
-            raise Diverged from None
-
-    def _trimmed(self, payload: Payload, value: dict[str, object], replay: SecondAnswer) -> dict[str, object] | None:
         new = dict(value)
         choices = value.get("choices")
         if isinstance(choices, list) and choices:
@@ -265,11 +264,13 @@ class ChatAdapter(ApiAdapter):
         return self._request.body.get("store") is not True
 
     def may_continue(self, transcript: Transcript) -> Key | None:
-        """Plain text of one choice: no tools, no schema, no logprobs, nothing that a second generation would break."""
+        """Plain text of one choice, of an answer that is not stored: nothing that a second generation would break."""
         body = self._request.body
         shape = body.get("response_format")
         plain = not shape or (isinstance(shape, dict) and shape.get("type") == "text")
-        if not plain or body.get("logprobs") or self._request.choices != 1 or self.tool_call_open:
+        if not plain or any(map(body.get, _NOT_CONTINUED)) or self._request.choices != 1 or self.tool_call_open:
+            return None
+        if not self.may_replay(transcript):
             return None
         return (0, "content") if list(transcript.text_channels) == [(0, "content")] else None
 

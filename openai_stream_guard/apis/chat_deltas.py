@@ -74,13 +74,10 @@ def text_member(choice: Mapping[str, Any], *, message_is_text: bool) -> Literal[
 
 def aside_from(choice: Mapping[str, Any], index: int) -> Aside:
     """Return the kind of a choice that adds no text and names nothing, by what it has in their place."""
-    shape: list[str] = []
-    for name, part in choice.items():
-        if name != "index" and part and part != NO_REASON:
-            shape.append(name)
-        if name in ("delta", "message") and isinstance(part, dict):
-            shape += [str(member) for member in part if part[member]]
-    return Aside(index, tuple(shape), "logprobs" in shape)
+    shape = [name for name, part in choice.items() if name != "index" and part and part != NO_REASON]
+    told = [choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)]
+    members = [str(member) for part in told for member in part if part[member]]
+    return Aside(index, (*shape, *members), required=bool(members) or "logprobs" in shape)
 
 
 def _says_nothing(choice: Mapping[str, Any], name: str | None) -> bool:

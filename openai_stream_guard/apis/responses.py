@@ -30,9 +30,9 @@ from .output_places import OutputPlaces, integer_in
 from .partial_answer import outputs_from
 from .repeated_events import names_in, trim_event
 from .request import EndRule, Resume, StreamRequest
-from .second_answer import Diverged, SecondAnswer
+from .second_answer import SecondAnswer
 from .sequence import Sequence
-from .transcript import TextDelta, Transcript
+from .transcript import Identity, TextDelta, Transcript
 
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -177,8 +177,11 @@ class ResponsesAdapter(ApiAdapter):
             lifecycles.add_output()
         if kind.endswith(".delta") and isinstance(delta, str):
             text_deltas: list[TextDelta] = [(self._places.channel(kind, value), delta)] if delta else []
-            lifecycles.open_items.update(key for key, _ in text_deltas)
-            return DataEvent(text_deltas, sequence=integer_in(value, "sequence_number"))
+            identities: list[Identity] = []
+            if text_deltas and text_deltas[0][0] not in lifecycles.open_items:
+                lifecycles.open_items.add(text_deltas[0][0])
+                identities = self._places.named(value)
+            return DataEvent(text_deltas, identities, sequence=integer_in(value, "sequence_number"))
         text_deltas = []
         response = value.get("response")
         if isinstance(response, dict):
@@ -230,21 +233,11 @@ class ResponsesAdapter(ApiAdapter):
         self._needs_terminal = False
         return []
 
-    def trim_repeated(self, payload: Payload, replay: SecondAnswer) -> Payload | None:
+    def _trimmed(self, payload: Payload, value: dict[str, Any], replay: SecondAnswer) -> dict[str, Any] | None:
         """Drop what a repeated event has said before, and give the rest the names the consumer knows."""
-        value = payload.value
-        kind = value.get("type") or payload.event if isinstance(value, dict) else None
-        if not isinstance(value, dict) or not isinstance(kind, str) or is_keep_alive(kind):
-            return payload if replay.caught_up else None
-        try:
-            new = self._trimmed(kind, value, replay)
-            if new is None or new == value:
-                return None if new is None else payload
-            return payload.replace(new)
-        except RecursionError:
-            raise Diverged from None
-
-    def _trimmed(self, kind: str, value: dict[str, Any], replay: SecondAnswer) -> dict[str, Any] | None:
+        kind = value.get("type") or payload.event
+        if not isinstance(kind, str) or is_keep_alive(kind):
+            return value if replay.caught_up else None
         one_identity = self._request.one_identity or self._request.body.get("store") is False
         new = trim_event(kind, value, replay, self._places, one_identity=one_identity)
         number = None if new is None or not self._sequence.trusted else integer_in(value, "sequence_number")

@@ -36,7 +36,7 @@ class Aside(NamedTuple):
     group: Hashable
     shape: Hashable
     required: bool = False
-    """A second answer has to have it too, before it adds text."""
+    """It is a part of the answer: a second one has to have it too, before it adds text."""
 
 
 class Transcript:
@@ -77,18 +77,19 @@ class Transcript:
         self._holes: dict[Key, int] = {}
         self._unended: dict[Hashable, list[Key]] = {}
 
-    def note_hole(self, key: Key, whole: bytes) -> bool:
-        """Note that a part of a text is missing, by what is said of it as a whole.
+    def note_hole(self, key: Key, told: bytes, whole: bytes) -> bool:
+        """Note that a part of a text is missing from what was told of it, by what is said of it as a whole.
 
         Returns:
             Whether that is a habit: of the server, as far as it is known, or since the answer before had the same hole.
         """
+        hole = hash((told, whole))
         if self.accepts_holes:
             return True
-        if self._holes.get(key) == hash(whole):
+        if self._holes.get(key) == hole:
             self.hole_came_again = True
             return True
-        self._holes[key] = hash(whole)
+        self._holes[key] = hole
         return False
 
     @property
@@ -177,6 +178,11 @@ class Transcript:
     def told(self, key: Key) -> bytes:
         """The text of one channel with what is held of it, in UTF-8."""
         return bytes(self.text_channels.get(key, b"") + self.held.get(key, b""))
+
+
+def retold_key(key: Key) -> Key:
+    """The key of the identity that is the hash of a text as a whole, where it was told otherwise than it came."""
+    return ("whole", *key)
 
 
 def has_hole(told: bytes, whole: bytes) -> bool:

@@ -10,6 +10,7 @@ from ..config.policy import Policy
 from ..diagnosis.evidence import ResponseHead
 from ..engine.decisions import StreamFault, Timeouts
 from ..notices import Attempt
+from ..redaction import redact
 from .recording import (
     MAX_ATTEMPTS,
     Capture,
@@ -20,6 +21,7 @@ from .recording import (
     kept_head,
     kept_policy,
     kept_request,
+    kept_text,
 )
 
 
@@ -41,14 +43,17 @@ class Recorder:
     ) -> None:
         """Begin the capture."""
         self.stream_id = stream_id
-        self.capture = Capture(kept_request(request), kept_policy(policy, request), timeouts, now)
+        self.capture = Capture(kept_request(request, self._credentials), kept_policy(policy, request), timeouts, now)
 
-    def attempt_opened(self, head: ResponseHead, now: float, *, polled: bool) -> None:
+    def attempt_opened(
+        self, head: ResponseHead, now: float, *, polled: bool = False, anchor: str | None = None
+    ) -> None:
         """Begin the recording of an attempt."""
         self._buffer = ReadBuffer(self._credentials)
         self._opened = round(now - self.capture.origin, 6)
         self._head = head
         self._polled = polled
+        self._anchor = None if anchor is None else kept_text(anchor, self._credentials)
         self._ending: Ending | None = None
 
     def _time(self, now: float) -> float:
@@ -67,7 +72,8 @@ class Recorder:
             return
         error = None if fault.error is None else type(fault.error)
         name = None if error is None else f"{error.__module__}.{error.__qualname__}"
-        self._ending = Ending(at, "transport", fault.kind, fault.reason, name, fault.ending, since)
+        reason = redact(fault.reason, self._credentials)
+        self._ending = Ending(at, "transport", fault.kind, reason, name, fault.ending, since)
 
     def attempt_closed(self, attempt: Attempt, rule: EndRule, reason: str | None, repairs: Mapping[str, int]) -> None:
         """Add the attempt to the capture; without a reason it has no verdict."""
@@ -78,13 +84,16 @@ class Recorder:
         ending, verdict = self._ending, None
         if reason is not None:
             ending = ending or Ending(reads[-1].at if reads else 0.0, "guard")
-            verdict = Verdict(attempt.fault, reason, attempt.events, attempt.bytes, dict(repairs))
+            verdict = Verdict(
+                attempt.fault, redact(reason, self._credentials), attempt.events, attempt.bytes, dict(repairs)
+            )
         recording = Recording(
             opened=self._opened,
             way=attempt.way,
             rule=rule,
             head=kept_head(self._head, self._credentials),
             polled=self._polled,
+            anchor=self._anchor,
             lost_reads=buffer.lost_reads,
             lost_bytes=buffer.lost_bytes,
             reads=reads,

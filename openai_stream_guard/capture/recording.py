@@ -103,6 +103,8 @@ class Recording:
     """The response, with the headers named in `HEADERS` only, and keys redacted."""
     polled: bool = False
     """The answer was fetched as a whole by polling, not streamed."""
+    anchor: str | None = None
+    """What the answer has to begin with, as a verified continuation of what was delivered; keys overwritten."""
     lost_reads: int = 0
     lost_bytes: int = 0
     """How much came before the first read that is kept. A read larger than `MAX_BYTES` keeps only its end."""
@@ -176,6 +178,11 @@ class ReadBuffer:
         return tuple(kept)
 
 
+def kept_text(text: str, credentials: Collection[str] = ()) -> str:
+    """Return a part of an answer as the reads have it: keys overwritten."""
+    return blanked(text.encode(), credentials).decode()
+
+
 def kept_headers(headers: Mapping[str, str], credentials: Collection[str] = ()) -> dict[str, str]:
     """Return the headers that a recording may hold: lower-case names, short values, keys redacted."""
     allowed = ((name.lower(), value) for name, value in headers.items() if name.lower() in HEADERS)
@@ -187,8 +194,8 @@ def kept_head(head: ResponseHead, credentials: Collection[str] = ()) -> Response
     return replace(head, headers=kept_headers(head.headers, credentials))
 
 
-def kept_request(request: StreamRequest) -> StreamRequest:
-    """Return a request without its texts. It selects the same adapter and the same recovery methods."""
+def kept_request(request: StreamRequest, credentials: Collection[str] = ()) -> StreamRequest:
+    """Return a request without its texts and keys. It selects the same adapter and the same recovery methods."""
     body = request.body
     kept = {name: body[name] for name in _PLAIN_FIELDS if isinstance(body.get(name), str | int | bool)}
     if request.choices != 1:
@@ -199,7 +206,8 @@ def kept_request(request: StreamRequest) -> StreamRequest:
         kept["tools"] = [{"type": name} for name in sorted(types)]
     if isinstance(response_format := body.get("response_format"), dict):
         kept["response_format"] = {"type": str(response_format.get("type"))}
-    return replace(request, path=_ORIGIN.sub("", request.path).partition("?")[0], body=kept)
+    path = redact(_ORIGIN.sub("", request.path).partition("?")[0], credentials)
+    return replace(request, path=path, body=kept)
 
 
 def kept_policy(policy: Policy, request: StreamRequest) -> Policy:
@@ -220,5 +228,5 @@ def kept_policy(policy: Policy, request: StreamRequest) -> Policy:
 
 
 def stand_in_continuation(body: object, text: str) -> dict[str, object]:
-    """Replaces the program's `continuation`. What a `continue` sends has no influence on how its answer is judged."""
+    """Replaces the program's `continuation`. How the answer to a `continue` is judged depends on its anchor alone."""
     return {}

@@ -10,7 +10,7 @@ The law that its tests keep: what was recorded, when run again, is recorded as t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -110,13 +110,20 @@ class _CaptureRun:
         body = {"messages": [], **capture.request.body}  # `continue` needs messages to append to
         self._request = replace(capture.request, body=body)
         self._capture = capture
-        self._policy = policy
+        self._anchor: str | None = None
+        """Of the next attempt."""
+        self._policy = policy if policy.continuation is None else policy.replace(continuation=self._continued)
         self._end_rule = end_rule
         self._hosts = HostMemory()
 
+    def _continued(self, body: Mapping[str, object], text: str) -> object:
+        return body if self._anchor is None else (body, self._anchor)
+
     def attempts(self) -> Iterator[Rerun]:
         session: _RecordedSession | None = None
-        for number, recording in enumerate(self._capture.attempts):
+        recordings = self._capture.attempts
+        for number, recording in enumerate(recordings):
+            self._anchor = recordings[number + 1].anchor if number + 1 < len(recordings) else None
             rule = self._end_rule or recording.rule
             if rule == "learnt":
                 self._hosts.habits.expect_finish(Server(self._request.host, self._request.path, self._request.model))

@@ -70,6 +70,8 @@ def _lines(capture: Capture) -> Iterator[Mapping[str, object]]:
         members = {**vars(recording), **vars(recording.head)}
         for name in ("head", "reads", "ending", "verdict"):
             del members[name]
+        if recording.anchor is None:
+            del members["anchor"]
         yield {"type": "attempt", **members}
         for at, data, since in recording.reads:
             yield {"type": "read", "at": at, **({"waiting_since": since} if since else {}), **_encoded(data)}

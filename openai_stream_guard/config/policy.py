@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "OPENAI_STREAM_GUARD_"
 
-ContinuationStyle: TypeAlias = Literal["vllm", "prefill"] | Callable[..., object] | None
+ContinuationStyle: TypeAlias = Literal["vllm", "prefill", "anchored"] | Callable[..., object] | None
 DeliveryMode: TypeAlias = Literal["live", "atomic", "tool_calls"]
 RepairMode: TypeAlias = Literal["safe", "off"]
 EndRuleSetting: TypeAlias = Literal["auto", "strict", "lenient"]
@@ -81,7 +81,7 @@ class Policy:
     """Allowed ways of recovery; `continue` and `stateful` are opt-in, with `none` every fault is raised."""
 
     continuation: ContinuationStyle = None
-    """How `continue` asks for the rest of an answer: in the style of a server, or by a callable."""
+    """How `continue` asks for the rest: in the style of a server, `anchored` of any chat model, or by a callable."""
 
     delivery: DeliveryMode = "live"
     """`atomic` delivers once the stream is complete, `tool_calls` delivers each tool call once it is whole."""
@@ -90,7 +90,7 @@ class Policy:
     """Bytes that `atomic` or `tool_calls` may hold back; more is the fault `oversized`."""
 
     idle_timeout: float | None = None
-    """Seconds without an event (comments do not count); `none` is the read timeout, at least 300 s."""
+    """Seconds without an event (comments count if the API marks no end); `none` is the read timeout, at least 300 s."""
 
     first_event_timeout: float | None = None
     """Seconds until the first event; `none`: while bytes come within the read timeout, up to 1,800 s."""
@@ -167,7 +167,7 @@ SETTINGS: Mapping[str, Setting] = {
     "max_elapsed": fields.SECONDS,
     "outage_timeout": fields.SECONDS,
     "recovery": fields.any_of(("resume", "restart", "continue", "replay", "stateful")),
-    "continuation": optional(fields.word_or_callable("vllm", "prefill")),
+    "continuation": optional(fields.word_or_callable("vllm", "prefill", "anchored")),
     "delivery": fields.one_of("live", "atomic", "tool_calls"),
     "max_held_bytes": fields.SIZE,
     "idle_timeout": optional(fields.TIMEOUT),

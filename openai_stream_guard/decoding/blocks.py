@@ -15,7 +15,7 @@ import re
 from typing import Literal, NamedTuple
 
 from ..sse import Line, parse_retry, split_field
-from .dispatch import CUT_SHORT, Block, Dispatcher, Fields, RepairMode, error_object
+from .dispatch import CUT_DONE, CUT_SHORT, Block, Dispatcher, Fields, RepairMode, error_object
 from .event_data import DONE, EventData, Position
 from .json_text import closes_more_than_it_opens, stock_error, undecodable
 from .payload import DecodeFault
@@ -67,8 +67,8 @@ class BlockParser:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no block has begun, and none that was interrupted waits for what comes next."""
-        return self._block is None and not self.out.is_interrupted
+        """Whether no block has begun, and neither an interrupted one nor a status waits for what comes next."""
+        return self._block is None and self._http_status is None and not self.out.is_interrupted
 
     @property
     def held_bytes(self) -> int:
@@ -108,12 +108,18 @@ class BlockParser:
 
     def finish(self, last: Line) -> None:
         """End the body; `last` is its unfinished line."""
+        before = len(self.out.payloads)
         # Fields other than data are dropped: they may be cut anywhere. A lone bracket may be the start of [DONE].
         if last.text.strip() not in (b"", b"[") and self._parse_field(last.text)[0] in (b"data", None):
             self.feed(last)
-        if self._block is not None and self.out.fault is None and not self.out.done:
-            self._finish_block(self._block, last)
+        block = self._block
+        if block is not None and self.out.fault is None and not self.out.done:
+            self._finish_block(block, last)
         self.out.fail_interrupted()
+        cut_line = without_padding(last.text)
+        begun = cut_line if block is None else block.data.text.strip() or b"event"
+        is_comment_or_done = begun.startswith(b":") or begun in (b"", b"[", *CUT_DONE)
+        self.out.event_begun = not is_comment_or_done and len(self.out.payloads) == before
 
     def _finish_block(self, block: Block, last: Line) -> None:
         before = len(self.out.payloads)
@@ -263,6 +269,7 @@ class BlockParser:
     def _end_block(self) -> None:
         block = self._block
         if block is None:
+            self._http_status = None
             return
         if block.found_as:  # JSON outside any field may have blank lines between its tokens
             if block.data.in_string:

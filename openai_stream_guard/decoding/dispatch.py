@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Literal, TypedDict
 
 from .event_data import DONE, EventData, Position
-from .json_text import loads, stock_error
+from .json_text import is_beginning, loads, stock_error
 from .payload import DecodeFault, IrregularPayload, Payload
 
 RepairMode = Literal["safe", "off"]
@@ -25,7 +25,7 @@ NOT_JSON = "the data is not JSON"
 _CUT_FIELD_NAMES = {
     name[:length] for name in (b"data", b"event", b"id", b"retry") for length in range(1, len(name) + 1)
 }
-_CUT_DONE = {DONE[:length] for length in range(2, len(DONE))}
+CUT_DONE = {DONE[:length] for length in range(2, len(DONE))}
 
 
 def error_object(text: bytes) -> bytes:
@@ -62,17 +62,27 @@ class Dispatcher:
     """
     Turns blocks into `payloads`, which the caller takes away.
 
-    `fault`, `done`, `unfinished` and `repairs` mean what they mean on `Reader`. Nothing may be dispatched after `fault`
-    or `done`.
+    `fault`, `done`, `unfinished`, `event_begun` and `repairs` mean what they mean on `Reader`. After `fault` or `done`
+    nothing may be dispatched.
     """
 
-    __slots__ = ("_interrupted", "_repairing", "done", "fault", "last_id", "payloads", "repairs", "unfinished")
+    __slots__ = (
+        "_interrupted",
+        "_repairing",
+        "done",
+        "event_begun",
+        "fault",
+        "last_id",
+        "payloads",
+        "repairs",
+        "unfinished",
+    )
 
     def __init__(self, repair: RepairMode) -> None:
         self.payloads: list[Payload] = []
         self.fault: DecodeFault | None = None
         self.done = False
-        self.unfinished = False
+        self.unfinished = self.event_begun = False
         self.repairs: Counter[str] = Counter()
         self.last_id: str | None = None
         self._interrupted: tuple[str, Block] | None = None
@@ -141,11 +151,11 @@ class Dispatcher:
         delivered = len(self.payloads) > before
         match data.position:
             case Position.INSIDE_VALUE if body_ended:
-                self.unfinished = data.rest not in _CUT_DONE
-            case Position.INSIDE_VALUE if self.object_payload(block, data.last_part) is not None:
-                self.fail(CUT_SHORT, block)
-            case Position.INSIDE_VALUE:
+                self.unfinished = data.rest not in CUT_DONE
+            case Position.INSIDE_VALUE if is_beginning(data.rest) and not self.object_payload(block, data.last_part):
                 self.interrupt(CUT_SHORT, block)
+            case Position.INSIDE_VALUE:
+                self.fail(CUT_SHORT, block)
             case Position.OTHER_TEXT if delivered:
                 if not (body_ended and data.rest in _CUT_FIELD_NAMES):
                     self.fail("text that is no payload follows one", block)

@@ -54,6 +54,16 @@ def stock_error(text: bytes) -> Exception | None:
     return None
 
 
+def is_beginning(text: bytes) -> bool:
+    """Return whether nothing is wrong with a JSON text but that it ends too early."""
+    match stock_error(text):
+        case json.JSONDecodeError() as error:
+            return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip())
+        case UnicodeDecodeError() as error:
+            return error.reason == "unexpected end of data"
+    return False
+
+
 def undecodable(text: bytes) -> UnicodeDecodeError | None:
     """Return the exception that `text.decode()` raises, without its traceback; None where it succeeds."""
     try:

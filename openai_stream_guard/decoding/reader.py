@@ -97,6 +97,11 @@ class Reader:
         return self._out.unfinished
 
     @property
+    def event_begun(self) -> bool:
+        """Whether the body ended behind the beginning of an event, if only a field or a piece of a line."""
+        return self._out.event_begun
+
+    @property
     def repairs(self) -> dict[str, int]:
         """How often each repair of `REPAIRS` was made."""
         return dict(self._out.repairs)

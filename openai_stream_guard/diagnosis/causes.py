@@ -60,5 +60,5 @@ def hint(evidence: Evidence, stopped_by: StoppedBy, attempts: Sequence[Attempt] 
     if stopped_by == "unsafe" and evidence.marks == "terminal_event":
         sentences.append(_UNSAFE_RESPONSE)
     if attempts and attempts[-1].error is not None:
-        sentences.append(f"The last re-issue got no response ({attempts[-1].error}).")
+        sentences.append(f"The last re-issue got no response ({attempts[-1].exception}).")
     return " ".join(sentences)

@@ -28,7 +28,7 @@ from .server_habits import HabitTracker
 _GAP = StreamFault("gap", "events are missing, by their sequence_number")
 UNTOLD = StreamFault("gap", "a part of the text is missing, by what is said of it as a whole")
 SEALED = StreamFault("diverged", "the second answer has sealed content, which is good under its own id only")
-DIVERGED = StreamFault("diverged", "the second answer is not the first one again")
+DIVERGED = StreamFault("diverged", "the second answer does not fit what was delivered")
 
 
 def stop_reason(fault: StreamFault, *, complete: bool, is_stored: bool) -> StoppedBy | None:
@@ -98,6 +98,8 @@ class AttemptReader:
     @property
     def phase(self) -> Phase:
         """What the stream is waited for."""
+        if self.adapter.end_marks == "unknown":  # an API that marks no end may stream more than an answer
+            return "subscription"
         return "complete" if self.answer_complete else "events" if self.items else "first_event"
 
     def take(self, payloads: Sequence[Payload]) -> StreamFault | None:
@@ -166,7 +168,10 @@ class AttemptReader:
 
     def end_of_body(self) -> StreamFault | None:
         """Return the fault of a clean end of the body; None where the answer is complete."""
-        if self.reader.unfinished:
+        if not self.items and self.reader.bytes_fed and self._media() != "events":
+            reason = "the body has no event, and its content-type names something else"
+            return StreamFault("not_a_stream", reason, self.reader.error)
+        if self.reader.unfinished or (self.reader.event_begun and not self.answer_complete):
             return StreamFault("truncated", "the body ends inside an event", self.reader.error, ending="clean")
         return self.end(done=False)
 
@@ -191,8 +196,6 @@ class AttemptReader:
         if self.items and self._request.host_in(self._policy.lenient_hosts):
             self._note("the stream ended without any mark, as lenient_hosts allows")
             return None
-        if not self.items and self.reader.bytes_fed and self._media() != "events":
-            return StreamFault("not_a_stream", "the body has no event, and its content-type names something else")
         lacking = "its end mark" if self.items else "an event"
         return StreamFault("truncated", f"the body ends without {lacking}", ending="clean")
 

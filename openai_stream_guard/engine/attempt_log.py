@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..diagnosis.evidence import Complaint, Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
@@ -78,7 +79,7 @@ def evidence_from(
         bytes=reader.bytes_fed,
         events=reader.events,
         reads=reads,
-        inside_event=reader.unfinished,
+        inside_event=reader.unfinished or reader.event_begun,
         unterminated="unterminated_event" in reader.repairs,
         done=reader.done,
         not_utf8=isinstance(error, UnicodeDecodeError),
@@ -94,37 +95,12 @@ class AttemptLog:
     """What has happened to one logical stream so far."""
 
     __slots__ = (
-        "_bytes",
-        "_consumer_busy_seconds",
-        "_fault_at",
-        "_first_event_seconds",
-        "_host",
-        "_last_event_at",
-        "_model",
-        "_notes",
-        "_opened",
-        "_opened_with",
-        "_recovered",
-        "_recovery_seconds",
-        "_repairs",
-        "_requested_at",
-        "_started",
-        "_stream_id",
-        "_wait_began_at",
-        "_waiting_since",
-        "_waits",
-        "_waits_for",
-        "_worst_gap",
-        "attempts",
-        "delivered",
-        "head",
-        "progress_at",
-        "read_at",
-        "reading",
-        "reads",
-        "recoveries",
+        "_bytes", "_consumer_busy_seconds", "_credentials", "_fault_at", "_first_event_seconds", "_host",
+        "_last_event_at", "_model", "_notes", "_opened", "_opened_with", "_recovered", "_recovery_seconds", "_repairs",
+        "_requested_at", "_started", "_stream_id", "_wait_began_at", "_waiting_since", "_waits", "_waits_for",
+        "_worst_gap", "attempts", "delivered", "head", "progress_at", "read_at", "reading", "reads", "recoveries",
         "way",
-    )  # fmt: skip - more attributes than an instance without slots keeps in little memory
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -136,7 +112,9 @@ class AttemptLog:
         model: str | None = None,
         stream_id: str | None = None,
         requested_at: float | None = None,
+        credentials: Callable[[], Collection[str]] = frozenset,
     ) -> None:
+        self._credentials = credentials
         self._host = host or ""
         self._model = model
         self._stream_id = stream_id or ""
@@ -199,7 +177,7 @@ class AttemptLog:
                 bytes=bytes,
                 seconds=now - self._opened,
                 request_id=self.head.request_id,
-                response_id=response_id,
+                response_id=identifier(response_id, self._credentials()),
                 status=self.head.status,
             )
         )
@@ -207,7 +185,8 @@ class AttemptLog:
     def refused(self, way: RecoveryMethod, refusal: Refusal) -> None:
         """Record a re-issue that got no stream."""
         status, request_id, error = refusal.status, refusal.request_id, refusal.error
-        self.attempts.append(Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True, error=error))
+        attempt = Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True, error=error)
+        self.attempts.append(replace(attempt, error_message=refusal.error_message))
 
     def progress(self, delivered: int, now: float) -> None:
         """Record a read that brought events, of which `delivered` were handed to the consumer."""
@@ -320,8 +299,8 @@ class AttemptLog:
 
     def fault_seen(self, fault: StreamFault, hint: str) -> FaultSeen:
         """Return the notice of the attempt that broke."""
-        reason = fault.reason
-        if fault.kind == "upstream_error" and (name := error_name(fault.body)):
+        reason = identifier(fault.reason, self._credentials()) or ""
+        if fault.kind == "upstream_error" and (name := error_name(fault.body, self._credentials())):
             reason = f"{name}: {reason}"
         return FaultSeen(reason, len(self.attempts), self.attempts[-1], self._host, self._model, hint, self._stream_id)
 
@@ -333,7 +312,8 @@ class AttemptLog:
     def refusal_seen(self) -> Refused:
         """Return the notice of the re-issue that was refused."""
         last, number = self.attempts[-1], len(self.attempts)
-        return Refused(last.status, number, last.request_id, self._host, self._model, last.error, self._stream_id)
+        names = (self._host, self._model, last.error, self._stream_id)
+        return Refused(last.status, number, last.request_id, *names, error_message=last.error_message)
 
     def waiting(self, wait: Wait) -> Waiting:
         """Return the notice of a wait."""
@@ -349,10 +329,11 @@ class AttemptLog:
         return Ended(report, stopped_by, self._host, self._model, self._stream_id)
 
 
-def error_name(body: object) -> str:
+def error_name(body: object, credentials: Collection[str] = ()) -> str:
     """Return what an API's error object calls itself, by type and code, without its message; empty if it does not."""
     error = body.get("error", body) if isinstance(body, Mapping) else None
     if not isinstance(error, Mapping):
         return ""
     parts = [(key, error.get(key)) for key in ("type", "code")]
-    return ", ".join(f"{key} {identifier(str(value)[:60])}" for key, value in parts if isinstance(value, str | int))
+    told = [(key, identifier(str(value), credentials)) for key, value in parts if isinstance(value, str | int)]
+    return ", ".join(f"{key} {value[:60]}" for key, value in told if value is not None)

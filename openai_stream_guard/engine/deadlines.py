@@ -10,8 +10,9 @@ from .decisions import Timeouts
 if TYPE_CHECKING:
     from .attempt_log import AttemptLog
 
-Phase: TypeAlias = Literal["first_event", "events", "complete"]
-"""What is waited for: the first event, the next one, or the end of a stream whose answer is complete."""
+Phase: TypeAlias = Literal["first_event", "events", "complete", "subscription"]
+"""What is waited for: the first event, the next one, the end of a stream whose answer is complete, or whatever a stream
+may bring that is not one answer."""
 
 
 class Deadline(NamedTuple):
@@ -25,7 +26,8 @@ def next_deadline(phase: Phase, timeouts: Timeouts, log: AttemptLog, resumed_at:
     """Return the first limit that a stream will reach if nothing more comes.
 
     Before the first event every byte is a sign of life, comments included: queues send them for minutes. After it only
-    events are. A complete answer is waited for until the wire is silent, so that nothing behind a mark is lost.
+    events are. A complete answer is waited for until the wire is silent, so that nothing behind a mark is lost. A
+    subscription may have nothing to say for as long as its keep-alives come.
 
     Args:
         resumed_at: when the program asked for more; its own time is no silence of the stream.
@@ -37,6 +39,8 @@ def next_deadline(phase: Phase, timeouts: Timeouts, log: AttemptLog, resumed_at:
         case "first_event":
             silence = Deadline(last_byte + timeouts.first_byte, "the request's read timeout")
             return min(Deadline(log.progress_at + timeouts.first_event, "first_event_timeout"), silence)
+        case "subscription":
+            return Deadline(last_byte + timeouts.idle, "idle_timeout")
         case "complete" if timeouts.linger == math.inf:
             return Deadline(math.inf, "")
         case "complete" if not goes_on:

@@ -114,8 +114,12 @@ class Refusal(NamedTuple):
     """Seconds that the server asks to wait."""
     error: str | None = None
     """The class of the exception, without an HTTP response."""
+    error_message: str | None = None
+    """What that exception says, on one line and without secrets."""
     lost: bool = False
     """The request was sent and its response lost, or it timed out."""
+    closed: bool = False
+    """The connection was closed in place of a response: that is about the host too, where a timeout may not be."""
 
     @property
     def scope(self) -> Literal["host", "stream", "generation"]:

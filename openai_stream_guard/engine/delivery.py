@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..apis.second_answer import Addition, ReplayChecker, SecondAnswer
 from ..apis.sequence import Gap
-from ..apis.transcript import Transcript, has_hole
+from ..apis.transcript import Identity, TextDelta, Transcript, has_hole, retold_key
 
 if TYPE_CHECKING:
     from ..apis.adapter import ApiAdapter, DataEvent
@@ -94,17 +94,24 @@ class Delivery:
         return due
 
     def _completed(self, payload: Payload, item: DataEvent, adapter: ApiAdapter) -> DataEvent:
-        """An item that may say of texts what they are as a whole: with those of which nothing had come yet."""
-        untold = []
+        """An item that may say of texts what they are as a whole.
+
+        With those of which nothing had come yet; and where a text is told otherwise than it came, with what was told.
+        """
+        untold, retold = list[TextDelta](), list[Identity]()
         for key, text in adapter.whole_texts(payload):
             told, whole = self.transcript.told(key), text.encode("utf-8", "surrogatepass")
             if told == whole or self.transcript.overflowed:
                 continue
             if not told:
                 untold.append((key, text))
-            elif self.is_rest or (has_hole(told, whole) and not self.transcript.note_hole(key, whole)):
+            elif self.is_rest or (has_hole(told, whole) and not self.transcript.note_hole(key, told, whole)):
                 raise Gap
-        return item._replace(text_deltas=[*item.text_deltas, *untold]) if untold else item
+            else:
+                retold.append((retold_key(key), hash(whole)))
+        if not (untold or retold):
+            return item
+        return item._replace(text_deltas=[*item.text_deltas, *untold], identities=[*item.identities, *retold])
 
     def _release_if_due(self, adapter: ApiAdapter) -> Sequence[Payload]:
         if not self.caught_up or self._mode == "atomic" or (self._mode == "tool_calls" and adapter.tool_call_open):

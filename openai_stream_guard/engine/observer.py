@@ -24,8 +24,15 @@ class SessionObserver(Protocol):
     ) -> None:
         """A session begins. Called once, first."""
 
-    def attempt_opened(self, head: ResponseHead, now: float, *, polled: bool) -> None:
-        """A response is about to be read; `polled` if it was made of a stored answer that was retrieved as a whole."""
+    def attempt_opened(
+        self, head: ResponseHead, now: float, *, polled: bool = False, anchor: str | None = None
+    ) -> None:
+        """A response is about to be read.
+
+        Args:
+            polled: it was made of a stored answer that was retrieved as a whole.
+            anchor: what it has to begin with, as a continuation.
+        """
 
     def bytes_received(self, data: bytes, now: float, waiting_since: float) -> None:
         """A read brought bytes."""

@@ -1,6 +1,6 @@
 """Chooses how a broken stream is recovered, and counts what recovery may still cost: requests, time and budget.
 
-The README's safety table describes `choose_recovery`; a test compares the two.
+The table in README.md beside this file describes `choose_recovery`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..apis.continuation import Continuation, continued_body
+from ..apis.continuation import Continuation, continuation_from, continued_request
 from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
 from .decisions import Refusal, Reissue, StreamFault, Wait
@@ -30,6 +30,9 @@ MIN_POLL = 0.5
 
 MIN_PAUSE = 0.25
 """The same between two requests that are refused at no cost of a retry."""
+
+_BODY_REFUSED = (400, 413, 422)
+"""Statuses by which a server refuses what a request says, and not who asks or when."""
 
 
 class RecoveryPlan(NamedTuple):
@@ -83,7 +86,7 @@ class Recovery:
     """What one logical stream has spent on recovery, and what it may still spend: retries, time, its host's budget."""
 
     __slots__ = (
-        "_fault_at", "_first_event_due", "_hosts", "_jitter", "_max_retries", "_no_progress_since", "_note", "_planned",
+        "_fault_at", "_first_event_due", "_hosts", "_jitter", "_max_retries", "_may_continue", "_no_progress_since", "_note", "_planned",
         "_policy", "_polls", "_reissues", "_request", "_retries", "_ticket", "continuation", "repeating",
     )  # fmt: skip
 
@@ -99,6 +102,8 @@ class Recovery:
     ) -> None:
         self.continuation: Continuation | None = None
         """For `continue`: how the next answer is joined to what was delivered."""
+        self._may_continue = True
+        """The server has not refused to."""
         self._policy = policy
         self._request = request
         self._hosts = hosts
@@ -137,6 +142,8 @@ class Recovery:
         """Record that a re-issue was answered with a stream."""
         if reissue.is_poll:
             return
+        if reissue.way == "continue" and self.continuation is not None and self.continuation.anchor is None:
+            self._note("the seam of a continuation is not verified")
         self._reissues += 1
         self._retries += 1
         if self._ticket is not None:
@@ -188,9 +195,13 @@ class Recovery:
 
     # What to do next.
 
-    def plan(self, adapter: ApiAdapter, transcript: Transcript, now: float) -> Reissue | StoppedBy:
+    def plan(
+        self, adapter: ApiAdapter, transcript: Transcript, now: float, *, may_continue: bool = True
+    ) -> Reissue | StoppedBy:
         """Return how and when to send the request again, or what prevents it: no safe method, no retry or time left."""
         policy, request = self._policy, self._request
+        if not (may_continue and self._may_continue):
+            policy = policy.replace(recovery=tuple(method for method in policy.recovery if method != "continue"))
         recently_diverged = self._diverged_recently(now)
         plan = choose_recovery(policy, request, adapter, transcript, recently_diverged=recently_diverged)
         if not isinstance(plan, RecoveryPlan):
@@ -202,12 +213,24 @@ class Recovery:
             return "time"
         body = self._continued(adapter, transcript) if plan.way == "continue" else None
         if plan.way == "continue" and body is None:
-            others = policy.replace(recovery=tuple(other for other in policy.recovery if other != "continue"))
-            plan = choose_recovery(others, request, adapter, transcript, recently_diverged=recently_diverged)
-            if not isinstance(plan, RecoveryPlan):
-                return plan
+            return self.plan(adapter, transcript, now, may_continue=False)
         self._planned = Reissue(delay, plan.way, self._reissues + 1, plan.resume, body, self.deadline - now - delay)
         return self._planned
+
+    def refused_for_good(
+        self, refusal: Refusal, adapter: ApiAdapter, transcript: Transcript, now: float
+    ) -> Reissue | StoppedBy:
+        """Return what follows a refusal that will not pass: the next method, if what was refused is a continuation."""
+        assert self._planned is not None
+        if self._planned.way != "continue" or refusal.status not in _BODY_REFUSED:
+            return "not_retryable"
+        if self._ticket is not None:
+            self._hosts.budget.refused(self._ticket, now, None)
+            self._ticket = None
+        self._reissues += 1
+        self._may_continue = False
+        answer = self.plan(adapter, transcript, now)
+        return answer if isinstance(answer, Reissue) else "not_retryable"
 
     def _diverged_recently(self, now: float) -> bool:
         request = self._request
@@ -248,7 +271,8 @@ class Recovery:
 
         if ticket is not None:
             if scope == "generation":
-                self._hosts.budget.broke(ticket, now, probe_delay)
+                closed = refusal.closed and policy.outage_timeout > 0
+                self._hosts.budget.broke(ticket, now, probe_delay, closed=closed)
             else:
                 waits = scope == "host" and policy.outage_timeout > 0
                 promised = refusal.retry_after is not None and refusal.retry_after <= MAX_RETRY_AFTER
@@ -286,14 +310,18 @@ class Recovery:
         key, how = adapter.may_continue(transcript), self._policy.continuation
         if key is None or how is None:
             return None
-        spent = transcript.deltas  # a delta is a token or more
-        self.continuation = Continuation(transcript, key, spent)
+        last, planned = self.continuation, self._planned
+        before = last.spent if last is not None and planned is not None and planned.way == "continue" else 0
+        spent = max(transcript.deltas, before + adapter.tokens)  # a delta is a token or more
+        body = self._request.sent() or self._request.body
         try:
-            body = continued_body(how, self._request.sent() or self._request.body, transcript.text(key), spent)
+            request = continued_request(how, body, transcript.text(key), spent)
         except Exception as error:
             # The user's callable failed. That must not hide the fault of the stream, which is about to be raised.
             self._note(f"the continuation raised {type(error).__name__}")
             return None
-        if body is None:
+        if request is None:
             self._note("no continuation could be made of the request")
-        return body
+            return None
+        self.continuation = continuation_from(request, transcript, key, spent)
+        return request.body

@@ -8,7 +8,7 @@ It does no I/O. Tests hold: what was delivered is a prefix of one answer; what h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..apis.adapter import ApiAdapter
 from ..apis.registry import adapter_for
@@ -57,6 +57,7 @@ class Session:
         stream_id: str = "",
         requested_at: float | None = None,
         observer: SessionObserver | None = None,
+        credentials: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         now = now if observer is None else round(now, 6)
         self.request = request
@@ -72,7 +73,7 @@ class Session:
         self._first: FirstFailure | None = None
         self._delivery = Delivery(policy)
         names = {"host": request.host, "model": request.model, "stream_id": stream_id}
-        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at)
+        self._log = AttemptLog(now, requests, head, **names, requested_at=requested_at, credentials=credentials)
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
         self._recovery = Recovery(policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self._log.note)
@@ -80,7 +81,7 @@ class Session:
         self._begin(None, is_straight=policy.delivery == "live")
         if observer is not None:
             observer.stream_opened(stream_id, request, policy, clocks, now)
-            observer.attempt_opened(head, now, polled=False)
+            observer.attempt_opened(head, now)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None, *, is_straight: bool = False) -> None:
         self._attempt = AttemptReader(
@@ -109,7 +110,7 @@ class Session:
         log.read_at = now
         payloads, over = reader.feed(data), reader.over
         if not payloads and not over:  # most reads of a few bytes
-            if not attempt.items or attempt.answer_complete:  # then any byte is a sign of life
+            if attempt.phase != "events":  # then any byte is a sign of life
                 self._deadline = None
             if now < (self._deadline or self.deadline):
                 return payloads
@@ -179,14 +180,16 @@ class Session:
         self.decision = None
         self._recovery.answered(decision, now)
         rest = decision.resume if decision.resume is not None and not decision.resume.poll else None
+        continuation = self._recovery.continuation if decision.way == "continue" else None
         if rest is None:
-            self._delivery.begin_again(self._recovery.continuation if decision.way == "continue" else None)
+            self._delivery.begin_again(continuation)
         else:
             self._delivery.is_rest = True
         self._log.open_attempt(decision.way, now, 1, head)
         self._begin(rest, None if rest is None else self.adapter)
         if self._observer is not None:
-            self._observer.attempt_opened(head, now, polled=decision.is_poll)
+            anchor = None if continuation is None else continuation.anchor
+            self._observer.attempt_opened(head, now, polled=decision.is_poll, anchor=anchor)
 
     def refused(self, decision: Reissue, refusal: Refusal, now: float) -> list[Payload]:
         """Take a re-issue that got no stream; return what may be delivered."""
@@ -201,7 +204,7 @@ class Session:
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
         else:
-            self._give_up("not_retryable")
+            self._recover(self._recovery.refused_for_good(refusal, self.adapter, self.transcript, now), now)
         return self._attempt.out
 
     def abandon(self, now: float) -> None:
@@ -321,7 +324,8 @@ class Session:
         self._notify(self._log.fault_seen(fault, advice(evidence)))
         is_stored = request.background or request.stored_id is not None
         stopped_by = stop_reason(fault, complete=complete, is_stored=is_stored)
-        if fault.kind == stopped_by == "diverged" and not is_stored:  # else it is no other generation
+        if fault.kind == stopped_by == "diverged" and not is_stored and attempt.way != "continue":
+            # else it is no other generation, or one that was not asked to repeat the first
             self._hosts.record_divergence(request.host, request.model, request.deterministic, now)
         if fault.kind == "stalled" and not self._attempt.items and attempt.seconds > self._recovery.deadline - now:
             stopped_by = stopped_by or "time"  # it would queue anew, and not be answered in time

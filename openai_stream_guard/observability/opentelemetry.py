@@ -1,7 +1,7 @@
 """Records notices with OpenTelemetry: span events for faults and recoveries, counters and histograms for all streams.
 
-It is imported only if the program has imported OpenTelemetry. Without an OpenTelemetry SDK it does nothing. README has
-tables of the names; a test compares them with this module.
+It is imported only if the program has imported OpenTelemetry. Without an OpenTelemetry SDK it does nothing. README.md
+beside this file has tables of the names; a test compares them with this module.
 
 Attributes whose names do not begin with `openai_stream_guard` follow OpenTelemetry's semantic conventions:
 https://opentelemetry.io/docs/specs/semconv/gen-ai/ and https://opentelemetry.io/docs/specs/semconv/attributes-registry/

@@ -104,8 +104,9 @@ def _log(notice: Notice) -> None:
             _write(logging.DEBUG, f"by {way} in {delay:.2f} s, attempt {number}", where, fields)
         case Refused(status, number, request_id):
             fields |= {"stream_event": "refused", "attempt": number, "http_status": status}
-            fields |= {"request_id": request_id, "error": notice.error}
+            fields |= {"request_id": request_id, "error": notice.error, "error_message": notice.error_message}
             refusal = f"status {status}" if status is not None else notice.error or "no response"
+            refusal += f" ({notice.error_message})" if notice.error_message else ""
             text = f"{refusal}, attempt {number}"
             where += f", request id {request_id}"
             _write(logging.INFO, text, where, fields)

@@ -20,7 +20,7 @@ from ..engine.decisions import Refusal, Reissue
 from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..redaction import identifier
-from ..transport.exceptions import fault_from, is_lost_response
+from ..transport.exceptions import fault_from, is_closed_request, is_lost_response, message_of
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
 from ..transport.timeouts import request_timeouts
 from .runtime import RUNTIME
@@ -239,5 +239,13 @@ def refusal_from(error: Exception) -> Refusal | None:
     return Refusal(
         retryable=is_connection_error or not isinstance(error, openai.APIError),
         error=type(reason).__name__,
+        error_message=identifier(message_of(reason), _credentials_behind(error)) or None,
         lost=is_lost_response(reason),
+        closed=is_closed_request(reason),
     )
+
+
+def _credentials_behind(error: Exception) -> frozenset[str]:
+    """Return what the request that got no response was authenticated with, as far as its exception knows it."""
+    request = getattr(error, "request", None)
+    return frozenset() if request is None else credentials_from(request)

@@ -57,7 +57,6 @@ class GuardedStream:
         self._http_request = response.request
         self._retries_taken = retries_taken
 
-    @property
     def credentials(self) -> frozenset[str]:
         """What the request was authenticated with."""
         return credentials_from(self._http_request)
@@ -98,11 +97,11 @@ class GuardedStream:
             policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
         observer: SessionObserver | None = None
         if RUNTIME.new_observer is not None:
-            observer = RUNTIME.new_observer(self.credentials)
+            observer = RUNTIME.new_observer(self.credentials())
         elif policy.capture is not None:
             from ..capture.folder import FolderRecorder  # a quarter of the time of `enable()`, and rarely asked for
 
-            observer = FolderRecorder(policy.capture, self.credentials)
+            observer = FolderRecorder(policy.capture, self.credentials())
         self.session = Session(
             stream_request_from(request, response, one_identity=self.one_identity),
             policy,
@@ -111,12 +110,13 @@ class GuardedStream:
             max_retries=request.max_retries if policy.max_retries is None else policy.max_retries,
             clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
             requests=1 + self._retries_taken,
-            head=response_head(response, self.credentials),
+            head=response_head(response, self.credentials()),
             jitter=timing.current.jitter,
             notify=self._notify,
             stream_id=f"{random.getrandbits(32):08x}",
             requested_at=request.sent_at,
             observer=observer,
+            credentials=self.credentials,
         )
         return self.session
 
@@ -129,7 +129,7 @@ class GuardedStream:
         finally:
             self.notifying = False
         if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
-            publish_raw(self.session.raw_tail, self.credentials, notice.stream_id)
+            publish_raw(self.session.raw_tail, self.credentials(), notice.stream_id)
 
     # What its exchange asks for, see `transport.exchange.SdkSide`.
 
@@ -156,7 +156,7 @@ class GuardedStream:
             partial_text=session.adapter.partial_text(session.transcript),
             partial=session.adapter.partial(session.transcript),
             request=self._http_request,
-            credentials=self.credentials,
+            credentials=self.credentials(),
             keep_cause="threads" not in session.request.steps,  # the SDK's handler of these raises the cause instead
         )
 

@@ -134,7 +134,12 @@ def _is_called_with(frame: FrameType, interrupted: FrameType) -> bool:
 
 def is_lost_response(error: BaseException) -> bool:
     """Whether a request had been sent when the exception came, so that the server may have answered it."""
-    return any(_is_a(error, name) for name in ("ReadTimeout", "WriteTimeout", "ReadError", "RemoteProtocolError"))
+    return is_closed_request(error) or any(_is_a(error, name) for name in ("ReadTimeout", "WriteTimeout"))
+
+
+def is_closed_request(error: BaseException) -> bool:
+    """Whether the connection was closed in place of a response, as by a server that goes down or comes up."""
+    return any(_is_a(error, name) for name in ("ReadError", "RemoteProtocolError"))
 
 
 def is_read_of_closed(error: Exception) -> bool:
@@ -163,8 +168,13 @@ def _description(error: Exception) -> str:
 
     Without what the message quotes: h11 and aiohttp quote the bytes that they cannot parse, and those are answer text.
     """
-    message = _without_quotes(str(error))
+    message = message_of(error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def message_of(error: Exception) -> str:
+    """Return the message of a transport's exception without what it quotes of the body."""
+    return _without_quotes(str(error))
 
 
 def _without_quotes(message: str) -> str:

@@ -36,7 +36,6 @@ class SdkSide(Protocol):
     notifying: bool
     """A listener to the notices, such as `on_event`, is being called; what it closes is closed by the consumer."""
 
-    @property
     def credentials(self) -> Collection[str]:
         """What the request was authenticated with."""
 
@@ -111,7 +110,7 @@ class _Exchange:
     @property
     def head(self) -> ResponseHead:
         """Status and headers of the response that is alive."""
-        return response_head(self._response, self._sdk.credentials)
+        return response_head(self._response, self._sdk.credentials())
 
     def _closed_by_holder(self) -> Any:
         raise NotImplementedError

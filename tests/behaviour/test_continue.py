@@ -12,7 +12,7 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server, ServerBehaviour
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, run, said_by
+from tests.support.streams import CLIENT_KINDS, chat, client_for, consume, helpers_of, run, said_by
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -56,6 +56,7 @@ def test_an_answer_goes_on_from_anywhere(server: Server, how: Any, prefill: Any,
         assert [dumped["choices"][0]["delta"].get("role") for _, dumped in seen.items].count("assistant") == 1
         assert seen.report is not None
         assert (seen.report.outcome, seen.report.recoveries) == ("recovered", ["continue"])
+        assert seen.report.notes == ("the seam of a continuation is not verified",)
         first, second = (request.body for request in server.requests)
         said = "".join(dumped["choices"][0]["delta"]["content"] or "" for _, dumped in seen.items[:after])
         assert first["messages"] == ASKED
@@ -75,17 +76,138 @@ def test_a_server_that_strips_white_space_cannot_be_told(server: Server) -> None
     assert seen.text.replace(" ", "") == TEXT.replace(" ", "")
 
 
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+@pytest.mark.parametrize("delivery", ["live", "tool_calls"])
+def test_any_chat_model_goes_on_behind_an_anchor(server: Server, delivery: Any, client_kind: str) -> None:
+    """Its last words are asked for and dropped again: every character once, one id, one role, one end, no note."""
+    configure(recovery=("continue",), continuation="anchored", delivery=delivery)
+    for after in (6, 9, 12):
+        server.reset(fault="rst" if after == 9 else "truncate_clean", after=after)
+        seen = consume(server, client_kind, ask)
+        assert (seen.text, seen.error) == (TEXT, None)
+        for name in ("role", "finish_reason"):
+            values = [one["delta"].get(name) or one.get(name) for _, dumped in seen.items for one in dumped["choices"]]
+            assert len([value for value in values if value]) == 1
+        assert len({dumped["id"] for _, dumped in seen.items}) == 1
+        assert seen.report is not None
+        assert (seen.report.outcome, seen.report.recoveries, seen.report.notes) == ("recovered", ["continue"], ())
+        first, second = (request.body for request in server.requests)
+        assert first["messages"] == second["messages"][:-2] == ASKED
+        partial, asks = second["messages"][-2:]
+        said = partial["content"]
+        assert said == TEXT[: len(said)]
+        assert asks["role"] == "user"
+        assert asks["content"].endswith(said[-20:].rstrip())
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+@pytest.mark.parametrize("anchored", ["forgetful", "restarting", "chatty", "fenced", "refusing"])
+def test_what_does_not_begin_with_the_anchor_adds_nothing(server: Server, anchored: Any, client_kind: str) -> None:
+    """It costs one request, and what is raised is the first error, with what was said before it."""
+    allow("anchored", "replay")
+    server.behaviour = ServerBehaviour(anchored=anchored)
+    server.script("rst", after=10)
+    seen = consume(server, client_kind, ask)
+    assert isinstance(seen.error, OpenAIStreamParseError)
+    assert (seen.error.fault, seen.error.stopped_by) == ("disconnected", "diverged")
+    assert [(attempt.way, attempt.fault) for attempt in seen.error.attempts] == [
+        (None, "disconnected"),
+        ("continue", "diverged"),
+    ]
+    assert len(server.requests) == 2
+    said = server.requests[1].body["messages"][-2]["content"]
+    assert seen.text == seen.error.partial_text == said == TEXT[: len(said)]
+
+
+def test_a_model_that_cannot_repeat_itself_is_not_remembered_for_it(server: Server) -> None:
+    """A missed anchor says nothing of whether the same request gets the same answer."""
+    server.behaviour = ServerBehaviour(anchored="chatty")
+    for ways, recovered in ((("continue",), False),) * 3 + ((("replay",), True),):
+        configure(recovery=ways, continuation="anchored" if "continue" in ways else None)
+        server.script("truncate_clean", after=10)
+        assert (consume(server, "sync", ask).error is None) == recovered
+
+
+def test_a_text_without_an_anchor_is_repeated_instead(server: Server) -> None:
+    """Too short a text proves nothing: the next way that is allowed, or the error; and `atomic` has delivered none."""
+    for ways, after, delivery, recoveries in (
+        (("replay",), 3, "live", ["replay"]),
+        ((), 3, "live", []),
+        (("restart",), 10, "atomic", ["restart"]),
+    ):
+        configure(delivery=delivery)
+        allow("anchored", *ways)
+        server.reset(fault="truncate_clean", after=after)
+        seen = consume(server, "sync", ask)
+        assert seen.report is not None
+        assert seen.report.recoveries == recoveries
+        assert (seen.error is None) == bool(recoveries)
+
+
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
-def test_an_answer_is_continued_as_often_as_it_breaks(server: Server, client_kind: str) -> None:
-    """Each time behind all that was said, within the retries."""
+def test_the_helper_reads_a_continued_answer(server: Server, client_kind: str) -> None:
+    """`get_final_completion()` is the whole answer, or the first error."""
+
+    async def main() -> Any:
+        async with client_for(server, "async") as client, helpers_of(client).stream(model="m", messages=ASKED) as made:
+            return await made.get_final_completion()
+
+    def final() -> Any:
+        if client_kind != "sync":
+            return run(client_kind, main)
+        with client_for(server) as client, helpers_of(client).stream(model="m", messages=ASKED) as made:
+            return made.get_final_completion()
+
+    allow("anchored")
+    server.script("truncate_clean", after=10)
+    assert final().choices[0].message.content == TEXT
+    server.behaviour = ServerBehaviour(anchored="chatty")
+    server.script("truncate_clean", after=10)
+    with pytest.raises(OpenAIStreamParseError) as caught:
+        final()
+    assert (caught.value.fault, caught.value.stopped_by) == ("truncated", "diverged")
+
+
+def test_the_usage_and_the_limit_count_the_anchor(server: Server) -> None:
+    """What was spent on it a second time is paid for, and is no part of the answer's own limit."""
+    allow("anchored")
+    server.reset(answer="usage", fault="truncate_clean", after=10)
+    options = {"stream_options": {"include_usage": True}, "max_tokens": 20}
+    seen = consume(server, "sync", asking(**options))
+    assert (seen.error, seen.text) == (None, TEXT)
+    anchor = server.requests[1].body["messages"][-1]["content"].rpartition("\n\n")[2]
+    words = sum(bool(said_by(dumped)) for _, dumped in seen.items)
+    usage = seen.items[-1][1]["usage"]
+    assert usage["completion_tokens"] == words + len(anchor.split())
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 20 - 9 < server.requests[1].body["max_tokens"] < 20
+
+
+def test_where_each_chunk_counts_the_tokens_that_is_what_was_spent(server: Server) -> None:
+    """And not how many deltas there were."""
     allow("vllm")
-    server.script("truncate_clean", "truncate_clean", "rst", after=4)
+    server.reset(answer="compatible", fault="truncate_clean", after=6)
+    seen = consume(server, "sync", asking(max_tokens=100))
+    assert seen.error is None
+    tokens = seen.items[0][1]["usage"]["completion_tokens"]
+    assert server.requests[1].body["max_tokens"] == 100 - tokens < 100 - 6
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+@pytest.mark.parametrize("how", ["vllm", "anchored"])
+def test_an_answer_is_continued_as_often_as_it_breaks(server: Server, how: Any, client_kind: str) -> None:
+    """Each time behind all that was said, within the retries."""
+    allow(how)
+    server.script("truncate_clean", "truncate_clean", "rst", after=6 if how == "anchored" else 4)
     seen = consume(server, client_kind, ask, max_retries=3)
     assert (seen.text, seen.error) == (TEXT, None)
-    beginnings = [request.body["messages"][-1]["content"] for request in server.requests[1:]]
-    assert all(later.startswith(earlier) and len(later) > len(earlier) for earlier, later in pairwise(beginnings))
+    place = -2 if how == "anchored" else -1
+    beginnings = [request.body["messages"][place]["content"] for request in server.requests[1:]]
+    for earlier, later in pairwise(beginnings):
+        assert later.startswith(earlier)
+        assert len(later) > len(earlier) or how == "anchored"  # so few chunks may hold nothing but the anchor
     assert seen.report is not None
-    assert seen.report.recoveries == ["continue"] * 3
+    assert [attempt.way for attempt in seen.report.attempts] == [None, *["continue"] * 3]
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
@@ -121,6 +243,7 @@ VETOES: dict[str, tuple[str, dict[str, Any]]] = {
     "a refusal": ("refusal", {}),
     "log probabilities": ("logprobs", {"logprobs": True}),
     "a schema": ("text", {"response_format": {"type": "json_object"}}),
+    "tools": ("text", {"tools": [{"type": "function", "function": {"name": "f"}}]}),
 }
 
 
@@ -168,6 +291,22 @@ def test_a_refusal_does_not_hide_the_first_error(server: Server, client_kind: st
     assert (seen.error.fault, seen.error.stopped_by) == ("disconnected", "not_retryable")
     assert TEXT.startswith(seen.error.partial_text)
     assert [(attempt.way, attempt.status) for attempt in seen.error.attempts] == [(None, 200), ("continue", 400)]
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+@pytest.mark.parametrize(("how", "prefill"), [("prefill", "refused"), (by_hand, "refused")])
+def test_a_refused_continuation_leaves_the_next_way_open(
+    server: Server, how: Any, prefill: Any, client_kind: str
+) -> None:
+    """The refusal is about what was added to the request, so that the request itself may be sent again."""
+    allow(how, "replay")
+    server.behaviour = ServerBehaviour(prefill=prefill)
+    server.script("rst", after=6)
+    seen = consume(server, client_kind, ask)
+    assert (seen.text, seen.error) == (TEXT, None)
+    assert seen.report is not None
+    assert seen.report.recoveries == ["replay"]
+    assert server.requests[2].body == server.requests[0].body
 
 
 def raising(body: dict[str, Any], text: str) -> dict[str, Any]:
@@ -241,11 +380,6 @@ def test_a_sampling_model_goes_on_where_it_would_not_repeat_itself() -> None:
 
 
 # The helper never takes a part for the whole.
-
-
-def helpers_of(client: Any) -> Any:
-    """Where `.stream()` lives in this SDK."""
-    return client.chat.completions if VERSION >= (1, 109) else client.beta.chat.completions
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])

@@ -14,7 +14,9 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import (
     FAULTS,
     AnswerVariant,
+    End,
     Frame,
+    Repeat,
     ScriptedResponse,
     Send,
     Server,
@@ -57,6 +59,7 @@ def new_runs(client: Any) -> Any:
 
 MEDIA: list[Callable[[Any], Any]] = [images, edits, transcripts] if VERSION >= (1, 109) else []
 ASKED: dict[str, Callable[[Any], Any]] = {ask.__name__: ask for ask in (*MEDIA, runs, new_runs)}
+APIS: dict[str, Any] = {"runs": "assistants", "new_runs": "assistants", "transcripts": "transcription"}
 LOST = ("empty_body", "truncate_clean", "truncate_mid_event", "fin_mid_chunk", "rst", "html_200")
 
 
@@ -99,6 +102,17 @@ def test_what_was_begun_is_not_begun_again(server: Server, name: str, fault: str
         assert (seen.error.fault, seen.error.stopped_by) == (FAULTS[fault].verdict, "unsafe")
         assert len(server.requests) == 1
         assert kinds(seen) == kinds(before)[: len(seen.items)]
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+@pytest.mark.parametrize("name", sorted({"runs", "new_runs", "transcripts"} & {*ASKED}))
+def test_the_text_that_was_delivered_is_on_the_error(server: Server, name: str, client_kind: str) -> None:
+    """Of a message of a run, and of a transcription."""
+    words, visible = "Zürich’s blue trams", build_answer(APIS[name], "text", AnswerVariant(1)).visible
+    server.reset(fault="rst", after=visible + 3)
+    error = consume(server, client_kind, ASKED[name]).error
+    assert isinstance(error, OpenAIStreamParseError)
+    assert (error.partial_text, error.partial) == (words, None)
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -202,6 +216,46 @@ def test_sessions_are_never_begun_again(server: Server, ask: Callable[[Any], Any
     seen = serve_anything(server, ask, "sync")
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert (seen.error.fault, seen.error.stopped_by, len(seen.items)) == ("disconnected", "unsafe", 2)
+
+
+def anything(client: Any) -> Any:
+    """A stream of an API that the guard knows nothing about."""
+    stream_type = openai.Stream if isinstance(client, openai.OpenAI) else openai.AsyncStream
+    item = openai.BaseModel
+    return client.post("/x", cast_to=item, body={}, stream=True, stream_cls=stream_type[item])
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_an_api_without_rules_ends_between_two_events_only(server: Server, lenient: bool) -> None:
+    """Wherever else the body ends, in a field's name too, an event had begun that never came; also on lenient hosts."""
+
+    if lenient:
+        configure(lenient_hosts=[server.base_url.split("/")[2]])
+    body = b"".join(frame.encode() for frame in EVENTS[::2])
+    first = len(EVENTS[0].encode())
+    whole = {first - 2, first - 1, first, len(body) - 2, len(body) - 1, len(body)}  # the last blank line may be missing
+    cuts = [cut for cut in range(1, len(body) + 1) if lenient == (cut % 9 == 0) or cut in whole]
+    server.script(*(ScriptedResponse((Send(body[:cut]), End())) for cut in cuts))
+    for cut in cuts:
+        error = serve_anything(server, anything, CLIENT_KINDS[cut % 2]).error
+        assert (error is None) == (cut in whole), body[:cut]
+        assert error is None or (error.fault, error.stopped_by) == ("truncated", "unsafe")
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_subscription_may_be_quiet_for_as_long_as_it_keeps_alive(server: Server, client_kind: str) -> None:
+    """Where no end is known, keep-alives are life; an answer under which only they come is stalled."""
+
+    configure(idle_timeout=0.3, first_event_timeout=0.3, max_retries=0)
+    first, last = (Send(frame.encode()) for frame in EVENTS[::2])
+    quiet = Repeat((Wait(0.05), Send(b": keep-alive\n\n")), times=16)
+    play = ScriptedResponse((quiet, first, quiet, last, End()))
+    server.script(play, play)
+    seen = serve_anything(server, anything, client_kind)
+    assert (seen.error, len(seen.items)) == (None, 2)
+    seen = serve_anything(server, runs, client_kind)
+    assert isinstance(seen.error, OpenAIStreamParseError)
+    assert seen.error.fault == "stalled"
 
 
 def serve_anything(server: Server, ask: Callable[[Any], Any], client_kind: str, *, unguarded: bool = False) -> Seen:

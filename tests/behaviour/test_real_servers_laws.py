@@ -603,18 +603,25 @@ def test_a_page_is_no_stream(data: st.DataObject, api: str, typed: bool) -> None
     assert 1 < server.requests <= ATTEMPTS_AT_MOST
 
 
+NO_EVENT = [
+    b"Service Unavailable",
+    b"upstream connect error\n",
+    b'"' + b"x" * 5_000 + b'"',
+    b"{oops: <>",
+    b'{"id":"c","choices":[{"mess',
+]
+
+
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "text/plain", "text/html"])
 @few
-@given(
-    text=st.sampled_from([b"Service Unavailable", b"upstream connect error\n", b'"' + b"x" * 5_000 + b'"']), sync=syncs
-)
+@given(text=st.sampled_from(NO_EVENT), sync=syncs)
 def test_a_body_that_claims_to_be_no_stream_and_has_no_event_is_none(kind: str, text: bytes, sync: bool) -> None:
     """1.14: asked again like any page; where an event stream is claimed, the same body has lost its events."""
     for content_type, fault in ((kind, "not_a_stream"), ("text/event-stream", "truncated")):
         server = MockServer([Body((text,), content_type=content_type)])
         heard = server.ask("chat", sync=sync)
         assert_raised(heard, Heard(), fault)
-        assert "one JSON document" not in str(heard.error.hint)
+        assert text.startswith(b"{") or "one JSON document" not in str(heard.error.hint)
         assert 1 < server.requests <= ATTEMPTS_AT_MOST
 
 

@@ -13,6 +13,7 @@ import pickle
 import re
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.notices import Notice
 from openai_stream_guard.testing import FAULTS, Raw, ScriptedResponse, Send, Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support.mock_servers import HTTP
 from tests.support.responses import has_responses
 from tests.support.streams import CLIENT_KINDS, VERSION, chat, consume, responses, scripted
 
@@ -176,6 +178,62 @@ def test_what_the_api_says_is_kept_but_for_the_keys_in_it(server: Server) -> Non
     assert str(error) == "Incorrect API key provided: ***."
     assert error.body == {**body, "message": str(error), "inner": [{"api_key": "***", "n": 1}]}
     assert (error.code, error.type) == ("bad", "invalid_request_error")
+
+
+CARRIED: dict[str, tuple[str, dict[str, Any]]] = {
+    "a key of no form": (KEYS["azure"], {"api_key": KEYS["azure"]}),
+    "a short key": ("k3y-Ab", {"api_key": "k3y-Ab"}),
+    "a short key without a digit": ("my-key", {"api_key": "my-key"}),
+    "a cookie": ("Ab3xZ9", {"default_headers": {"Cookie": "theme=dark; sid=Ab3xZ9"}}),
+    "a header": ("hunter22", {"default_headers": {"X-Gateway": "hunter22"}}),
+    "a part of the query": ("s1gn-ed", {"default_query": {"sig": "s1gn-ed"}}),
+}
+"""By what the request carries: the secret itself, and the options of the client."""
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
+@pytest.mark.parametrize("carried", CARRIED)
+def test_what_the_request_carried_is_masked_wherever_it_comes_back(
+    server: Server, carried: str, client_kind: str, heard: Heard, tmp_path: Path
+) -> None:
+    """As an id, a code, a type, a message, an event's name or a header: in no log, error, notice, report or capture."""
+    secret, options = CARRIED[carried]
+    notices: list[Notice] = []
+    configure(on_event=notices.append, max_retries=0, log_raw=True, capture=tmp_path)
+    error = {"message": f"bad {secret}.", "code": f"no {'x ' * 26}{secret}", "type": secret, "param": [secret]}
+    first = f'event: {secret}\nid: {secret}\ndata: {{"id":"{secret}","choices":[{{"index":0,"delta":{{}}}}]}}\n\n'
+    headers = (("content-type", "text/event-stream"), ("x-request-id", secret), ("server", secret), ("via", secret))
+    for last in (f"data: {json.dumps({'error': error})}\n\n", "data: {\n\n"):
+        server.script(ScriptedResponse((Send(first.encode()), Send(f"{last}: {secret}\n".encode())), headers=headers))
+        found = consume(server, client_kind, **{"api_key": "none", **options})
+        assert isinstance(found.error, OpenAIStreamParseError)
+        fields = [getattr(found.error, name) for name in ("body", "code", "type", "param", "message", "raw_tail")]
+        assert_free([*heard.told, repr(notices), repr(found.report), *told_of(found.error), repr(fields)], [secret])
+    captures = [path.read_text(encoding="utf-8") for path in tmp_path.glob("*.ssecap")]
+    assert len(captures) == 2
+    assert_free(captures, [secret])
+
+
+def test_the_words_of_a_refusal_are_one_line_without_a_key(server: Server, heard: Heard) -> None:
+    """A re-issue that got no response keeps the class of its exception, and what that says."""
+    sent: list[Any] = []
+
+    class Lost(HTTP.HTTPTransport):  # type: ignore[misc, name-defined] # of httpx or httpx2
+        def handle_request(self, request: Any) -> Any:
+            sent.append(request)
+            if len(sent) > 1:
+                raise HTTP.ConnectError(f"refused: {KEYS['azure']}\x1b[2J\n 'quoted'", request=request)
+            return super().handle_request(request)
+
+    configure(outage_timeout=0.0)
+    server.script(scripted("truncate_clean", after=6))
+    error = consume(server, http_client=HTTP.Client(transport=Lost()), **OPTIONS).error
+    refused = error.attempts[-1]
+    assert (refused.error, refused.error_message) == ("ConnectError", "refused: ***?[2J?")
+    assert str(refused) == "refused without a response (ConnectError: refused: ***?[2J?)"
+    assert str(refused) in error.__notes__[-2]
+    assert any("ConnectError (refused: ***?[2J?), attempt 2" in told for told in heard.told)
+    assert_free([*heard.told, *told_of(error)], SECRETS)
 
 
 def test_a_refused_request_for_more_gives_nothing_away(server: Server, heard: Heard) -> None:

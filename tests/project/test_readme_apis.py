@@ -1,9 +1,8 @@
-"""The law: the README's table of APIs is what the dialects do: their ends, their texts and their ways of recovery."""
+"""The law: the page's table of APIs is what the dialects do: their ends, their texts and their ways of recovery."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,8 +15,9 @@ from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.recovery import RecoveryPlan, choose_recovery
 from tests.support.chunks import chunk, payload
+from tests.support.pages import APIS, table
+from tests.support.pages import read as text_of
 
-README = Path(__file__).parents[2] / "README.md"
 WAYS = ("resume", "restart", "continue", "replay")
 HOW: Continuing = "vllm"
 
@@ -32,14 +32,9 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """The table of the section."""
-    section = (
-        README.read_text(encoding="utf-8").partition("## What the guard does for each API\n")[2].partition("\n## ")[0]
-    )
-    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    """The table of the page."""
     found: list[Row] = []
-    for line in lines:
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+    for cells in table(text_of(APIS), "API"):
         found.append(Row(*(found[-1][place] if cell == "the same" else cell for place, cell in enumerate(cells))))
     return found
 
@@ -84,6 +79,8 @@ def saying(name: str) -> tuple[Any, str | None]:
             return {"choices": [{"index": 0, "text": "a"}]}, None
         case "tool_calls":
             return chunk({"tool_calls": [{"index": 0, "function": {"arguments": "a"}}]}), None
+        case "thread.message.delta":
+            return {"id": "msg_1", "delta": {"content": [{"index": 0, "text": {"value": "a"}}]}}, name
         case _ if "." not in name and name != "done":
             return chunk({name: "a"}), None
         case _ if name.startswith("thread."):

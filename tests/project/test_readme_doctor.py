@@ -1,9 +1,8 @@
-"""The law: what the README says of the doctor is what it prints, finds and sends."""
+"""The law: what the page says of the doctor is what it prints, finds and sends."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from openai_stream_guard.cli.doctor.proxy_settings import LINES
 from openai_stream_guard.cli.doctor.report import Report
 from openai_stream_guard.diagnosis import causes as hints
 from tests.support.examined import HEALTHY, seen
+from tests.support.pages import DOCTOR, ROOT, read
 
-ROOT = Path(__file__).parents[2]
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Doctor\n")[2].partition("\n## ")[0]
+SECTION = read(DOCTOR)
 SPACED = " ".join(SECTION.split())
 
 

@@ -1,4 +1,4 @@
-"""The law: the README's table of proxies is what was tried, all of it, and what was tried keeps the promise."""
+"""The law: the page's table of proxies is what was tried, all of it, and what was tried keeps the promise."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""The law: the README's table of recovery is what the code does, row by row, and has a row for all it may do."""
+"""The law: the page's table of recovery is what the code does, row by row, and has a row for all it may do."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
@@ -19,9 +18,9 @@ from openai_stream_guard.notices import StoppedBy
 from openai_stream_guard.testing import AnswerVariant, build_answer, find_fault
 from openai_stream_guard.testing.server.scripted_response import Send
 from tests.support.budgets import borrow
+from tests.support.pages import RECOVERY, read, table
 from tests.support.simulated import Outcome, Response, answer_variant, body, play
 
-README = Path(__file__).parents[2] / "README.md"
 FREE = Policy(retry_budget=None)
 IN_TEXT = 1500
 """A byte offset behind the first words."""
@@ -52,15 +51,9 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """The table of the section "Recovery and its safety"."""
-    section = README.read_text(encoding="utf-8").partition("## Recovery and its safety\n")[2].partition("\n## ")[0]
-    cells = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in section.splitlines()
-        if line.startswith("| ")
-    ]
+    """The table of the page."""
     found = []
-    for delivered, does, cost in cells[1:]:
+    for delivered, does, cost in table(read(RECOVERY), "delivered so far"):
         action = re.match(r"\*\*(\w+)\*\*(?: \(`(\w+)`\))?", does)
         assert action is not None, does
         found.append(Row(delivered, action[1], action[2], cost))
@@ -97,7 +90,7 @@ def unfinished_usage() -> Response:
 
 
 SCENES: dict[str, Callable[[], Outcome]] = {
-    "nothing that shows: no event": lambda: play([broken(offset=0), whole()], FREE),
+    "nothing visible: no event": lambda: play([broken(offset=0), whole()], FREE),
     "text, reasoning": lambda: play([broken(), whole()], FREE, hosts=warned_hosts(DIVERGENCE_SECONDS)),
     "the same, and": lambda: play([broken(sampled=True), whole(sampled=True)], FREE),
     "the same, of a model": lambda: play([broken()], FREE, hosts=warned_hosts(DIVERGENCE_SECONDS - 1)),
@@ -114,8 +107,8 @@ SCENES: dict[str, Callable[[], Outcome]] = {
         asked=StreamRequest("post", "/chat/completions", "host:1", {"model": "m", "messages": []}),
         hosts=warned_hosts(1),
     ),
-    "nothing that shows, and": lambda: play([broken(offset=0)], FREE.replace(recovery=("replay", "resume"))),
-    "anything, then an error": lambda: play(
+    "nothing visible, and": lambda: play([broken(offset=0)], FREE.replace(recovery=("replay", "resume"))),
+    "anything, then a permanent": lambda: play(
         [Response([step.data for step in INVALID.steps if isinstance(step, Send)])], FREE
     ),
     "anything, and `max_retries`": lambda: play([broken()] * 3, FREE.replace(max_retries=2)),
@@ -125,7 +118,7 @@ SCENES: dict[str, Callable[[], Outcome]] = {
 }
 """What happens in each row, by the words with which it begins."""
 MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
-    "nothing that shows: no event": [
+    "nothing visible: no event": [
         lambda: play([broken(offset=400), whole()], FREE, asked=STORED),
         lambda: play([broken("azure", 700), whole("azure")], FREE, hosts=warned_hosts(1)),
         lambda: play(
@@ -139,8 +132,8 @@ MORE_OF_A_ROW: dict[str, list[Callable[[], Outcome]]] = {
     ],
     "the same, of a model": [lambda: play([broken()], FREE, asked=EXACT, hosts=warned_hosts(1, exact=True))],
     "text, of a chat with": [lambda: play([Response([ENDLESS] * 17, "reset")], FREE)],
-    "nothing that shows, and": [lambda: play([broken()], FREE.replace(recovery=("restart", "resume")))],
-    "anything, then an error": [
+    "nothing visible, and": [lambda: play([broken()], FREE.replace(recovery=("restart", "resume")))],
+    "anything, then a permanent": [
         lambda: play([whole()], FREE.replace(delivery="atomic", max_held_bytes=1000)),
         lambda: play([broken(offset=300)], FREE.replace(max_event_bytes=100)),
     ],
@@ -223,10 +216,10 @@ def cost_of(requests: int) -> str:
 
 def test_the_table_is_complete() -> None:
     """Every scene has its row, every reason to stop and every way of the code is in some row."""
-    table = rows()
-    assert sorted(map(scene_of, table)) == sorted(SCENES)
-    assert {row.stopped_by for row in table if row.stopped_by} == set(get_args(StoppedBy))
+    found = rows()
+    assert sorted(map(scene_of, found)) == sorted(SCENES)
+    assert {row.stopped_by for row in found if row.stopped_by} == set(get_args(StoppedBy))
     ways = set(re.findall(r'RecoveryPlan\("(\w+)"', inspect.getsource(recovery)))
-    assert {row.action for row in table} == ways | {"raises", "completes"}
-    seconds = [re.search(r"(\d+) s\b", row.delivered) for row in table]
-    assert [float(found[1]) for found in seconds if found] == [DIVERGENCE_SECONDS]
+    assert {row.action for row in found} == ways | {"raises", "completes"}
+    seconds = [re.search(r"(\d+) s\b", row.delivered) for row in found]
+    assert [float(said[1]) for said in seconds if said] == [DIVERGENCE_SECONDS]

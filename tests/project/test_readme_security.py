@@ -1,10 +1,9 @@
-"""The law: each line of the README's threat table names what bounds the threat, and tests that exist."""
+"""The law: each line of the page's threat table names what bounds the threat, and tests that exist."""
 
 from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 from openai_stream_guard import redaction as masking
 from openai_stream_guard.apis import sequence
@@ -12,16 +11,14 @@ from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.engine.delivery import MAX_ENTRIES
 from openai_stream_guard.engine.retry_rules import MAX_RETRY_AFTER
 from openai_stream_guard.transport.exchange import DRAIN_SECONDS
+from tests.support.pages import ROOT, SECURITY, read, table
 
-ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests" / "behaviour"
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Security\n")[1].split("\n## ")[0]
 
 
 def rows() -> list[list[str]]:
     """The cells of every line of the table but its head."""
-    lines = [line.strip("|").split(" | ") for line in SECTION.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line] for line in lines[1:]]
+    return table(read(SECURITY), "what a server or a network does")
 
 
 def test_every_threat_names_tests_that_exist() -> None:

@@ -1,4 +1,4 @@
-"""The README's tutorial about testing is run: each of its files, each of its commands, each line that these print."""
+"""What the pages say about testing is run: each of its files, each of its commands, each line that these print."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.suites import ROOT
+from tests.support.pages import README, ROOT, TESTING, read, section
 
 pytestmark = pytest.mark.slow
 
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Test your own code")[2].partition("\n## ")[0]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-FILES = {text.partition("\n")[0].removeprefix("# "): text for language, text in BLOCKS if language == "python"}
+TEXTS = {"README": section(README, "Test your code"), "page": read(TESTING)}
+BLOCKS = {name: re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for name, text in TEXTS.items()}
 PLUGINS = (
     "-p",
     "openai_stream_guard.pytest_plugin",
@@ -40,10 +39,15 @@ class Command(NamedTuple):
     prints: list[str]
 
 
-def commands() -> list[Command]:
+def files(page: str) -> dict[str, str]:
+    """The files of a page: the first line of each is its name."""
+    return {text.partition("\n")[0][2:]: text for language, text in BLOCKS[page] if language == "python"}
+
+
+def commands(page: str) -> list[Command]:
     """All of them, in order."""
     typed: list[Command] = []
-    for line in "".join(text for language, text in BLOCKS if language == "console").splitlines():
+    for line in "".join(text for language, text in BLOCKS[page] if language == "console").splitlines():
         if line.startswith("$ "):
             typed.append(Command(line[2:], []))
         else:
@@ -52,9 +56,9 @@ def commands() -> list[Command]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with the files of the tutorial."""
-    for name, text in FILES.items():
+def folder(tmp_path: Path, page: str) -> Path:
+    """A folder with the files of a page."""
+    for name, text in files(page).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
 
@@ -77,7 +81,9 @@ def plain(line: str) -> str:
     return re.sub(r"(127\.0\.0\.1):\d+", r"\1:…", " ".join(line.split()))
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: command.line)
+@pytest.mark.parametrize(
+    ("page", "command"), [pytest.param(page, one, id=one.line) for page in BLOCKS for one in commands(page)]
+)
 def test_a_command_prints_what_is_shown(folder: Path, command: Command) -> None:
     """Line by line, in that order; `…` at the end of one stands for the rest of it."""
     printed = iter(run(folder, command.line))
@@ -87,17 +93,19 @@ def test_a_command_prints_what_is_shown(folder: Path, command: Command) -> None:
     assert command.prints
 
 
-def test_the_tests_pass(folder: Path) -> None:
+@pytest.mark.parametrize("page", BLOCKS)
+def test_the_tests_pass(folder: Path, page: str) -> None:
     """All but those whose failure is shown."""
-    failing = {name for command in commands() for name in FILES if name in command.line}
-    passing = sorted(name for name in FILES if name.startswith("test_") and name not in failing)
+    named = " ".join(command.line for command in commands(page) if any(line[:2] == "E " for line in command.prints))
+    passing = sorted(name for name in files(page) if name.startswith("test_") and name not in named)
     printed = run(folder, f"pytest {' '.join(passing)}")
     assert re.fullmatch(r"=* \d+ passed in .* =*", printed[-1]), "\n".join(printed)
-    assert {"test_guarded.py", "test_async.py"} <= set(passing)
+    assert passing
 
 
-def test_every_block_is_a_file_or_a_command() -> None:
+@pytest.mark.parametrize("page", BLOCKS)
+def test_every_block_is_a_file_or_a_command(page: str) -> None:
     """None is left out of what is run here."""
-    assert all(re.fullmatch(r"\w+\.py", name) for name in FILES)
-    assert {language for language, _ in BLOCKS} == {"python", "console"}
-    assert len(FILES) + len([1 for language, _ in BLOCKS if language == "console"]) == len(BLOCKS)
+    assert all(re.fullmatch(r"\w+\.py", name) for name in files(page))
+    assert {language for language, _ in BLOCKS[page]} == {"python", "console"}
+    assert len(files(page)) + sum(language == "console" for language, _ in BLOCKS[page]) == len(BLOCKS[page])

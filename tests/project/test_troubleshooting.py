@@ -1,4 +1,4 @@
-"""The law: each row of the README's troubleshooting table comes true, with the SDK alone and with the guard.
+"""The law: each row of the page's troubleshooting table comes true, with the SDK alone and with the guard.
 
 Every row has a scene here. It is played over real sockets: the SDK alone must show the texts of the row, and the guard
 must do what the last column says.
@@ -25,9 +25,9 @@ from openai_stream_guard.config.policy import SETTINGS
 from openai_stream_guard.diagnosis.causes import CLOSED
 from openai_stream_guard.testing import AnswerVariant, ScriptedResponse, Server, build_answer
 from openai_stream_guard.testing.server.scripted_response import End, Repeat, Send, Wait
+from tests.support.pages import SUPPORT, table
+from tests.support.pages import read as text_of
 from tests.support.streams import VERSION, chat, client_for, run, said_by, scripted
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Played:
 
 Scene = Callable[[Server], Played]
 SCENES: dict[str, Scene] = {}
-"""By what is seen, as it stands in the README but for its marks of code."""
+"""By what is seen, as it stands on the page but for its marks of code."""
 
 
 def shows(*texts: str) -> Callable[[Scene], Scene]:
-    """Name the row of the README that a scene is for."""
+    """Name the row of the page that a scene is for."""
 
     def named(scene: Scene) -> Scene:
         SCENES.update(dict.fromkeys(texts, scene))
@@ -271,7 +271,7 @@ def only_comments(server: Server) -> Played:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the README's table."""
+    """One row of the page's table."""
 
     shown: tuple[str, ...]
     cause: str
@@ -287,10 +287,8 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """The table of the section "Troubleshooting"."""
-    section = README.read_text(encoding="utf-8").partition("## Troubleshooting\n")[2].partition("\n## ")[0]
-    cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
-    return [Row(_shown(first), *rest) for first, *rest in cells[1:]]
+    """The table of the page."""
+    return [Row(_shown(first), *rest) for first, *rest in table(text_of(SUPPORT), "what you see")]
 
 
 def _shown(cell: str) -> tuple[str, ...]:
@@ -303,7 +301,7 @@ GUARD = {shown: row for row in rows() for shown in row.shown}
 HEALED = [
     shown
     for shown, scene in SCENES.items()
-    if GUARD[shown].does == "asks again" and scene not in (responses_cut, incomplete_over_aiohttp)
+    if GUARD[shown].does == "retries" and scene not in (responses_cut, incomplete_over_aiohttp)
 ]
 """What heals in a program that keeps its stream, and so can ask for the report."""
 SINCE = {"Connection error.": (3, 14), "Request timed out.": (3, 14)}
@@ -349,7 +347,7 @@ def test_every_row_has_its_scene_and_every_scene_its_row() -> None:
     """No claim without a test, and in the table's order none twice."""
     listed = [shown for row in rows() for shown in row.shown]
     assert sorted(listed) == sorted(SCENES)
-    assert {row.does for row in rows()} == {"raises", "repairs", "asks again", "leaves it"}
+    assert {row.does for row in rows()} == {"raises", "repairs", "retries", "leaves it"}
 
 
 @pytest.mark.parametrize("shown", SCENES)
@@ -369,11 +367,11 @@ def test_the_sdk_alone_shows_what_the_row_says(server: Server, scene: Scene, sho
 
 @pytest.mark.parametrize("shown", SCENES)
 def test_the_guard_does_what_the_row_says(server: Server, scene: Scene, shown: str) -> None:
-    """It repairs in one request, asks again in a second, raises its error, or leaves the SDK's as it is."""
+    """It repairs in one request, retries in a second, raises its error, or leaves the SDK's as it is."""
     switch.enable(Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None, idle_timeout=0.6))
     guarded = played(scene, server)
     match GUARD[shown].does:
-        case "repairs" | "asks again" as does:
+        case "repairs" | "retries" as does:
             assert guarded.error is None
             assert guarded.text == healthy(scene)
             assert guarded.requests == (1 if does == "repairs" else 2)

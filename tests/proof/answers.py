@@ -16,15 +16,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import multiprocessing
 import random
+import signal
 import sys
 import time
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -163,9 +166,14 @@ class Run:
             final = dice.choice(("other", "empty", "less"))
             return f"final says {final}", self.answer, replace(telling, final=final)
         variations: Any = chat.VARIATIONS if self.is_chat else responses.VARIATIONS
-        kind = dice.choice(list(variations))
-        other = variations[kind](dice, self.answer)
-        return kind if other != self.answer else "same", other, telling
+        kinds = dice.choices(list(variations), k=2 if dice.random() < 0.25 else 1)
+        other = self.answer
+        for (
+            kind
+        ) in kinds:  # of two parts that differ, one is read before the other can be held against the first answer
+            other = variations[kind](dice, other)
+        changed = [kind for kind in kinds if kind != "same"]
+        return changed[0] if other != self.answer else "same", other, telling
 
     def _broken(self, attempt: Attempt, broken: bool) -> Attempt:
         """The same attempt, as far as it comes."""
@@ -173,7 +181,8 @@ class Run:
         if broken:
             attempt.end = dice.choice(_BROKEN)
             place = dice.randint(0, len(frames))
-            part = frames[place][: dice.randint(0, 20)] if place < len(frames) and attempt.end != "error" else b""
+            next_frame = frames[place] if place < len(frames) and attempt.end != "error" else b""
+            part = next_frame[: dice.randint(0, len(next_frame))]
             frames = [*frames[:place], *([part] if part and dice.random() < 0.4 else [])]
             if attempt.end == "error":
                 error = {"type": "error", "code": "server_error", "message": "overloaded"}
@@ -297,8 +306,15 @@ class Run:
 
     def _helper_differs(self, reader: Any, final: Any) -> str | None:
         if self.is_chat:
-            said = {choice.index: choice.message.content or "" for choice in final.choices}
-            return None if said == reader.contents else "wrong: the helper's final completion differs"
+            said = {
+                choice.index: (
+                    choice.message.content or "",
+                    [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()],
+                    choice.finish_reason,
+                )
+                for choice in final.choices
+            }
+            return None if said == reader.messages else "wrong: the helper's final completion differs"
         final_texts = [
             part.text
             for item in final.output
@@ -475,6 +491,16 @@ async def _averdicts(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, str, Ru
     return found
 
 
+def prepared() -> None:
+    """What a process of runs is to leave out: each fault is a warning of the guard's, and of pydantic's each odd item;
+    the modules of the SDK are too many objects for the garbage collector to look through again and again; and Ctrl-C is
+    for the process that prints the table."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable()
+    warnings.simplefilter("ignore")
+    gc.freeze()
+
+
 def table(found: Sequence[tuple[int, str, str]]) -> Iterator[str]:
     """Kinds by outcomes, and what was wrong, each with the run that shows it."""
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -507,9 +533,12 @@ def main(arguments: Sequence[str]) -> int:
         return _show(options.seed, options.only)
     started, found = time.monotonic(), list[tuple[int, str, str]]()
     parts = [range(start, min(start + 500, options.runs)) for start in range(0, options.runs, 500)]
-    with multiprocessing.Pool(options.jobs, logging.disable) as pool:  # each fault is a warning of the guard's
-        for part in pool.imap(partial(verdicts, options.seed), parts):
+    with multiprocessing.Pool(options.jobs, prepared) as pool, suppress(KeyboardInterrupt):  # then with what came
+        for part in pool.imap_unordered(partial(verdicts, options.seed), parts):
             found += part
+            for number, kind, verdict in part:
+                if verdict.startswith("wrong"):
+                    print(f"--only {number}  {kind}: {verdict}", file=sys.stderr, flush=True)
     print(f"openai {openai.__version__}, seed {options.seed}", *table(found), sep="\n")
     wrong = sum(verdict.startswith("wrong") for _, _, verdict in found)
     print(f"{len(found):,} runs, {wrong:,} exceptions to the law, {time.monotonic() - started:.0f} s")

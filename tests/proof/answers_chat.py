@@ -35,7 +35,8 @@ class Choice:
     calls: tuple[Call, ...] = ()
     finish: str = "stop"
     expires: int | None = None
-    """A number inside `delta.audio`: something that is said once and is no text."""
+    """A number inside `delta.audio`: something that is said once and is no text. A moment, as `created` is: each
+    generation has its own, and a reader keeps the one that it was told."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _choice(answer: ChatAnswer, place: int, serial: int, dice: random.Random) ->
         finish = choice.finish if last and number == len(deltas) - 1 else None
         said = {"text": delta["text"]} if answer.legacy else {"delta": delta}
         yield {"index": place, **said, "finish_reason": finish} | ({"logprobs": logprobs} if logprobs else {})
-    if not last:
+    if not (last and deltas):
         said = {"text": ""} if answer.legacy else {"delta": {}}
         yield {"index": place, **said, "finish_reason": choice.finish}
 
@@ -346,10 +347,16 @@ class ChatReader:
             call["text"] += told
 
     @property
-    def contents(self) -> dict[int, str]:
-        """The content of every choice."""
-        runs = {at: [(name, text) for name, text in heard.runs] for at, heard in self._choices.items()}
-        return {at: dict(told).get("content", "") for at, told in runs.items()}
+    def messages(self) -> dict[int, tuple[str, list[tuple[str, Any]], str | None]]:
+        """The content, the calls and the finish_reason of every choice."""
+        return {
+            at: (
+                dict(map(tuple, heard.runs)).get("content", ""),
+                [(call["name"], call["value"] or call["text"]) for _, call in sorted(heard.calls.items())],
+                heard.finish,
+            )
+            for at, heard in self._choices.items()
+        }
 
     def is_whole(self, answer: ChatAnswer) -> bool:
         """Whether this is that very answer. (Usage may be missing: it is not asked for again.)"""
@@ -379,7 +386,7 @@ def _is_whole(heard: _Heard, choice: Choice, answer: ChatAnswer) -> bool:
             and told["ids"] == 1
             for told, call in calls
         )
-        and heard.expires == ([] if choice.expires is None else [choice.expires])
+        and len(heard.expires) == ("audio" in dict(choice.runs))
         and (not answer.logprobs or heard.tokens == _spelt(choice).encode())
     )
 
@@ -397,7 +404,7 @@ def _begins(heard: _Heard, choice: Choice, answer: ChatAnswer) -> bool:
         )
         and (not heard.calls or all_told)
         and all(at < len(choice.calls) and _call_begins(told, choice.calls[at]) for at, told in heard.calls.items())
-        and heard.expires in ([], [choice.expires])
+        and len(heard.expires) <= ("audio" in dict(choice.runs))
         and (not answer.logprobs or _spelt(choice).encode().startswith(heard.tokens))
     )
 

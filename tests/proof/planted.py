@@ -8,7 +8,6 @@ Prints for each error after how many runs it was found; exit status 1 where one 
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from openai_stream_guard.apis.output_places import OutputPlaces
 from openai_stream_guard.apis.second_answer import ReplayChecker, SecondAnswer
 from openai_stream_guard.engine import delivery
 
-from .answers import verdicts
+from .answers import prepared, verdicts
 
 _STEP = 50
 _take = ReplayChecker.take
@@ -95,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     names = [options.only] if options.only else list(QUICK if options.quick else ERRORS)
     missed = 0
-    with multiprocessing.Pool(None, logging.disable) as pool:
+    with multiprocessing.Pool(None, prepared) as pool:
         for name, runs in pool.imap(_measure, [(name, options.runs) for name in names]):
             missed += runs is None
             print(f"{name:45}{'not found' if runs is None else f'found after {runs:,} runs'}", flush=True)

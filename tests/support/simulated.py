@@ -51,6 +51,8 @@ class Network:
     responses: list[Response]
     now: float = 0.0
     slept: list[float] = field(default_factory=list)
+    within: list[float] = field(default_factory=list)
+    """Seconds within which each re-issue had to be answered."""
     requests: int = 0
     open: int = 0
     abandoned: bool = False
@@ -100,6 +102,7 @@ class Network:
         self.now += decision.seconds
 
     def reopen(self, decision: Reissue) -> None:
+        self.within.append(decision.within)
         self._start()
 
     def fault(self, error: Exception) -> StreamFault:

@@ -85,6 +85,7 @@ def test_a_short_key_is_known_where_it_stands_alone() -> None:
     known = credentials(headers, [("sig", "s3cr3t"), ("api-version", "2024-10-21")])
     assert {"a1b2c3", "q7w8e9", "hunter22", "s3cr3t"} <= known
     assert not {"ollama", "2024-10-21"} & known
+    assert credentials([("api-key", "my-key"), ("X-Title", "my-app"), ("X-Api-Key", "dummy")]) == {"my-key"}
     text = "sid a1b2c3, xa1b2c3, a1b2c3x, hunter22."
     assert redact(text, known) == "sid ***, xa1b2c3, a1b2c3x, ***."
     assert redact_in_place(text, known) == "sid ******, xa1b2c3, a1b2c3x, ********."

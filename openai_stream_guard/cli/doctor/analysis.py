@@ -215,7 +215,8 @@ def _error_name(payload: Mapping[str, object]) -> str:
     error = payload.get("error")
     members = error if isinstance(error, dict) else payload
     parts = [(name, members.get(name)) for name in ("type", "code")]
-    return ", ".join(f"{name} {identifier(str(part)[:80])}" for name, part in parts if isinstance(part, str | int))
+    told = [(name, identifier(str(part))) for name, part in parts if isinstance(part, str | int)]
+    return ", ".join(f"{name} {part[:80]}" for name, part in told if part is not None)
 
 
 def _is_last(value: object) -> bool:

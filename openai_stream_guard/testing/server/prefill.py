@@ -1,4 +1,7 @@
-"""How a chat answer continues a beginning that the request contains (a prefill), and ends at a token limit.
+"""How a chat answer continues a beginning that the request contains, and ends at a token limit.
+
+The beginning is a last message of the assistant's (a prefill), or the user asks for the rest of one, which is to begin
+with its last words (the anchor).
 
 Selects from the chunks of the complete answer, see `answers.chat`. A token is a delta here.
 
@@ -9,10 +12,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from typing import Final
 
-from .answers.answer import AnswerVariant, Json, Prefill
+from .answers.answer import Anchored, AnswerVariant, Json, Prefill
 
 Chunks = list[Json]
+MIN_ANCHOR: Final = 20
+"""Characters that a user repeats of an answer when asking for its rest; fewer may be chance."""
+_INTRODUCTION: Final = "Sure, here is the rest of my answer: "
 
 
 def prefix_from(body: Mapping[str, object]) -> str:
@@ -30,6 +38,32 @@ def prefix_from(body: Mapping[str, object]) -> str:
         case {"messages": [*_, {"role": "assistant", "content": [*parts]}]}:
             return "".join(part.get("text", "") for part in parts)
     return ""
+
+
+def anchor_from(body: Mapping[str, object]) -> tuple[str, str]:
+    """Return the beginning of the answer of which the user wants the rest, up to the anchor's end, and the anchor."""
+    match body:
+        case {
+            "messages": [
+                *_,
+                {"role": "assistant", "content": str() as said},
+                {"role": "user", "content": str() as asks},
+            ]
+        }:
+            said, asks = said.rstrip(), asks.rstrip()
+            pairs = zip(reversed(said), reversed(asks), strict=False)
+            length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            if length >= min(MIN_ANCHOR, len(said)):
+                return said, said[len(said) - length :].lstrip()
+    return "", ""
+
+
+def begin_anchored(variant: AnswerVariant, said: str, anchor: str, anchored: Anchored) -> None:
+    """Make a variant the answer of such a model to the user who asks for the rest of what it said."""
+    openings = {"compliant": anchor, "chatty": _INTRODUCTION + anchor, "fenced": f"```\n{anchor}"}
+    variant.opening = openings.get(anchored, "")
+    if anchored != "restarting":
+        variant.prefix = said
 
 
 def limit_from(body: Mapping[str, object]) -> int | None:
@@ -56,6 +90,8 @@ def adjusted(chunks: Chunks, variant: AnswerVariant) -> tuple[Chunks, Json]:
     """Return the chunks that answer this request, and their usage."""
     if variant.prefix:
         chunks = _after_prefix(chunks, len(variant.prefix), stripped=variant.prefill == "stripped")
+    if variant.opening:
+        chunks = _behind(chunks, variant.split(variant.opening))
     if variant.limit is not None:
         chunks = _up_to_limit(chunks, variant.limit)
     completion = sum(is_visible(choice) for chunk in chunks for choice in chunk["choices"])
@@ -65,7 +101,7 @@ def adjusted(chunks: Chunks, variant: AnswerVariant) -> tuple[Chunks, Json]:
         if chunk.get("usage"):
             chunk["usage"] = usage
     if variant.prefill == "echoed":
-        chunks = _with_echo(chunks, variant.split(variant.prefix))
+        chunks = _behind(chunks, variant.split(variant.prefix))
     return chunks, usage
 
 
@@ -116,14 +152,14 @@ def _is_relevant(choices: Iterable[Json]) -> bool:
     return any(is_visible(choice) or choice["finish_reason"] for choice in choices)
 
 
-def _with_echo(chunks: Chunks, pieces: list[str]) -> Chunks:
-    """Return the chunks with the beginning itself in front."""
+def _behind(chunks: Chunks, pieces: list[str]) -> Chunks:
+    """Return the chunks with these pieces of text in front."""
     first = next(place for place, chunk in enumerate(chunks) if _is_relevant(chunk["choices"]))
     indices = sorted({choice["index"] for chunk in chunks for choice in chunk["choices"]})
     plain = {"logprobs": None, "finish_reason": None}
-    echo = [
+    said = [
         {**chunks[first], "choices": [{"index": index, "delta": {"content": piece}, **plain}]}
         for index in indices
         for piece in pieces
     ]
-    return [*chunks[:first], *echo, *chunks[first:]]
+    return [*chunks[:first], *said, *chunks[first:]]

@@ -19,7 +19,7 @@ from .answers import ANSWERS, Api, api_from, build_answer, check_answer, stored_
 from .answers.answer import MODEL, Answer, AnswerVariant, ServerBehaviour
 from .background import BackgroundResponse, BackgroundResponses, error_from, retrieve
 from .connection import ReceivedRequest
-from .prefill import limit_from, prefix_from, refusal_reason
+from .prefill import anchor_from, begin_anchored, limit_from, prefix_from, refusal_reason
 from .scripted_response import ScriptedResponse, healthy, replying
 from .wire_faults import Fault, find_fault
 
@@ -142,6 +142,10 @@ class Router:
             if reason := refusal_reason(body, prefill):
                 return replying(error_from(reason), 400)
             variant.prefix, variant.prefill, variant.limit = prefix_from(body), prefill, limit_from(body)
+            said, anchor = anchor_from(body)
+            if anchor:
+                begin_anchored(variant, said, anchor, self.behaviour.anchored)
+                name = "refusal" if self.behaviour.anchored == "refusing" else name
         variant.background = api == "responses" and body.get("background") is True
         answer = build_answer(api, name, variant)
         stored = self._background.store(answer) if variant.background else None

@@ -1,4 +1,4 @@
-"""Try the frameworks that people use the SDK through, and write the README's table of them.
+"""Try the frameworks that people use the SDK through, and write the table of README.md beside this file.
 
     python -m tests.compatibility.frameworks                  all of them
     python -m tests.compatibility.frameworks LangChain LLM    these

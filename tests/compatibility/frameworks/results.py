@@ -1,4 +1,4 @@
-"""What the trials came to, as a file that is kept, and as the README's table."""
+"""What the trials came to, as a file that is kept, and as the table of the page beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .roster import FRAMEWORKS, find
 from .trial import GUARDS, Guard, Outcome
 
 FILE = Path(__file__).parent / "results.json"
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- python -m tests.compatibility.frameworks: begin -->", "<!-- end -->"
 
 PLURALS = {

@@ -119,7 +119,7 @@ def wrong(patcher: Patcher, api: str, rounds: list[Any]) -> list[str]:
 
 
 def line(patcher: Patcher, version: str, openai: str) -> str:
-    """Its row of the table in the README, where all is as it has to be."""
+    """Its row of the table in README.md beside this file, where all is as it has to be."""
     told = [api for api in patcher.apis if api not in patcher.untold]
     switched = "both" if patcher.stops else "the guard"
     cells = (f"`{patcher.name}`", version, openai, _listed(patcher.apis), _listed(told), switched)

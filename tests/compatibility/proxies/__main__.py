@@ -1,4 +1,4 @@
-"""Try the proxies that streams go through, and write the README's table of them.
+"""Try the proxies that streams go through, and write the table of README.md beside this file.
 
     python -m tests.compatibility.proxies                   all that are installed
     python -m tests.compatibility.proxies Envoy Caddy       these, by how their names begin

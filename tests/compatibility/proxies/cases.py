@@ -31,7 +31,7 @@ PACE = 0.15
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that the server does, and how the README calls it."""
+    """One thing that the server does, and how the page calls it."""
 
     name: str
     scripted: ScriptedResponse

@@ -1,4 +1,4 @@
-"""What came of the trials, as a file that is kept, and as the README's table."""
+"""What came of the trials, as a file that is kept, and as the table of the page beside it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .cases import BROKEN, CLOSES, EXAMINED, PACED, SILENT, Case
 from .roster import PROXIES
 
 FILE = Path(__file__).parent / "results.json"
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- python -m tests.compatibility.proxies: begin -->", "<!-- end -->"
 
-SHORTLY = {"APIConnectionError": "error", "APITimeoutError": "waits", "whole": "asks again itself"}
+SHORTLY = {"APIConnectionError": "error", "APITimeoutError": "waits", "whole": "retries by itself"}
 """How the table calls what the SDK alone comes to, where it is not called so already."""
 
 

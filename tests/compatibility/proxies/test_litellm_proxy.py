@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
+from tests.support.pages import ROOT
 from tests.support.running import Program, find, free_port, require, require_real_programs, running
 from tests.support.streams import Seen, consume
 
@@ -38,12 +41,12 @@ class Gateway(NamedTuple):
     program: Program
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """With a model that it answers for itself, and one that it asks a server for."""
+@contextmanager
+def serving(folder: Path, *before: str, **variables: str) -> Iterator[Gateway]:
+    """With a model that it answers for itself, and one that it asks a server for. `before` is what starts it."""
     program = find("litellm")
     require(program, "litellm", MISSING)
-    folder, port = tmp_path_factory.mktemp("litellm"), free_port()
+    port = free_port()
     with Server() as server:
         behind = {"model": "openai/m", "api_key": "none", "api_base": server.base_url, "timeout": 3, "max_retries": 0}
         models = [
@@ -60,9 +63,16 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         }
         config = folder / "config.yaml"
         config.write_text(json.dumps(settings), encoding="utf-8")  # which is YAML too
-        command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-        with running(command, port, folder, QUIET) as process:
+        command = [*before, str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        with running(command, port, folder, {**QUIET, **variables}) as process:
             yield Gateway(f"http://127.0.0.1:{port}/v1", server, process)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """LiteLLM's proxy as it is installed."""
+    with serving(tmp_path_factory.mktemp("litellm")) as gateway:
+        yield gateway
 
 
 def ask(gateway: Gateway, model: str, client_kind: str = "sync") -> Seen:
@@ -96,7 +106,7 @@ def test_a_healthy_stream_is_untouched(gateway: Gateway, model: str, text: str, 
 
 @pytest.mark.parametrize("case", [CLOSES, RESETS, SILENT], ids=lambda case: case.name)
 def test_what_breaks_behind_it_is_healed(gateway: Gateway, case: Case) -> None:
-    """It passes the failure on as an error inside the stream, which the SDK alone raises; the guard asks again."""
+    """It passes the failure on as an error inside the stream, which the SDK alone raises; the guard retries."""
     switch.enable(POLICY)
     case.prepare(gateway.server)
     seen = ask(gateway, "behind")
@@ -137,3 +147,15 @@ def test_killed_it_is_the_typed_error(gateway: Gateway) -> None:
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert seen.error.fault == "disconnected"
     assert TEXT.startswith(seen.text)
+
+
+@pytest.mark.parametrize("case", [ENDS, CLOSES, RESETS], ids=lambda case: case.name)
+def test_guarded_itself_it_passes_on_whole_answers(tmp_path: Path, case: Case) -> None:
+    """The recipe of tests/examples: to a client without the guard, an answer that its server cut comes whole."""
+    python = str(Path(find("litellm") or "").with_name("python"))
+    settings = {"OPENAI_STREAM_GUARD_MAX_RETRIES": "2", "PYTHONPATH": str(ROOT)}
+    switch.disable()
+    with serving(tmp_path, python, "-m", "openai_stream_guard", "run", **settings) as gateway:
+        case.prepare(gateway.server)
+        seen = ask(gateway, "behind")
+        assert (seen.text, seen.error, len(gateway.server.requests)) == (TEXT, None, 2)

@@ -102,6 +102,7 @@ def test_any_json_is_read_without_an_exception(values: list[object], event: str 
     for value in values:
         reading = adapter.read(payload(value, event))
         assert isinstance(reading, DataEvent | KeepAlive | FaultEvent)
+        again.read(payload(value, event))  # what a `message` is, a trim takes from the reading
         if isinstance(reading, DataEvent):
             again.trim_repeated(payload(value, event), fresh)
             assert fresh.news().text_deltas == list(reading.text_deltas)
@@ -112,9 +113,10 @@ def test_any_json_is_read_without_an_exception(values: list[object], event: str 
         assert adapter.is_complete(rule, done=True) in (True, False)
     assert isinstance(adapter.partial_text(transcript), str)
     json.dumps(adapter.partial(transcript))
-    replay = ReplayChecker(transcript)
+    replay, again = ReplayChecker(transcript), ChatAdapter(asked)
     try:
         for value in items:
+            again.read(payload(value, event))
             again.trim_repeated(payload(value, event), replay)
             assert replay.news().text_deltas == []
     except Diverged:

@@ -120,6 +120,7 @@ def test_with_nothing_delivered_nothing_is_trimmed() -> None:
     assert twice([text("a"), odd], [text("a"), ends]).values == [text("a"), odd, STOP]
     assert twice([text("a")], [text("a"), ends]).values == [text("a"), ends]
     assert twice([odd], [odd, text("a"), STOP]).values == [odd, text("a"), STOP]
+    assert raises([text("a"), odd], [text("ab"), odd, STOP]) == "diverged"
 
 
 def test_the_half_of_a_character_is_told_once() -> None:
@@ -249,12 +250,43 @@ def test_a_text_with_a_hole_is_a_gap_in_a_first_answer(said: str) -> None:
     assert outcome.values == first[:3]
 
 
+def test_another_hole_in_the_same_text_is_no_habit() -> None:
+    """Rules 1.9 and 4: a server that leaves out the same part each time speaks so, one that loses parts does not."""
+    answers = [[CREATED, added(0), delta(came), done("abc"), completed("abc")] for came in ("ac", "ab", "ab")]
+    for count, whole in ((2, False), (3, True)):
+        responses = [Response(wire(*events)) for events in answers[:count]]
+        policy = FREE.replace(delivery="atomic", max_retries=count - 1)
+        outcome = play(responses, policy, asked=STATELESS)
+        assert (outcome.gave_up is None) == whole
+        assert outcome.values == (answers[2] if whole else [])
+
+
 @pytest.mark.parametrize("said", ["", "a", "xy", "AB"])
 def test_what_else_a_first_answer_says_of_itself_is_handed_on(said: str) -> None:
     """Rule 4: absent, empty, shorter or rewritten, it says nothing: one request, and every event."""
     events = [CREATED, added(0), delta("ab"), done(said), item_done(0, said), completed()]
     outcome = play([Response(wire(*events))], FREE, asked=STATELESS)
     assert (outcome.values, outcome.network.requests, outcome.gave_up) == (events, 1, None)
+
+
+@pytest.mark.parametrize("said", ["", "a", "xy", "AB"])
+def test_what_an_answer_that_restarts_says_of_itself_is_no_more_than_in_a_first_one(said: str) -> None:
+    """Rule 4: nothing visible was delivered, so there is nothing that it could differ from."""
+    events = [CREATED, added(0), delta("ab"), done(said), item_done(0, said), completed()]
+    for begun in (events[:1], events[:2]):
+        assert twice(begun, events, STATELESS).values == events
+    lossy = [CREATED, added(0), delta("ac"), done("abc"), completed("abc")]
+    outcome = play([Response(wire(*part)) for part in (events[:1], lossy, lossy)], FREE, asked=STATELESS)
+    assert (outcome.values, outcome.network.requests, outcome.gave_up) == (lossy, 3, None), "a hole that comes again"
+
+
+@pytest.mark.parametrize("said", ["", "a", "xb", "x"])
+def test_what_a_first_answer_has_retold_comes_again_or_is_a_divergence(said: str) -> None:
+    """Rule 4: a text that was told as a whole otherwise than it came is not that of an answer that tells it right."""
+    first = [CREATED, added(0), delta("ab"), done(said)]
+    assert raises(first, [CREATED, added(0), *part("ab"), item_done(0, "ab"), completed("ab")], STATELESS) == "diverged"
+    second = [*first, item_done(0, said), completed(said)]
+    assert twice(first, second, STATELESS).values == second
 
 
 def test_a_hole_is_one_missing_part_or_a_few_small_ones() -> None:

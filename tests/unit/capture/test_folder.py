@@ -24,6 +24,7 @@ from openai_stream_guard.capture.ssecap import load
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import FAULTS, ScriptedResponse, Send, Server, ServerBehaviour, captured, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support import pages
 from tests.support.recorded import a_capture
 from tests.support.streams import (
     CLIENT_KINDS,
@@ -41,6 +42,7 @@ from tests.support.streams import (
 pytestmark = pytest.mark.usefixtures("guarded")
 
 BROKEN = [fault for fault in FAULTS.values() if fault.verdict is not None]
+ASKED: list[Any] = [{"role": "user", "content": "Why?"}]
 NAME = "20260301T101112.{:06}Z-0123456789abcdef.ssecap"
 
 
@@ -127,15 +129,25 @@ def test_a_resumed_answer_is_judged_as_the_rest_of_the_first(server: Server, fol
     assert [one.comparison for one in rerun(capture)] == ["same", "same"]
 
 
-def test_a_continued_answer_is_judged_again(server: Server, folder: Path) -> None:
-    """Also where the second answer was asked for as more of the first."""
-    configure(recovery=("continue",), continuation=lambda body, text: {**body, "messages": [{"role": "user"}]})
-    server.behaviour = ServerBehaviour(prefill="continued")
+CONTINUATIONS: dict[str, Any] = {
+    "anchored": "anchored",
+    "a body": lambda body, text: {**body, "messages": [{"role": "user"}]},
+    "a body and an anchor": lambda body, text: (body, text[-9:]),
+}
+
+
+@pytest.mark.parametrize("anchored", ["compliant", "chatty"])
+@pytest.mark.parametrize("how", CONTINUATIONS)
+def test_a_continued_answer_is_judged_again(server: Server, folder: Path, how: str, anchored: Any) -> None:
+    """Also where the second answer was asked for as more of the first, behind an anchor or unverified."""
+    configure(recovery=("continue",), continuation=CONTINUATIONS[how])
+    server.behaviour = ServerBehaviour(anchored=anchored)
     server.reset(fault="truncate_clean", after=6, times=2)
-    consume(server)
+    consume(server, ask=lambda client: client.chat.completions.create(model="m", messages=ASKED, stream=True))
     capture = load(the_file(folder).read_bytes())
-    assert [recording.way for recording in capture.attempts] == [None, "continue"]
-    assert [one.comparison for one in rerun(capture)] == ["same", "same"]
+    assert [recording.way for recording in capture.attempts][:2] == [None, "continue"]
+    assert {one.comparison for one in rerun(capture)} == {"same"}
+    assert (capture.attempts[1].anchor is None) == (how == "a body")
 
 
 def test_a_healthy_stream_leaves_nothing(server: Server, folder: Path) -> None:
@@ -337,10 +349,9 @@ def test_a_finished_stream_keeps_no_recording(server: Server, folder: Path) -> N
     assert session._observer._buffer.reads == ()
 
 
-def test_the_readme_names_the_bounds() -> None:
-    """What the section on captures says is kept is what is kept."""
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    said = text.partition("\n## Captures\n")[2].partition("\n## ")[0]
+def test_the_page_names_the_bounds() -> None:
+    """What the page on captures says is kept is what is kept."""
+    said = pages.read(pages.CAPTURES)
     assert f"newest {module.MAX_FILES} files and at most {module.MAX_BYTES >> 20} MiB" in said
     kept = f"the last {recording.MAX_BYTES >> 10} KiB (and {recording.MAX_READS:,} reads)"
     assert kept in said

@@ -107,6 +107,37 @@ def test_nothing(body: bytes) -> None:
     assert read(body)[:2] == ([], None)
 
 
+@pytest.mark.parametrize("mode", ["safe", "off"])
+@pytest.mark.parametrize(
+    ("body", "begun"),
+    [
+        (b"", False),
+        (b"\n", False),
+        (b": comment", False),
+        (b": comment\n", False),
+        (b" \0", False),
+        (b'data: {"a":1}\n\n', False),
+        (b"data: [DO", False),
+        (b"[D", False),
+        (b"ev", True),
+        (b"event: na", True),
+        (b"event: na\n", True),
+        (b"event: na\ndata: ", True),
+        (b"id: 5\n: comment\n", True),
+        (b'data: {"a":1}\n\nretry: 5', True),
+        (b'data: {"a', True),
+        (b"words", True),
+        (b"words\n", False),
+    ],
+)
+def test_an_event_has_begun_with_its_first_byte(body: bytes, begun: bool, mode: RepairMode) -> None:
+    """Where the body ends behind it, something was to come. A comment is no event, nor is a piece of `[DONE]`."""
+    reader = Reader(mode)
+    reader.feed(body)
+    reader.finish()
+    assert reader.event_begun == begun
+
+
 @pytest.mark.parametrize(
     ("body", "payloads", "end"),
     [
@@ -392,3 +423,17 @@ def test_a_body_that_is_one_json_value_is_kept(body: bytes) -> None:
     assert reader.fault.payload is not None
     assert reader.fault.payload.outside_field
     assert reader.fault.payload.value == json.loads(body)
+
+
+@pytest.mark.parametrize("size", [1, 18, 1000])
+def test_a_status_in_a_comment_is_that_of_its_event_however_it_is_read(size: int) -> None:
+    """Also where a read ends behind the comment; and it is not the status of the next event."""
+    events = [
+        b':HTTP_STATUS/429\ndata: {"a":1}\n\n',
+        b':HTTP_STATUS/500\n\ndata: {"a":1}\n\n',
+        b"id: 1\ndata: {}\n\n",
+    ]
+    body, reader = b"".join(events), Reader()
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    payloads = [payload for piece in pieces for payload in reader.feed(piece)]
+    assert [payload.http_status for payload in payloads] == [429, None, None]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_stream_guard.decoding import json_text as jsontext
-from openai_stream_guard.decoding.json_text import Scanner, loads, stock_error
+from openai_stream_guard.decoding.json_text import Scanner, is_beginning, loads, stock_error
 
 # Pieces of JSON, and of what is nearly JSON: mostly in an order that means something.
 PIECES = ["{", "}", "[", "]", ":", ",", '"a"', '"', "\\", "\\n", "\\x", "'", '{"a":1}', '{"a":1,"a":2}', "[]"]
@@ -92,6 +92,27 @@ def test_an_unsound_jiter_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     """A release that hands out escaped characters as their UTF-8 bytes is as good as none."""
     monkeypatch.setattr("jiter.from_json", lambda text: json.loads(text).encode().decode("latin-1"))
     assert jsontext._fast_parser() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_cut"),
+    [
+        (b'{"a', True),
+        (b'{"a": "x\\', True),
+        (b'{"a": "caf\xc3', True),
+        (b'{"a": ', True),
+        (b'{"a": [1, ', True),
+        (b'[{"a": 1}', True),
+        (b'{"a": 1}', False),
+        (b'{"a": 1}}', False),
+        (b"{oops", False),
+        (b'{"a": \xff', False),
+        (b'{"a": nul', False),  # which could be told, but is as likely no JSON
+    ],
+)
+def test_a_beginning_lacks_nothing_but_its_end(text: bytes, is_cut: bool) -> None:
+    """It ends between two tokens or inside a string; a text that is whole, or wrong before its end, is none."""
+    assert is_beginning(text) == is_cut
 
 
 def test_stock_error() -> None:

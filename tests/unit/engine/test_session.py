@@ -268,6 +268,34 @@ def test_recovery_has_a_deadline_from_the_fault_to_the_next_new_item() -> None:
     assert outcome.network.now < 25
 
 
+def spoken(count: int) -> list[bytes]:
+    """So many words, an event each."""
+    return [b"data: %b\n\n" % json.dumps(chunk({"content": f"{word} "})).encode() for word in range(count)]
+
+
+ENDED = [b"data: %b\n\n" % json.dumps(chunk({}, "stop")).encode(), b"data: [DONE]\n\n"]
+
+
+@pytest.mark.parametrize("cut_after", [100, 130, 1000])
+def test_the_clock_of_a_recovery_stands_still_while_words_come_again(cut_after: int) -> None:
+    """Rule 10: at a word a second it takes longer than max_elapsed, 120 s, to come back to where it broke."""
+    whole = [*spoken(1100), *ENDED]
+    outcome = play([Response(whole[:cut_after], "reset", pause=1.0), Response(whole, pause=1.0)], NO_BUDGET)
+    assert outcome.gave_up is None
+    assert said(outcome.values)[0, "content"] == "".join(f"{word} " for word in range(1100))
+    assert outcome.network.now > cut_after + 1100
+
+
+def test_the_clock_of_a_recovery_begins_when_the_program_asks_for_more() -> None:
+    """Rule 10: it may work longer than max_elapsed on the events that came in one read with the fault."""
+    whole = [*spoken(9), *ENDED]
+    broken = Response([b"".join([*whole[:3], b'data: {"id": "x", broken}\n\n'])])
+    outcome = play([broken, Response(whole)], NO_BUDGET, busy=100.0)
+    assert outcome.gave_up is None
+    assert said(outcome.values)[0, "content"] == "".join(f"{word} " for word in range(9))
+    assert outcome.network.within == [pytest.approx(120.0, abs=1.0)]
+
+
 @pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
 def test_what_is_held_has_come_nearer_to_the_end(delivery: str) -> None:
     """A second answer that takes longer than max_elapsed is no late one, as long as it goes on."""

@@ -71,7 +71,13 @@ BEGUN: dict[str, list[Any]] = {
 }
 """How a stream begins, so that the short way opens."""
 PLAIN: dict[str, list[Any]] = {
-    "chat": [chunk({"content": "b"}), chunk({"content": "c"}, index=1), chunk({"reasoning": "d"}), call()],
+    "chat": [
+        chunk({"content": "b"}),
+        chunk({"content": "c"}, index=1),
+        chunk({"reasoning": "d"}),
+        call(),
+        {**chunk({"content": "e"}), "usage": {"completion_tokens": 5}},
+    ],
     "responses": [delta(), delta(summary_index=1), delta(output_index=1)],
 }
 
@@ -84,7 +90,9 @@ def altered(value: Any) -> Iterator[Any]:
             yield from ({**value, name: part} for part in (*altered(value[name]), ...))
         for name in value:
             yield {"more" if known == name else known: part for known, part in value.items()}
-        yield from ({**value, name: odd} for name in ("error", "object", "more", "summary_index") for odd in ODD)
+        yield from (
+            {**value, name: odd} for name in ("error", "object", "more", "summary_index", "usage") for odd in ODD
+        )
     elif isinstance(value, list):
         yield from ([*value[:at], part, *value[at + 1 :]] for at in range(len(value)) for part in altered(value[at]))
         yield value * 2

@@ -19,6 +19,7 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Attempt, Ended, FaultSeen, Notice, Recovering, Refused, StreamReport, Waiting
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support import pages
 from tests.support.streams import CLIENT_KINDS, KEY, chat, client_for, consume, run, scripted
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
@@ -269,9 +270,9 @@ STORY: list[Notice] = [
 ]
 
 
-def test_the_readme_names_all_that_is_recorded() -> None:
+def test_the_page_names_all_that_is_recorded() -> None:
     """Its two tables hold every event, instrument and attribute, with unit, and nothing else."""
-    section = (ROOT / "README.md").read_text().split("## OpenTelemetry")[1].split("\n## ")[0]
+    section = pages.section(pages.OBSERVABILITY, "OpenTelemetry")
     with tracer().start_as_current_span("ask"):
         record = telemetry.recorder()
         for notice in STORY:
@@ -296,7 +297,7 @@ def test_the_readme_names_all_that_is_recorded() -> None:
     common = re.search(r"Each of them also has (.+?)\.\s", section, re.DOTALL)
     assert common is not None
     assert set(re.findall(r"`([a-z_.]+)`", common[1])) == place - everywhere
-    assert f"each event has\n`{PREFIX}stream_id`" in section
+    assert f"Each event has `{PREFIX}stream_id`" in " ".join(section.split())
 
 
 @pytest.mark.parametrize(
@@ -363,10 +364,10 @@ def test_without_it_the_module_names_the_extra() -> None:
     assert done.stderr.strip().endswith("pip install 'openai-stream-guard[otel]' brings it")
 
 
-def test_the_readmes_recipe_for_prometheus_works() -> None:
+def test_the_recipe_for_prometheus_works() -> None:
     """The views rename, and a scrape has what was counted."""
     exporter = pytest.importorskip("opentelemetry.exporter.prometheus", reason="its exporter is not installed")
-    section = (ROOT / "README.md").read_text().split("## OpenTelemetry")[1].split("\n## ")[0]
+    section = pages.section(pages.OBSERVABILITY, "OpenTelemetry")
     recipe = section.split("```python\n")[1].split("```")[0]
     done = python(f"""
 from {exporter.__name__} import PrometheusMetricReader

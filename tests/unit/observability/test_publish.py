@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from openai_stream_guard import configure
+from openai_stream_guard import configure, observe
 from openai_stream_guard.notices import (
     Attempt,
     Ended,
@@ -17,12 +18,14 @@ from openai_stream_guard.notices import (
     Notice,
     Recovering,
     Refused,
+    ServerNotice,
     StreamReport,
     Waiting,
 )
-from openai_stream_guard.observability.publish import publish
+from openai_stream_guard.observability.publish import publish, publish_raw
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support.pages import OBSERVABILITY, README, section, table
 from tests.support.streams import CLIENT_KINDS, KEY, chat, consume, scripted
 
 ATTEMPT = Attempt("truncated", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
@@ -37,7 +40,10 @@ NOTICES: list[tuple[Notice, int]] = [
     (Ended(StreamReport("abandoned"), None, "h:1", "m"), logging.DEBUG),
     (Ended(StreamReport("abandoned", (ATTEMPT,)), None, "h:1", "m"), logging.WARNING),
     (Ended(StreamReport("failed", (ATTEMPT,)), "retries", "h:1", "m"), logging.ERROR),
+    (ServerNotice("a habit", False, "h:1", "m"), logging.INFO),
+    (ServerNotice("an odd end", True, "h:1", "m"), logging.WARNING),
 ]
+COMMON = {"stream_id", "stream_event", "server", "model"}
 
 
 @pytest.mark.parametrize(("notice", "level"), NOTICES)
@@ -168,3 +174,36 @@ def test_a_day_of_mixed_faults_can_be_read(server: Server, records: Any) -> None
     (upstream,) = [record for record in records if getattr(record, "fault", "") == "upstream_error"]
     assert "type " in upstream.reason
     assert all(json.dumps(vars(record), default=str) for record in records)
+
+
+def test_the_page_has_every_record_with_its_level_and_attributes(records: Any) -> None:
+    """A row for each, and none for what is never logged."""
+    for notice, _ in NOTICES:
+        publish(notice)
+    publish(FaultSeen("a reason", 1, ATTEMPT, "h:1", "m", "what helps"))
+    logging.getLogger("openai_stream_guard").setLevel(logging.DEBUG)
+    publish_raw(b"data: ", (), "1a2b3c4d")
+    plain = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+    written = {(one.levelname, one.stream_event, frozenset(set(one.__dict__) - plain - COMMON)) for one in records}
+    told, before = set(), ""
+    for level, line, _, attributes in table(section(OBSERVABILITY, "The log"), "level"):
+        before = before if attributes == "the same" else attributes
+        told.add((level, re.findall(r"`(\w+)`", line)[0], frozenset(re.findall(r"`(\w+)`", before))))
+    assert told == written
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("guard", ["observe", "on"])
+def test_the_readme_shows_what_is_logged(server: Server, records: Any, guard: str) -> None:
+    """Its lines are those of a stream that was cut, but for ids, the host, and what is left out behind `…`."""
+    lines = re.findall(r"^([A-Z]+) +stream \w{8} (.*)$", section(README, "Roll it out"), re.MULTILINE)
+    assert len(lines) == 4
+    if guard == "observe":
+        observe()
+    server.script("truncate_clean", after=6)
+    consume(server, ask=lambda client: client.chat.completions.create(model="gpt-4.1", messages=[], stream=True))
+    host = server.base_url.split("/")[2]
+    written = [(one.levelname, one.getMessage().split(" ", 2)[2].replace(host, "llm.example.com")) for one in records]
+    for level, line in lines[:3] if guard == "observe" else [*lines[:2], lines[3]]:
+        begin = line.removesuffix("…").strip()
+        assert any(level == found and text.startswith(begin) for found, text in written), line

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 Prefill: TypeAlias = Literal["continued", "stripped", "echoed", "refused"]
+Anchored: TypeAlias = Literal["compliant", "forgetful", "restarting", "chatty", "fenced", "refusing"]
 
 TEXT = "Zürich’s blue trams 🚋 climb past cafés, 東京 postcards and “data: [DONE]” graffiti."
 MODEL = "gpt-5.2"
@@ -35,11 +36,17 @@ class ServerBehaviour:
     answer is `continued`, continued without leading white space (`stripped`), or `echoed` before it is continued; or
     the request is `refused` with status 400.
 
+    `anchored` says what a chat model makes of a last message by the user that ends with the last words of the message
+    before it, the assistant's, which is the beginning of the answer: it repeats those words and goes on (`compliant`),
+    goes on without them (`forgetful`), answers from the start (`restarting`), introduces its repetition (`chatty`) or
+    puts it into a code fence (`fenced`), or refuses (`refusing`).
+
     A response created in the background is `in_progress` for the first `pending_polls` times that it is retrieved.
     Unless `streamable`, it can no longer be streamed: status 400.
     """
 
     prefill: Prefill = "continued"
+    anchored: Anchored = "compliant"
     pending_polls: int = 0
     streamable: bool = True
 
@@ -83,7 +90,7 @@ class AnswerVariant:
     `serial` counts the requests of a server. With `sampled` the words differ too, as those of a model with a
     temperature do; with `regroup` the text is divided into deltas differently each time, as by servers that batch
     tokens. `background` marks a response that is created in the background. A chat answer continues `prefix`, as
-    `prefill` says, and ends after `limit` tokens.
+    `prefill` says, behind an `opening` where it has one, and ends after `limit` tokens.
     """
 
     serial: int
@@ -93,6 +100,7 @@ class AnswerVariant:
     background: bool = False
     prefix: str = ""
     prefill: Prefill = "continued"
+    opening: str = ""
     limit: int | None = None
     _random: random.Random = field(init=False, repr=False)
 

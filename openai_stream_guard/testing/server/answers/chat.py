@@ -202,7 +202,7 @@ def chat_answer(name: str, variant: AnswerVariant) -> Answer:
         "system_fingerprint": "fp_6a1c0e9b2d",
     }
     chunks, usage = CHAT[name](variant), USAGE
-    if variant.prefix or variant.limit is not None:
+    if variant.prefix or variant.opening or variant.limit is not None:
         chunks, usage = adjusted(chunks, variant)
     frames = [Frame(compact({**envelope, **chunk})) for chunk in chunks]
     plain = {**envelope, "object": "chat.completion", "choices": _complete_choices(chunks), "usage": usage}

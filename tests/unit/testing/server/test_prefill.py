@@ -164,3 +164,46 @@ def test_a_limit_cuts_every_kind_of_answer(name: str) -> None:
     assert finished(cut) == ["length"] * len(finished(whole))
     assert said(cut) == said(whole)[: len(said(cut))]
     assert len(cut) < len(whole)
+
+
+# A user who asks for the rest.
+
+SAID = f"{TEXT[:56]} "
+ANCHOR = TEXT[30:56].strip()
+PLAYED = {
+    "compliant": ANCHOR + TEXT[56:],
+    "forgetful": TEXT[56:],
+    "restarting": TEXT,
+    "chatty": f"Sure, here is the rest of my answer: {ANCHOR}{TEXT[56:]}",
+    "fenced": f"```\n{ANCHOR}{TEXT[56:]}",
+    "refusing": "",
+}
+
+
+def rest_wanted(said: str = SAID, anchor: str = ANCHOR) -> list[Any]:
+    """A conversation in which the user has received the beginning of an answer, and repeats its last words."""
+    return [*messages(said), {"role": "user", "content": f"My connection dropped. Go on from here:\n\n{anchor}"}]
+
+
+@pytest.mark.parametrize("anchored", PLAYED)
+def test_a_model_asked_for_the_rest_plays_its_part(server: Server, client: Any, anchored: Any) -> None:
+    """It repeats the last words and goes on, or does what chat models do instead; each answer is a whole one."""
+    server.behaviour = ServerBehaviour(anchored=anchored)
+    chunks = ask(client, rest_wanted())
+    assert said(chunks) == PLAYED[anchored]
+    assert any(one.delta.refusal for chunk in chunks for one in chunk.choices) == (anchored == "refusing")
+    assert finished(chunks) == ["stop"]
+
+
+def test_what_repeats_no_end_of_the_answer_asks_for_nothing(client: Any) -> None:
+    """Nor does a word or two of it: the conversation goes on."""
+    for anchor in ("and", TEXT[3:40], "something else altogether"):
+        assert said(ask(client, rest_wanted(anchor=anchor))) == TEXT
+
+
+def test_the_anchor_counts_against_the_limit(server: Server, client: Any) -> None:
+    """It is said anew, and paid for."""
+    assert said(ask(client, rest_wanted(), max_tokens=len(ANCHOR.split()))) == ANCHOR
+    server.reset(answer="usage")
+    usage = ask(client, rest_wanted())[-1].usage
+    assert usage.completion_tokens == len(ANCHOR.split()) + len(TEXT[56:].split())
