@@ -86,8 +86,9 @@ class Recovery:
     """What one logical stream has spent on recovery, and what it may still spend: retries, time, its host's budget."""
 
     __slots__ = (
-        "_fault_at", "_first_event_due", "_hosts", "_jitter", "_max_retries", "_may_continue", "_no_progress_since", "_note", "_planned",
-        "_policy", "_polls", "_reissues", "_request", "_retries", "_ticket", "continuation", "repeating",
+        "_fault_at", "_first_event_due", "_hosts", "_jitter", "_max_retries", "_may_continue", "_no_progress_since",
+        "_note", "_planned", "_policy", "_polls", "_reissues", "_request", "_retries", "_ticket", "continuation",
+        "repeating",
     )  # fmt: skip
 
     def __init__(
