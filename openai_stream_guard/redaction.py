@@ -19,6 +19,10 @@ that it is a credential, anything but letters: others are placeholders for local
 and may be words of the answer."""
 _MIN_SHORT_CREDENTIAL = 6
 _MAX_IDENTIFIER = 200
+_MAX_LABEL = 64
+"""Bytes that the longest label of a credential takes, with what stands between the two."""
+_WORD_ENDS = b' \t\r\n"{}\\'
+"""What no credential holds."""
 _MAX_DEPTH = 32
 
 _FORMS = r"""
@@ -98,8 +102,16 @@ def blanked(raw: bytes, known: Collection[str] = ()) -> bytes:
 
 
 def redact_tail(raw: bytes, known: Collection[str] = ()) -> bytes:
-    """Return the last bytes, masked. `raw` should be longer: a key that is cut is recognised by its beginning."""
+    """Return the last bytes, masked.
+
+    `raw` should be longer: a key that is cut is recognised by its beginning, or by the label before it. A long word
+    that begins before `raw`, or so near its start that a label may have stood there, is masked whatever it is.
+    """
     start = max(len(raw) - SHOWN_TAIL, 0)
+    word = 1 + max(raw.rfind(end, 0, start) for end in _WORD_ENDS)
+    if word < _MAX_LABEL < start:
+        end = min((at for end in _WORD_ENDS if (at := raw.find(end, start)) >= 0), default=len(raw))
+        return _in_type_of(raw, MASK) + redact(raw[end:], known)
     for found in _pattern(raw, known).finditer(raw):
         if found.start() < start < found.end():
             start = found.end()

@@ -46,8 +46,7 @@ class KeepAlive:
     """A payload that only says that the connection lives."""
 
 
-@dataclass(frozen=True)
-class FaultEvent:
+class FaultEvent(NamedTuple):
     """A payload that ends the attempt: an error of the API, or a body that is no stream."""
 
     fault: FaultKind

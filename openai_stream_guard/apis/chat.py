@@ -25,7 +25,7 @@ from .adapter import (
     plain_id,
 )
 from .chat_deltas import NO_REASON, aside_from, choice_index, finish_line, text_member, trim_choice, walk
-from .completion import NO_FINISH, Choices, Oddity
+from .completion import NO_FINISH, CallArguments, Choices, Oddity
 from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
 from .request import EndRule, StreamRequest
@@ -87,11 +87,12 @@ class ChatAdapter(ApiAdapter):
                     break
                 if text.__class__ is str:
                     channel = text_channels[index, name]
+                    piece = text.encode("utf-8", "surrogatepass")
                 else:
                     key, text = _more_arguments(index, name, text)
                     channel = text_channels[key]
-                    choices.arguments[key].append(text)
-                piece = text.encode("utf-8", "surrogatepass")
+                    piece = text.encode("utf-8", "surrogatepass")
+                    choices.arguments[key].add(piece)
                 channel += piece
                 size += len(piece)
                 end += 1
@@ -197,9 +198,9 @@ class ChatAdapter(ApiAdapter):
                 key = (index, name, call_id if isinstance(call_id, str) else len(known), "function", "arguments")
                 if not call_id and not function.get("name"):
                     key = next((last for last in reversed(known) if last[:2] == (index, name)), key)
-            parts = known.setdefault(key, [])
+            call_arguments = known.setdefault(key, CallArguments())
             if isinstance(arguments := function.get("arguments"), str):
-                parts.append(arguments)
+                call_arguments.add(arguments.encode("utf-8", "surrogatepass"))
 
     def _note_usage(self, value: Any) -> None:
         """Keep how many tokens the answer has by now: some servers say so with each chunk."""

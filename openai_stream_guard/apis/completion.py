@@ -41,6 +41,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from ..decoding.json_text import Scanner
 from .request import EndRule
 from .transcript import Key
 
@@ -62,7 +63,42 @@ class Oddity(NamedTuple):
     """`HOLES`: the first number that is missing. `NO_FINISH`: 1 in an answer with a tool call, else 0."""
 
 
-@dataclass
+class CallArguments:
+    """Tells whole arguments of a function call from cut ones, without keeping a text that the transcript has.
+
+    Of an object or array no beginning closes all its brackets. Any other text is short.
+    """
+
+    __slots__ = ("_is_closed", "_rest", "_scanner")
+
+    def __init__(self) -> None:
+        self._scanner: Scanner | None = None
+        self._is_closed = False
+        self._rest = b""  # what is not in the object or array
+
+    def add(self, piece: bytes) -> None:
+        """Take more of the text, in UTF-8."""
+        if self._scanner is None and not self._rest.strip() and piece.lstrip()[:1] in (b"{", b"["):
+            self._scanner = Scanner()
+        if self._scanner is None or self._is_closed:
+            self._rest += piece
+        elif (end := self._scanner.scan(piece)) >= 0:
+            self._is_closed, self._rest = True, piece[end:]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether they are empty, or JSON as far as brackets tell."""
+        rest = self._rest.strip()
+        if self._scanner is not None:
+            return self._is_closed and not rest
+        try:
+            json.loads(rest.decode("utf-8", "surrogatepass") or "null")
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+
+@dataclass(slots=True)
 class Choices:
     """The choices of a chat answer, and which of them have finished."""
 
@@ -77,7 +113,7 @@ class Choices:
     """Reasons come with the text, again and again: they mark nothing."""
     revoked: bool = False
     """A finish was taken back by text behind it."""
-    arguments: dict[Key, list[str]] = field(default_factory=dict)
+    arguments: dict[Key, CallArguments] = field(default_factory=dict)
     """The arguments of every function call whose arguments are text, by their channel."""
 
     def add_text(self, index: int) -> None:
@@ -120,17 +156,11 @@ class Choices:
 
     def _calls_are_whole(self) -> bool:
         """Whether the arguments of every call in an unfinished choice are empty or whole JSON."""
-        try:
-            for key, parts in self.arguments.items():
-                text = "".join(parts)
-                if text.strip() and (self.always_finishing or key[0] not in self.standing):
-                    json.loads(text)
-        except (ValueError, RecursionError):
-            return False
-        return True
+        arguments = self.arguments.items()
+        return all(call.is_whole for key, call in arguments if self.always_finishing or key[0] not in self.standing)
 
 
-@dataclass
+@dataclass(slots=True)
 class Lifecycles:
     """The lifecycles of a streamed response: nearly always one; gateways that run tools send several."""
 
@@ -187,7 +217,7 @@ class Lifecycles:
         return bool(self.closed_items) and not self.open_items and not self.terminals
 
 
-@dataclass
+@dataclass(slots=True)
 class EndMarks:
     """The end marks of an API that sends one for each result."""
 

@@ -15,6 +15,8 @@ PART_INDEXES = ("content_index", "summary_index", "annotation_index")
 class OutputPlaces:
     """The places of a response's outputs, also of those without an `output_index`: llama.cpp counts nothing."""
 
+    __slots__ = ("_by_id", "_latest", "_lifecycles", "_opened")
+
     def __init__(self, lifecycles: Lifecycles) -> None:
         self._lifecycles = lifecycles
         self._latest: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..redaction import identifier
 
@@ -134,8 +134,7 @@ def _is_hosted(tool: object) -> bool:
     return isinstance(tool, dict) and tool.get("type") not in ("function", "custom")
 
 
-@dataclass(frozen=True)
-class Resume:
+class Resume(NamedTuple):
     """The rest of a stored response."""
 
     response_id: str

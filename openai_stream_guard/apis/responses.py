@@ -43,6 +43,7 @@ _UNSTORED = ("message", "function_call", "custom_tool_call", "reasoning")
 _KEEP_ALIVE_EVENT = DataEvent(is_progress=False)
 """In this API keep-alives are handed on, as the SDK does."""
 _COUNTS = {int, type(None)}
+_NO_CALLS: frozenset[object] = frozenset()
 
 
 class ResponsesAdapter(ApiAdapter):
@@ -70,7 +71,7 @@ class ResponsesAdapter(ApiAdapter):
         self._sequence = Sequence(after, trusted=HOLES not in habits)
         self._needs_terminal = NO_TERMINAL not in habits
         self._lifecycles: Lifecycles = Lifecycles() if broken is None else broken._lifecycles
-        self._open_calls: set[object] = set() if broken is None else broken._open_calls
+        self._open_calls: frozenset[object] = _NO_CALLS if broken is None else broken._open_calls
         self.tool_call_open = bool(self._open_calls)
         self._places: OutputPlaces = OutputPlaces(self._lifecycles) if broken is None else broken._places
         self.response_id = request.stored_id if resume is None else resume.response_id
@@ -213,10 +214,10 @@ class ResponsesAdapter(ApiAdapter):
         if kind.endswith(".added"):
             lifecycles.open_items.add((place, "item"))
             if is_call:
-                self._open_calls.add(place)
+                self._open_calls |= {place}
         elif kind.endswith(".done"):
             lifecycles.close_item(place)
-            self._open_calls.discard(place)
+            self._open_calls -= {place}
         self.tool_call_open = bool(self._open_calls)
 
     def is_complete(self, rule: EndRule, *, done: bool) -> bool:

@@ -8,6 +8,8 @@ resumed answer they are proof, since the server was asked for what follows a num
 
 from __future__ import annotations
 
+from array import array
+
 from ..decoding.payload import Payload
 
 _MAX_WAITING = 64
@@ -28,6 +30,10 @@ class Sequence:
         trusted: whether numbers mean anything at all on this server.
     """
 
+    __slots__ = (
+        "_hashes", "_is_proof", "_next", "_restarted_at", "_start", "_used_by_keep_alives", "_waiting", "trusted",
+    )  # fmt: skip
+
     def __init__(self, after: int | None = None, *, trusted: bool = True) -> None:
         self._next = None if after is None else after + 1
         """The number that is due; None before the first."""
@@ -35,7 +41,7 @@ class Sequence:
         self.trusted = trusted or self._is_proof
         """Whether the numbers have made sense so far."""
         self._waiting: dict[int, Payload] = {}
-        self._hashes = [0] * _REMEMBERED
+        self._hashes = array("q", [0]) * _REMEMBERED
         """Of the payloads delivered last, each at its number modulo the length."""
         self._start = self._next
         """The first number of this count."""

@@ -46,6 +46,11 @@ class Transcript:
     spends fifty on each; lone surrogates, which JSON may carry, survive by `surrogatepass`.
     """
 
+    __slots__ = (
+        "_holes", "_unended", "accepts_holes", "asides", "deltas", "ended", "held", "hole_came_again", "identities",
+        "lifecycle", "sequence", "size", "text_channels",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.text_channels: dict[Key, bytearray] = {}
         """In the order in which they began."""

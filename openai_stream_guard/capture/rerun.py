@@ -181,7 +181,7 @@ class _RecordedSession(NamedTuple):
 
 def _reopen(recorded: _RecordedSession, decision: Reissue, recording: Recording, now: float) -> None:
     if decision.resume is not None:
-        decision = replace(decision, resume=replace(decision.resume, poll=recording.polled))
+        decision = decision._replace(resume=decision.resume._replace(poll=recording.polled))
     recorded.session.reopened(decision, recording.head, now)
 
 
@@ -228,12 +228,12 @@ class StepReader:
 
     def feed(self, at: float, data: bytes) -> None:
         """Take the bytes of a read."""
-        offset = self._start + self.reader.bytes
+        offset = self._start + self.reader.bytes_fed
         self.steps.append(Step(at, offset, len(data), tuple(self.reader.feed(data)), self._new_repairs()))
 
     def finish(self, at: float) -> None:
         """Take the end of the body."""
-        offset, payloads = self._start + self.reader.bytes, tuple(self.reader.finish())
+        offset, payloads = self._start + self.reader.bytes_fed, tuple(self.reader.finish())
         repairs = self._new_repairs()
         if payloads or repairs:
             self.steps.append(Step(at, offset, 0, payloads, repairs))

@@ -55,6 +55,8 @@ class BlockParser:
     After `out` has a fault or is done, no line may follow.
     """
 
+    __slots__ = ("_block", "_http_status", "_interrupted", "_repairing", "out", "undecodable")
+
     def __init__(self, repair: RepairMode) -> None:
         self.out = Dispatcher(repair)
         self.undecodable: UnicodeDecodeError | None = None

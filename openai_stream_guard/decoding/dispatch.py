@@ -66,6 +66,18 @@ class Dispatcher:
     nothing may be dispatched.
     """
 
+    __slots__ = (
+        "_interrupted",
+        "_repairing",
+        "done",
+        "event_begun",
+        "fault",
+        "last_id",
+        "payloads",
+        "repairs",
+        "unfinished",
+    )
+
     def __init__(self, repair: RepairMode) -> None:
         self.payloads: list[Payload] = []
         self.fault: DecodeFault | None = None

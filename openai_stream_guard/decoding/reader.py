@@ -27,7 +27,7 @@ from .payload import REPAIRS, DecodeFault, IrregularPayload, Payload
 __all__ = ["REPAIRS", "DecodeFault", "Payload", "Reader", "RepairMode"]
 
 _MAX_HEAD = 4
-_TAIL = 4096
+_TAIL = 1152
 _CR, _LF = b"\r\n"
 _LINE_ENDS = (b"\n", b"\r\n")
 _EVENT_LINE = rb"(?:event: ?([^\r\n:]*)%b)?"
@@ -48,11 +48,16 @@ class Reader:
             detects damage.
         max_event_bytes: The most bytes that one event, or one line, may hold.
 
-    `bytes` counts the bytes fed, `events` the payloads returned, without `[DONE]`.
+    `events` counts the payloads returned, without `[DONE]`.
     """
 
+    __slots__ = (
+        "_at_boundary", "_blocks", "_bytes", "_head", "_limit", "_line_end", "_lines", "_out", "_partial_frame",
+        "_partial_in_tail", "_repairing", "_tail", "_uncounted", "error", "events", "over",
+    )  # fmt: skip
+
     def __init__(self, repair: RepairMode = "safe", max_event_bytes: int = 256 * 1024 * 1024) -> None:
-        self.bytes = 0
+        self._bytes = 0  # without those of `_partial_frame` that are not in `_tail`
         self.events = 0
         self.over = False
         """Whether nothing more will be read: a fault or `[DONE]` came."""
@@ -70,6 +75,11 @@ class Reader:
         self._partial_frame = bytearray()  # kept until the rest of it comes
         self._partial_in_tail = 0  # bytes of it that `_tail` holds already
         self._uncounted = 0  # bytes of frames that `_lines` has not counted yet
+
+    @property
+    def bytes_fed(self) -> int:
+        """How many bytes were fed."""
+        return self._bytes + len(self._partial_frame) - self._partial_in_tail
 
     @property
     def fault(self) -> DecodeFault | None:
@@ -103,12 +113,11 @@ class Reader:
 
     @property
     def tail(self) -> bytes:
-        """The last bytes that were fed, at most 4,096: more than is ever shown, so that no key is cut in two."""
+        """The last bytes that were fed, at most 1,152: more than is shown, so that the label of a key is there."""
         return bytes((self._tail + self._partial_frame[self._partial_in_tail :])[-_TAIL:])
 
     def feed(self, data: bytes) -> list[Payload]:
         """Take the bytes of one read, and return the payloads that they complete."""
-        self.bytes += len(data)
         new, partial = data, self._partial_frame
         if partial:
             if _LF not in data and _CR not in data and len(partial) + len(data) <= self._limit:
@@ -117,9 +126,17 @@ class Reader:
             data = b"".join((partial, data))
             new = data[self._partial_in_tail :]
             partial.clear()
-        self._tail += new
-        if len(self._tail) > 2 * _TAIL:  # not at every read, since it moves bytes
+            self._partial_in_tail = 0
+        self._bytes += len(new)
+        self._tail += new[-_TAIL:]
+        if len(self._tail) > _TAIL + 256:  # not at every read, since it moves bytes
             del self._tail[:-_TAIL]
+        if new is data and self._at_boundary and data.endswith(b"\n"):
+            found = _FRAME[self._line_end].fullmatch(data)
+            if found is not None and (payload := self._payload_in(found)) is not None:  # most reads of an event
+                self._uncounted += len(data)
+                self.events += 1
+                return [payload]
         position = self._read_frames(data, 0) if self._at_boundary else 0
         if position < len(data):
             self._read_mixed(data, position)
@@ -144,7 +161,7 @@ class Reader:
     def _read_lone_value(self) -> None:
         """A whole body that is a JSON number, string or literal is a page, as an object or array is."""
         nothing_came = not (self._out.payloads or self.events or self._has_ended())
-        if not (nothing_came and self._repairing and 0 < self.bytes <= _TAIL):
+        if not (nothing_came and self._repairing and 0 < self.bytes_fed <= _TAIL):
             return
         try:
             value = loads(bytes(self._tail))
@@ -187,27 +204,33 @@ class Reader:
 
         Call it only between two events. The beginning of a frame at the end of `data` is kept.
         """
-        out, match = self._out, _FRAME[self._line_end].match
+        payloads, match = self._out.payloads, _FRAME[self._line_end].match
         position, size = start, len(data)
         while position < size and (found := match(data, position)):
-            name, text = found.groups()
-            end = found.end()
-            if _CR in text or end - position > self._limit:
+            payload = self._payload_in(found)
+            if payload is None:
                 break
-            try:
-                value = loads(text)
-            except (ValueError, RecursionError):
-                break
-            if name is not None:
-                name = name.decode("utf-8", "replace") or None
-            out.payloads.append(Payload(name, text, value, out.last_id, None))
-            position = end
+            payloads.append(payload)
+            position = found.end()
         self._uncounted += position - start
         if position < size <= position + self._limit and _PARTIAL_FRAME[self._line_end].fullmatch(data, position):
             self._partial_frame += data[position:]
             self._partial_in_tail = len(self._partial_frame)
             return size
         return position
+
+    def _payload_in(self, frame: re.Match[bytes]) -> Payload | None:
+        """Return the payload of a frame; None where it has to be read line by line."""
+        name, text = frame.groups()
+        if _CR in text or frame.end() - frame.start() > self._limit:
+            return None
+        try:
+            value = loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if name is not None:
+            name = name.decode("utf-8", "replace") or None
+        return Payload(name, text, value, self._out.last_id, None)
 
     def _read_lines(self, data: bytes, start: int) -> int:
         """Read line by line up to where the current event may end, and return that offset."""

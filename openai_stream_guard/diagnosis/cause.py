@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..notices import FaultKind
 from .evidence import Evidence, Party
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(NamedTuple):
     """
     A likely cause of a fault, and its remedy.
 

@@ -51,8 +51,8 @@ def likely_causes(evidence: Evidence) -> tuple[Cause, ...]:
 
 def advice(evidence: Evidence) -> str:
     """Return the likely cause and its remedy in one sentence. Empty for a whole stream in which nothing is odd."""
-    causes = likely_causes(evidence)
-    return causes[0].advice(evidence) if causes else ""
+    likeliest = next((cause for cause in CAUSES if cause.explains(evidence)), None)
+    return "" if likeliest is None else likeliest.advice(evidence)
 
 
 def hint(evidence: Evidence, stopped_by: StoppedBy, attempts: Sequence[Attempt] = ()) -> str:

@@ -164,14 +164,13 @@ def alike(first: float, second: float) -> bool:
     return abs(first - second) <= max(0.25, 0.02 * max(first, second))
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One attempt, seen from its end. All times are in seconds."""
 
     fault: FaultKind | None = None
     """None for an attempt that arrived whole."""
     ending: Ending = "open"
-    clues: Clues = Clues()  # noqa: RUF009 - immutable
+    clues: Clues = Clues()
     opening: Opening = "other"
 
     bytes: int = 0

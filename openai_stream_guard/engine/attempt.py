@@ -56,6 +56,11 @@ class AttemptReader:
         media: what the response says its body is.
     """
 
+    __slots__ = (
+        "_delivered", "_delivery", "_habits", "_media", "_note", "_only_failed", "_policy", "_request", "_usage",
+        "adapter", "answer_complete", "is_straight", "items", "out", "reader", "rule",
+    )  # fmt: skip
+
     def __init__(
         self,
         adapter: ApiAdapter,
@@ -170,7 +175,7 @@ class AttemptReader:
 
     def end_of_body(self) -> StreamFault | None:
         """Return the fault of a clean end of the body; None where the answer is complete."""
-        if not self.items and self.reader.bytes and self._media() != "events":
+        if not self.items and self.reader.bytes_fed and self._media() != "events":
             reason = "the body has no event, and its content-type names something else"
             return StreamFault("not_a_stream", reason, self.reader.error)
         if self.reader.unfinished or (self.reader.event_begun and not self.answer_complete):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,7 +76,7 @@ def evidence_from(
         ending=ending,
         clues=clues_from(headers),
         opening=opening_from(reader.head),
-        bytes=reader.bytes,
+        bytes=reader.bytes_fed,
         events=reader.events,
         reads=reads,
         inside_event=reader.unfinished or reader.event_begun,
@@ -94,6 +94,14 @@ def evidence_from(
 class AttemptLog:
     """What has happened to one logical stream so far."""
 
+    __slots__ = (
+        "_bytes", "_consumer_busy_seconds", "_credentials", "_fault_at", "_first_event_seconds", "_host",
+        "_last_event_at", "_model", "_notes", "_opened", "_opened_with", "_recovered", "_recovery_seconds", "_repairs",
+        "_requested_at", "_started", "_stream_id", "_wait_began_at", "_waiting_since", "_waits", "_waits_for",
+        "_worst_gap", "attempts", "delivered", "head", "progress_at", "read_at", "reading", "reads", "recoveries",
+        "way",
+    )  # fmt: skip
+
     def __init__(
         self,
         now: float,
@@ -104,7 +112,7 @@ class AttemptLog:
         model: str | None = None,
         stream_id: str | None = None,
         requested_at: float | None = None,
-        credentials: Collection[str] = (),
+        credentials: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._credentials = credentials
         self._host = host or ""
@@ -170,7 +178,7 @@ class AttemptLog:
                 bytes=bytes,
                 seconds=now - self._opened,
                 request_id=self.head.request_id,
-                response_id=identifier(response_id, self._credentials),
+                response_id=identifier(response_id, self._credentials()),
                 status=self.head.status,
                 usage=usage,
             )
@@ -293,8 +301,8 @@ class AttemptLog:
 
     def fault_seen(self, fault: StreamFault, hint: str) -> FaultSeen:
         """Return the notice of the attempt that broke."""
-        reason = identifier(fault.reason, self._credentials) or ""
-        if fault.kind == "upstream_error" and (name := error_name(fault.body, self._credentials)):
+        reason = identifier(fault.reason, self._credentials()) or ""
+        if fault.kind == "upstream_error" and (name := error_name(fault.body, self._credentials())):
             reason = f"{name}: {reason}"
         return FaultSeen(reason, len(self.attempts), self.attempts[-1], self._host, self._model, hint, self._stream_id)
 

@@ -1,11 +1,14 @@
-"""The values that session and transport exchange: what ended an attempt, and what to do about it. All frozen."""
+"""The values that session and transport exchange: what ended an attempt, and what to do about it.
+
+They are tuples, as are the package's other values that no user sees: a frozen dataclass takes 0.4 ms of every start.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..apis.error_shapes import ReportedError
 from ..apis.request import Resume
@@ -16,8 +19,7 @@ from .host_queue import Ticket
 from .retry_rules import ErrorVerdict, judge_error
 
 
-@dataclass(frozen=True)
-class StreamFault:
+class StreamFault(NamedTuple):
     """What ended an attempt before its answer was complete."""
 
     kind: FaultKind
@@ -42,8 +44,7 @@ class StreamFault:
         return judge_error(self.reported.payload, self.reported.http_status)
 
 
-@dataclass(frozen=True)
-class FirstFailure:
+class FirstFailure(NamedTuple):
     """The first fault of a stream and what is known about it: the contents of the error that is raised."""
 
     fault: StreamFault
@@ -54,8 +55,7 @@ class FirstFailure:
     """What the likely cause is found from."""
 
 
-@dataclass(frozen=True)
-class Reissue:
+class Reissue(NamedTuple):
     """Decision: send the request again after `delay` seconds."""
 
     delay: float
@@ -75,8 +75,7 @@ class Reissue:
         return self.resume is not None and self.resume.poll
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """Decision: wait until the ticket is called, or so many seconds."""
 
     seconds: float
@@ -93,16 +92,14 @@ class Finish:
     """Decision: the answer is complete, end the stream."""
 
 
-@dataclass(frozen=True)
-class Fail:
+class Fail(NamedTuple):
     """Decision: raise the first failure."""
 
     first_failure: FirstFailure
     stopped_by: StoppedBy
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A re-issue that got no stream: an HTTP error, or no response at all."""
 
     retryable: bool
@@ -139,8 +136,7 @@ class Refusal:
 Decision: TypeAlias = Reissue | Wait | Finish | Fail
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """Seconds after which a stream is stalled; infinite means never."""
 
     first_event: float = math.inf

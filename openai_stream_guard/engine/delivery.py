@@ -34,6 +34,8 @@ class Oversized(Exception):
 class Delivery:
     """Delivers one logical stream."""
 
+    __slots__ = ("_held", "_held_bytes", "_max_held", "_mode", "_replay", "is_rest", "transcript")
+
     def __init__(self, policy: Policy) -> None:
         self.transcript = Transcript()
         self._mode = policy.delivery

@@ -10,7 +10,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import replace
 from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
@@ -77,7 +76,7 @@ class HostMemory:
 
     def with_cuts(self, host: str, evidence: Evidence) -> Evidence:
         """Return the evidence with the latest cuts by this host."""
-        return replace(evidence, cuts=self._cuts.get(host, ()))
+        return evidence._replace(cuts=self._cuts.get(host, ()))
 
     def record_keeps_nothing(self, host: str, model: str | None, account: int | None = None) -> bool:
         """Remember that responses of this model are not kept in the background; return whether that is news.

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..apis.continuation import Continuation, continuation_from, continued_request
 from ..apis.request import Resume
@@ -36,8 +35,7 @@ _BODY_REFUSED = (400, 413, 422)
 """Statuses by which a server refuses what a request says, and not who asks or when."""
 
 
-@dataclass(frozen=True)
-class RecoveryPlan:
+class RecoveryPlan(NamedTuple):
     """The recovery method to use."""
 
     way: RecoveryMethod
@@ -86,6 +84,12 @@ def deserves_retry(fault: StreamFault) -> bool:
 
 class Recovery:
     """What one logical stream has spent on recovery, and what it may still spend: retries, time, its host's budget."""
+
+    __slots__ = (
+        "_being_made_since", "_fault_at", "_first_event_due", "_fruitless", "_hosts", "_idle", "_jitter",
+        "_max_retries", "_may_continue", "_no_progress_since", "_note", "_planned", "_policy", "_polls", "_reissues",
+        "_request", "_resuming", "_retries", "_ticket", "continuation", "repeating",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -273,7 +277,7 @@ class Recovery:
         self._ticket.since = self._fault_at
         hold = self._hosts.budget.request(self._ticket, now, outage_timeout=policy.outage_timeout)
         if hold is None:
-            return replace(planned, within=self.deadline - now)
+            return planned._replace(within=self.deadline - now)
         if isinstance(hold, Hold):
             left = self.deadline - now
             if left > 0 and not (hold.probes and hold.seconds > left):
@@ -315,7 +319,7 @@ class Recovery:
         if now + delay > self.deadline:
             return "time"
         within = min(self.deadline - now - delay, policy.max_elapsed)
-        self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=within)
+        self._planned = planned._replace(delay=delay, retry=self._reissues + 1, within=within)
         return self._planned
 
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:

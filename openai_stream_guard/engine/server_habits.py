@@ -112,6 +112,8 @@ class HabitTracker:
         tell: given a text for the report, and whether it is a WARNING.
     """
 
+    __slots__ = ("_accepted", "_is_lenient", "_memory", "_missed", "_seen", "_server", "_tell")
+
     def __init__(
         self, memory: ServerHabits, request: StreamRequest, *, is_lenient: bool, tell: Callable[[str, bool], None]
     ) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 from ..apis.adapter import ApiAdapter
 from ..apis.registry import adapter_for
@@ -37,6 +36,12 @@ _TOLERANCE = 0.005  # seconds that a read may be called off early
 class Session:
     """One logical stream, over as many attempts as it takes."""
 
+    __slots__ = (
+        "_attempt", "_brought_progress", "_clocks", "_deadline", "_delivery", "_first", "_habits", "_hosts",
+        "_keeping_is_open", "_limit", "_log", "_notify", "_observer", "_policy", "_recovery", "_repeated", "decision",
+        "note", "outcome", "request", "waiting_since",
+    )  # fmt: skip
+
     def __init__(
         self,
         request: StreamRequest,
@@ -53,7 +58,7 @@ class Session:
         stream_id: str = "",
         requested_at: float | None = None,
         observer: SessionObserver | None = None,
-        credentials: Collection[str] = (),
+        credentials: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         now = now if observer is None else round(now, 6)
         self.request = request
@@ -104,14 +109,15 @@ class Session:
         if self._observer is not None:
             now = round(now, 6)
             self._observer.bytes_received(data, now, self.waiting_since)
-        self._log.reads += 1
-        self._log.read_at = now
-        attempt = self._attempt
-        payloads, over = attempt.reader.feed(data), attempt.reader.over
+        log, attempt = self._log, self._attempt
+        reader = attempt.reader
+        log.reads += 1
+        log.read_at = now
+        payloads, over = reader.feed(data), reader.over
         if not payloads and not over:  # most reads of a few bytes
             if attempt.phase != "events":  # then any byte is a sign of life
                 self._deadline = None
-            if now < self.deadline:
+            if now < (self._deadline or self.deadline):
                 return payloads
         attempt.out = []  # else it would hold what was delivered last, for as long as all goes the short way
         if payloads and attempt.is_straight:
@@ -137,7 +143,7 @@ class Session:
             fault = attempt.end_of_body()
             self._count_progress(before, now)
             attempt.out = taken + attempt.out
-            self._judge(fault, now)
+            self._complete(now) if fault is None else self._break(fault, now)
         return attempt.out
 
     def fail(self, fault: StreamFault, now: float) -> list[Payload]:
@@ -199,7 +205,7 @@ class Session:
         self._log.refused(decision.way, refusal)
         self._notify(self._log.refusal_seen())
         if decision.resume is not None and refusal.no_longer_streamed and self.request.starting_after is None:
-            self._recover(self._recovery.poll(replace(decision.resume, poll=True), now), now)
+            self._recover(self._recovery.poll(decision.resume._replace(poll=True), now), now)
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
         else:
@@ -270,17 +276,12 @@ class Session:
         elif fault is None:
             fault = attempt.damage
         self._count_progress(before, now)
-        if fault is not None or done is not None:
-            self._judge(fault, now)
+        if fault is not None:
+            self._break(fault, now)
+        elif done is not None:
+            self._complete(now)
         if done is not None and isinstance(self.decision, Finish):
             attempt.out.append(done)
-
-    def _judge(self, fault: StreamFault | None, now: float) -> None:
-        """End the attempt: with a fault, or complete."""
-        if fault is None:
-            self._complete(now)
-        else:
-            self._break(fault, now)
 
     def _count_progress(self, items_before: int, now: float) -> None:
         out = self._attempt.out
@@ -324,7 +325,7 @@ class Session:
             return
         if fault.kind == "stalled":
             late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
-            fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
+            fault = fault._replace(reason=late or f"{fault.reason}; the limit is {limit}")
         found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, fault.reason, now)
@@ -359,7 +360,7 @@ class Session:
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
-        self._first = replace(self._first, evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
+        self._first = self._first._replace(evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
         self._habits.failed()
         if (last_event := self._first.fault.last_event) is not None and not self.transcript.visible:
             self._attempt.out.append(last_event)
@@ -373,7 +374,7 @@ class Session:
 
     def _close_attempt(self, fault: StreamFault | None, reason: str | None, now: float) -> None:
         read, name = self._attempt.reader, self.adapter.response_id
-        kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes}
+        kind, counts = None if fault is None else fault.kind, {"events": read.events, "bytes": read.bytes_fed}
         self._log.close_attempt(kind, now, **counts, repairs=read.repairs, response_id=name, usage=self._attempt.usage)
         if self._observer is not None:
             self._observer.attempt_closed(self._log.attempts[-1], self._attempt.rule, reason, read.repairs)

@@ -34,6 +34,8 @@ DECODING_FUNCTIONS = (
 class GuardedDecoder:
     """The `_decoder` of a guarded stream. Other attributes are those of the SDK's decoder in whose place it is."""
 
+    __slots__ = ("_guarded", "_response", "_sdk_decoder")
+
     def __init__(self, guarded: GuardedStream, response: HttpResponse, sdk_decoder: Any) -> None:
         self._guarded = guarded
         self._response = response

@@ -12,6 +12,7 @@ import openai
 import wrapt
 
 from ..observability.publish import listeners
+from ..transport import clock as timing
 from .background import as_asked, in_background, refuses_background, sending, with_background
 from .decoder import caught_by_sdk, on_stream
 from .helper_items import patch_helpers
@@ -145,6 +146,7 @@ def _guard(request: OriginalRequest, kwargs: dict[str, Any]) -> None:
     """Let a response know how its stream is guarded."""
     response = kwargs["response"]
     if isinstance(getattr(response, "extensions", None), dict):  # else it is not from httpx or httpx2
+        request = request.sharing(kwargs["options"])
         guarded = response.extensions[KEY] = GuardedStream(request, response, kwargs.get("retries_taken") or 0)
         if not kwargs.get("stream") and response.is_stream_consumed:
             examine_read_body(response, guarded)  # speech, which the SDK has read as a whole
@@ -212,9 +214,7 @@ def _original_request(
     given = {**dict(zip(("cast_to", "options"), args, strict=False)), **kwargs}  # all others have to be named
     if not (given.get("stream") or asks_for_speech(given["options"])):
         return None
-    options, heard_by = copy_options(given["options"]), listeners(how.policy.on_event)
-    request = OriginalRequest(client, wrapped, given["cast_to"], options, given.get("stream_cls"), how, heard_by)
-    return with_background(request)
+    return with_background(_request(how, client, wrapped, given))
 
 
 def _prepared_request(how: Guarding | None, client: Any, given: dict[str, Any]) -> OriginalRequest | None:
@@ -227,6 +227,19 @@ def _prepared_request(how: Guarding | None, client: Any, given: dict[str, Any]) 
         return None
     base = openai._base_client
     owner = base.SyncAPIClient if isinstance(client, base.SyncAPIClient) else base.AsyncAPIClient
-    send = partial(owner.request, client)
-    options, heard_by = copy_options(given["options"]), listeners(how.policy.on_event)
-    return OriginalRequest(client, send, given["cast_to"], options, given["stream_cls"], how, heard_by)
+    return _request(how, client, partial(owner.request, client), given)
+
+
+def _request(how: Guarding, client: Any, send: Callable[..., Any], given: dict[str, Any]) -> OriginalRequest:
+    options = copy_options(given["options"])
+    return OriginalRequest(
+        client=client,
+        send=send,
+        cast_to=given["cast_to"],
+        options=options,
+        idempotency_key=options.idempotency_key,
+        stream_cls=given.get("stream_cls"),
+        guarding=how,
+        listeners=listeners(how.policy.on_event),
+        sent_at=timing.current.clock(),
+    )

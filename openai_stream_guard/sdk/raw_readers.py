@@ -6,7 +6,6 @@ All of them read by `iter_bytes` or `iter_raw` of the response, which are replac
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,15 +24,13 @@ READERS = ("iter_bytes", "iter_raw", "aiter_bytes", "aiter_raw")
 
 def watch_reads(response: HttpResponse, guarded: GuardedStream) -> None:
     """Watch the body of a response, by whichever reader it is read."""
-    held = weakref.ref(response)
-    for name in READERS:
-        read = partial(_watched_body, held, guarded, name)
-        guarded.reader_overrides[name] = MethodOverride(response, name, read)
+    guarded.reader_overrides = [_WatchedReader(response, name, guarded) for name in READERS]
 
 
 def stop_watching(guarded: GuardedStream) -> None:
     """Restore the readers of the response."""
-    for override in guarded.reader_overrides.values():
+    overrides, guarded.reader_overrides = guarded.reader_overrides, ()
+    for override in overrides:
         override.remove()
 
 
@@ -49,15 +46,6 @@ def examine_read_body(response: Any, guarded: GuardedStream) -> None:
         session.end(clock())
     if isinstance(session.decision, Fail) and not guarded.observe:
         raise guarded.error(session, session.decision)
-
-
-def _watched_body(
-    response: Callable[[], Any], guarded: GuardedStream, name: str, chunk_size: int | None = None
-) -> WatchedBody:
-    """Replaces a reader of a response."""
-    read = partial(guarded.reader_overrides[name].original, chunk_size)
-    stop_watching(guarded)  # a body is read once, and the readers are built on each other
-    return WatchedBody(guarded, response(), name, read)
 
 
 class WatchedBody:
@@ -108,6 +96,19 @@ class WatchedBody:
         if name.startswith("__"):  # what `copy` asks an object for that has no attributes yet
             raise AttributeError(name)
         return getattr(self._chunks, name)
+
+
+class _WatchedReader(MethodOverride):
+    """Replaces a reader of a response by one that returns a `WatchedBody`."""
+
+    def __init__(self, response: HttpResponse, name: str, guarded: GuardedStream) -> None:
+        super().__init__(response, name, WatchedBody)
+        self._guarded = guarded
+
+    def __call__(self, chunk_size: int | None = None) -> Any:
+        read = partial(self.original, chunk_size)
+        stop_watching(self._guarded)  # a body is read once, and the readers are built on each other
+        return self._function(self._guarded, self._response(), self._name, read)
 
 
 def _has_foreign_decoder(stream: Any) -> bool:

@@ -9,8 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import openai
 
@@ -21,7 +20,6 @@ from ..engine.decisions import Refusal, Reissue
 from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..redaction import identifier
-from ..transport import clock as timing
 from ..transport.exceptions import fault_from, is_closed_request, is_lost_response, message_of
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
 from ..transport.timeouts import request_timeouts
@@ -33,16 +31,14 @@ _MIN_WAIT = 1.0
 """Seconds that a re-issue may wait for its headers, however late it is sent."""
 
 
-@dataclass(frozen=True)
-class Guarding:
+class Guarding(NamedTuple):
     """How the streams of a request are guarded."""
 
     policy: Policy
     observe: bool
 
 
-@dataclass(frozen=True)
-class OriginalRequest:
+class OriginalRequest(NamedTuple):
     """A streaming request as the program made it.
 
     `send` sends it again. It is the client's own `request`, below what other libraries have wrapped around it: they
@@ -53,18 +49,29 @@ class OriginalRequest:
     send: Callable[..., Any]
     cast_to: Any
     options: Any
+    idempotency_key: str | None
+    """Of the program: the SDK's own is another for each request."""
     stream_cls: Any
     guarding: Guarding
-    listeners: tuple[Listener, ...] = ()
+    listeners: tuple[Listener, ...]
     """Who is told what becomes of its stream."""
+    sent_at: float
+    """When the program sent it, on the clock of its stream."""
     background_options: Any = None
     """What is sent in place of `options`, since the guard asks for the response in the background; None: `options`."""
     background_refused: bool = False
     """The API refused to make it in the background, so that it is sent as the program made it."""
     notes: tuple[str, ...] = ()
     """For the report of its stream."""
-    sent_at: float = field(default_factory=lambda: timing.current.clock())
-    """When the program sent it, on the clock of its stream."""
+
+    def sharing(self, prepared: Any) -> OriginalRequest:
+        """Return the same with the options as the SDK has sent them, if it has changed nothing else in its copy.
+
+        The SDK keeps that as long as the stream, and a second copy would take a kilobyte.
+        """
+        given, sent = vars(self.options), vars(prepared)
+        is_same = all(value is sent.get(name) for name, value in given.items() if name != "idempotency_key")
+        return self._replace(options=prepared) if is_same else self
 
     @property
     def max_retries(self) -> int:
@@ -170,6 +177,7 @@ def options_to_send_once(request: OriginalRequest) -> Any:
     options = copy_options(request.options)
     given = options.headers if isinstance(options.headers, dict) else {}
     options.headers = {name: value for name, value in given.items() if name not in _RAW_HEADERS}
+    options.idempotency_key = request.idempotency_key
     options.max_retries = 0
     options.post_parser = openai.NOT_GIVEN
     return options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,11 @@ class GuardedStream:
         retries_taken: how often the SDK has sent the request before this response came.
     """
 
+    __slots__ = (
+        "__weakref__", "_canceller", "_http_request", "_refusal_is_news", "_retries_taken", "_stream_id",
+        "is_decoded", "items", "notifying", "one_identity", "reader_overrides", "request", "session", "stream",
+    )  # fmt: skip
+
     def __init__(self, request: OriginalRequest, response: HttpResponse, retries_taken: int) -> None:
         self.request = request
         self.session: Session | None = None
@@ -50,13 +55,16 @@ class GuardedStream:
         """Returns the SDK's stream, if there is one."""
         self.is_decoded = False
         """Its events are decoded by the guard, so that its bytes need not be watched as well."""
-        self.reader_overrides: dict[str, MethodOverride] = {}
+        self.reader_overrides: Sequence[MethodOverride] = ()
         self._http_request = response.request
         self._retries_taken = retries_taken
-        self._credentials = credentials_from(response.request)
         self._stream_id = f"{random.getrandbits(32):08x}"
         self._canceller: Canceller | None = None
         self._refusal_is_news = request.background_refused and self._record_refusal()
+
+    def credentials(self) -> frozenset[str]:
+        """What the request was authenticated with."""
+        return credentials_from(self._http_request)
 
     @property
     def observe(self) -> bool:
@@ -99,11 +107,11 @@ class GuardedStream:
             policy = policy.replace(recovery=(), delivery="live", retry_budget=None)
         observer: SessionObserver | None = None
         if RUNTIME.new_observer is not None:
-            observer = RUNTIME.new_observer(self._credentials)
+            observer = RUNTIME.new_observer(self.credentials())
         elif policy.capture is not None:
             from ..capture.folder import FolderRecorder  # a quarter of the time of `enable()`, and rarely asked for
 
-            observer = FolderRecorder(policy.capture, self._credentials)
+            observer = FolderRecorder(policy.capture, self.credentials())
         self.session = Session(
             stream_request_from(request, self._http_request, one_identity=self.one_identity),
             policy,
@@ -112,13 +120,13 @@ class GuardedStream:
             max_retries=request.max_retries if policy.max_retries is None else policy.max_retries,
             clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
             requests=1 + self._retries_taken,
-            head=response_head(response, self._credentials),
+            head=response_head(response, self.credentials()),
             jitter=timing.current.jitter,
             notify=self._notify,
             stream_id=self._stream_id,
             requested_at=request.sent_at,
             observer=observer,
-            credentials=self._credentials,
+            credentials=self.credentials,
         )
         if request.background_options is not None:
             self._canceller = canceller_for(is_async=isinstance(request.client, openai.AsyncOpenAI))
@@ -140,7 +148,7 @@ class GuardedStream:
         if isinstance(notice, Ended) and self._canceller is not None and self.session is not None:
             self._canceller.ended(self, due=self.session.response_to_cancel is not None)
         if self.request.guarding.policy.log_raw and isinstance(notice, FaultSeen) and self.session is not None:
-            publish_raw(self.session.raw_tail, self._credentials, notice.stream_id)
+            publish_raw(self.session.raw_tail, self.credentials(), notice.stream_id)
 
     # What a canceller asks for, see `transport.cancelling.BackgroundStream`.
 
@@ -199,7 +207,7 @@ class GuardedStream:
             partial_text=session.adapter.partial_text(session.transcript),
             partial=session.adapter.partial(session.transcript),
             request=self._http_request,
-            credentials=self._credentials,
+            credentials=self.credentials(),
             keep_cause="threads" not in session.request.steps,  # the SDK's handler of these raises the cause instead
         )
 

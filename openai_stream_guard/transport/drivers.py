@@ -37,6 +37,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             try:
@@ -52,6 +53,8 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+                if not events and session.decision is None:
+                    continue  # most reads of a few bytes
             if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
                 exchange.drain()
             for event in events:
@@ -114,6 +117,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             try:
@@ -129,6 +133,8 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 events = session.fail(fault, exchange.clock())
             else:
                 events = session.receive(data, exchange.clock())
+                if not events and session.decision is None:
+                    continue  # most reads of a few bytes
             if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
                 await exchange.drain()
             for event in events:
@@ -194,6 +200,7 @@ def watch(
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             data = None
@@ -240,6 +247,7 @@ async def awatch(
     exchange = None
     try:
         exchange = open_exchange()
+        del open_exchange  # which is kept as long as this generator otherwise
         session = exchange.session
         while True:
             data = None

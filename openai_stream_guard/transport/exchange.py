@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
@@ -18,11 +18,12 @@ from typing import Any, ClassVar, Protocol
 import anyio
 
 from ..diagnosis.causes import CLOSED
+from ..diagnosis.evidence import ResponseHead
 from ..engine.decisions import Fail, Refusal, Reissue, StreamFault, Wait
 from ..engine.session import Session
 from . import clock as timing
 from .exceptions import add_context, fault_from, is_read_of_closed
-from .http import HttpResponse, MethodOverride, body_of, credentials_from, read_timeout_error, response_head
+from .http import HttpResponse, MethodOverride, body_of, read_timeout_error, response_head
 from .timeouts import SocketDeadline, TaskDeadline
 
 DRAIN_SECONDS = 0.1
@@ -34,6 +35,9 @@ class SdkSide(Protocol):
 
     notifying: bool
     """A listener to the notices, such as `on_event`, is being called; what it closes is closed by the consumer."""
+
+    def credentials(self) -> Collection[str]:
+        """What the request was authenticated with."""
 
     def reissue(self, decision: Reissue) -> HttpResponse:
         """Send the request again by a synchronous client. Raises what the SDK raises."""
@@ -96,17 +100,20 @@ class _Exchange:
         self._has_deadlines = has_deadlines
         self._drain_until: float | None = None
         self._closing = False
-        self._credentials = credentials_from(response.request)
-        self._wake = threading.Event()
         self._driver: Callable[[], Any] = lambda: None
         self._attach(response, chunks)
         self._override = MethodOverride(response, self._close_method, self._closed_by_holder)
 
     def _attach(self, response: HttpResponse, chunks: Any = None) -> None:
-        self.head = response_head(response, self._credentials)
+        self._response = response
         self._read_deadline: SocketDeadline | TaskDeadline
         self._read_deadline = self._timing.socket_deadline(response, self._begin_read)
         self._close: Callable[[], Any] = getattr(response, self._close_method)
+
+    @property
+    def head(self) -> ResponseHead:
+        """Status and headers of the response that is alive."""
+        return response_head(self._response, self._sdk.credentials())
 
     def _closed_by_holder(self) -> Any:
         raise NotImplementedError
@@ -185,6 +192,7 @@ class SyncExchange(_Exchange):
     """An exchange of a synchronous client."""
 
     _close_method = "close"
+    _wake: threading.Event | None = None  # made before a wait: most streams never wait
 
     def _attach(self, response: HttpResponse, chunks: Iterator[bytes] | None = None) -> None:
         super()._attach(response)
@@ -215,7 +223,8 @@ class SyncExchange(_Exchange):
         """Replaces `close` of the first response: called by the consumer, and by the library as it reads."""
         if not self._is_closed_by_library():
             self._leave()
-            self._wake.set()
+            if self._wake is not None:
+                self._wake.set()
         self._close()
 
     def drain(self) -> None:
@@ -228,19 +237,22 @@ class SyncExchange(_Exchange):
                 self.read()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the stream is closed meanwhile."""
+        """Wait, unless the stream is closed meanwhile or has been already."""
+        self._wake = threading.Event()
+        if self.abandoned:
+            return
         self._timing.sleep(self._wake, seconds)
 
     def wait(self, decision: Wait) -> None:
-        """Wait until the ticket is called, unless the stream is closed meanwhile."""
+        """Wait until the ticket is called, unless the stream is closed meanwhile or has been already."""
         wait = self._timing.sleep if decision.probes else self._timing.wait_for_call
+        self._wake = threading.Event()
         decision.ticket.on_call(self._wake.set)
         try:
             if not self.abandoned:
                 wait(self._wake, decision.seconds)
         finally:
             decision.ticket.on_call(None)
-            self._wake.clear()  # whoever closes the stream sets `abandoned` as well
 
     def reopen(self, decision: Reissue) -> None:
         """Send the request again, and read from its response."""

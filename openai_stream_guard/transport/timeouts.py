@@ -62,23 +62,28 @@ class SocketDeadline:
     and the deadline of a thread is checked when bytes arrive.
     """
 
+    __slots__ = ("_clock", "_deadline", "_read", "_response", "_stream", "_wait", "active")
+
     def __init__(self, response: HttpResponse, deadline: Callable[[float], float], clock: Callable[[], float]) -> None:
         stream: Any = response.extensions.get("network_stream")
         self.active = hasattr(stream, "read") and response.http_version in ("HTTP/1.1", "HTTP/1.0")
         if not self.active:
             return
-        wait = type(stream).read  # the class's: the instance may still have the deadline of another response
-
-        def read(max_bytes: int, timeout: float | None = None) -> Any:
-            if not response.is_closed:  # else the connection already serves another request
-                now = clock()
-                left = max(deadline(now) - now, _MIN_WAIT)
-                if timeout is None or left < timeout:
-                    timeout = None if left == math.inf else left
-            return wait(stream, max_bytes, timeout=timeout)
-
-        stream.read = self._read = read
+        self._response = response
+        self._deadline = deadline
+        self._clock = clock
         self._stream = stream
+        self._wait = type(stream).read  # the class's: the instance may still have the deadline of another response
+        stream.read = self._read = self._read_in_time
+
+    def _read_in_time(self, max_bytes: int, timeout: float | None = None) -> Any:
+        """Replaces `read` of the socket."""
+        if not self._response.is_closed:  # else the connection already serves another request
+            now = self._clock()
+            left = max(self._deadline(now) - now, _MIN_WAIT)
+            if timeout is None or left < timeout:
+                timeout = None if left == math.inf else left
+        return self._wait(self._stream, max_bytes, timeout=timeout)
 
     def end(self) -> None:
         """Leave the socket as it was."""

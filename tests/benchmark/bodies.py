@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 PATHS = {
@@ -15,6 +16,7 @@ PATHS = {
 READS = {"event": None, "1,400 B": 1400, "64 KiB": 65536, "16 B": 16}
 """How many bytes come in a read; None: an event."""
 
+_TEXT = re.compile(rb'"(?:content|arguments|delta)":("(?:[^"\\]|\\.)*")')
 _CHUNK = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "system_fingerprint": "fp"}
 _RESPONSE = {
     "id": "resp_1",
@@ -39,6 +41,12 @@ def reads(shape: str, size: int | None, events: int) -> list[bytes]:
 def in_pieces(body: bytes, size: int) -> list[bytes]:
     """The same bytes, so many a read."""
     return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+def text_in(frames: Iterable[bytes]) -> int:
+    """Bytes of text that the deltas of these events bring."""
+    texts = (text for frame in frames for text in _TEXT.findall(frame))
+    return sum(len(json.loads(text).encode()) for text in texts)
 
 
 @cache
@@ -71,7 +79,8 @@ def _tool_calls(events: int) -> Iterator[bytes]:
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
     yield _frame({"role": "assistant", "content": None, "tool_calls": [call]})
     for number in range(events):
-        yield _frame({"tool_calls": [{"index": 0, "function": {"arguments": f" word{number % 50}"}}]})
+        text = f'{"" if number else "{"}"{number}":{number % 50}{"," if number < events - 1 else "}"}'
+        yield _frame({"tool_calls": [{"index": 0, "function": {"arguments": text}}]})
     yield from (_frame({}, "tool_calls"), _DONE)
 
 

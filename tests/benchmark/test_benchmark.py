@@ -9,7 +9,7 @@ from tests.support.streams import VERSION
 
 from . import decoders
 from .__main__ import loopback
-from .bodies import PATHS, READS, reads
+from .bodies import PATHS, READS, reads, text_in
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,13 @@ def test_what_grows_gives_figures() -> None:
     enable(Policy(retry_budget=None, backoff_initial=0.0))
     assert worker.big(1) > 0
     assert worker.replay(20) > 0
-    assert worker.memory(3, 10) > 0
+    assert all(worker.memory(shape, 3, 10) > 0 for shape in PATHS)
+
+
+def test_text_is_counted_once() -> None:
+    """Of deltas, escapes undone, and not again where an event says it as a whole."""
+    frames = reads("chat", None, 3), reads("tool calls", None, 3), reads("Responses", None, 3)[:7]
+    assert [text_in(each) for each in frames] == [len(" word0 word1 word2"), len('{"0":0,"1":1,"2":2}'), 18]
 
 
 @pytest.mark.parametrize("read", READS)

@@ -144,14 +144,17 @@ def replay(events: int) -> float:
     return seconds / count * 1e6
 
 
-def memory(streams: int, items: int) -> float:
+def memory(shape: str, streams: int, items: int) -> float:
     """KiB that each of so many open streams holds, after so many of its items."""
-    plain = client(reads("chat", None, items + 10))
-    next(iter(_chat(plain)))  # what is made once is no stream's
+    plain, ask = client(reads(shape, None, items + 10)), DOORS["create"][shape]
+    for _ in range(2):  # what is made once is no stream's
+        with ask(plain) as stream:
+            for _ in range(items):
+                next(stream)
     tracemalloc.start()
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
-    opened = [_chat(plain) for _ in range(streams)]
+    opened = [ask(plain) for _ in range(streams)]
     for stream in opened:
         for _ in range(items):
             next(stream)

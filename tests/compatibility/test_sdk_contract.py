@@ -42,8 +42,8 @@ FOR_PLANS |= {"_strict_response_validation", "_completions", "_state"}
 """Those that plans for items need. Where a release breaks one, items are left to the SDK, and `status` says so."""
 
 OPTIONS = (
-    "extra_json", "files", "get_max_retries", "headers", "json_data", "max_retries", "method", "params", "post_parser",
-    "timeout", "url",
+    "extra_json", "files", "get_max_retries", "headers", "idempotency_key", "json_data", "max_retries", "method",
+    "params", "post_parser", "timeout", "url",
 )  # fmt: skip
 """What is read from or set on a request's options, which are the SDK's own affair."""
 OPTIONAL = ("content", "stream_mode", "model_copy", "copy")
@@ -56,9 +56,11 @@ def broken(what: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[ast.AST]:
-    """All that is written in the modules of a folder."""
+    """All that is written in the modules of a folder, but the names of slots."""
     for path in sorted(folder.rglob("*.py")):
-        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        slots = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and "__slots__" in ast.unparse(node)]
+        yield from set(ast.walk(tree)).difference(*map(ast.walk, slots))
 
 
 def is_private(name: str) -> bool:

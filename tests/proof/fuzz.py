@@ -106,7 +106,7 @@ def _read(reads: Sequence[bytes], mode: RepairMode, limit: int) -> tuple[list[st
     reader = Reader(mode, limit)
     payloads = [payload for data in reads for payload in reader.feed(data)]
     payloads += reader.finish()
-    check(reader.bytes == sum(map(len, reads)), "bytes were not counted")
+    check(reader.bytes_fed == sum(map(len, reads)), "bytes were not counted")
     values = [f"{payload.event} {payload.value!r} {payload.raw!r}" for payload in payloads]
     return values, repr(reader.fault), reader.done, reader.repairs
 

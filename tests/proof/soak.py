@@ -37,8 +37,8 @@ from .loopback import FAULTS, WORDS, allow_open_files, running, text_of
 HTTP: Any = importlib.import_module("httpx2" if hasattr(openai._base_client, "httpx2") else "httpx")
 POLICY = Policy(retry_budget=None, backoff_initial=0.01, backoff_max=0.05)
 FAULTY = 0.3
-PER_STREAM = 16 << 10
-"""Bytes that the guard may hold for an open stream, and twice the text that it has delivered."""
+PER_STREAM = 8 << 10
+"""Bytes that the guard may hold for an open stream besides the text that it has delivered."""
 DESCRIPTORS = next((path for path in ("/proc/self/fd", "/dev/fd") if os.path.isdir(path)), None)
 
 
@@ -302,7 +302,7 @@ def weighed(url: str, streams: int, words: int) -> list[Figure]:
     text = len(text_of(words))
     more = (weights[0] - weights[1]) / streams
     name = f"bytes above unguarded, of {streams:,} open streams with {text:,} bytes of text each"
-    return [figure(name, round(more), PER_STREAM + 2 * text)]
+    return [figure(name, round(more), PER_STREAM + text)]
 
 
 def measured(options: argparse.Namespace) -> list[Figure]:

@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from openai_stream_guard.redaction import blanked, credentials, identifier, redact, redact_in_place, redact_tree
+from openai_stream_guard.decoding.reader import Reader
+from openai_stream_guard.redaction import (
+    blanked,
+    credentials,
+    identifier,
+    redact,
+    redact_in_place,
+    redact_tail,
+    redact_tree,
+)
 
 SECRETS = [
     b"sk-abcdefghijklmnop1234",
@@ -137,3 +146,28 @@ def test_masking_takes_linear_time(unit: bytes, mask: Callable[[bytes], bytes]) 
     short = min(seconds(20_000) for _ in range(5))
     long = min(seconds(160_000) for _ in range(3))
     assert long < 30 * short + 0.01
+
+
+@pytest.mark.parametrize("behind", [0, 1, 100, 800, 1000, 1023])
+@pytest.mark.parametrize("before", [0, 5000])
+@pytest.mark.parametrize("label", [b'data: {"text": "', b'data: {"api_key": "', b": authorization: bearer "])
+@pytest.mark.parametrize("size", [40, 300, 1100, 3000])
+def test_of_a_key_that_is_not_kept_whole_nothing_is_shown(label: bytes, size: int, behind: int, before: int) -> None:
+    """However long it is, in the last bytes of a stream: its label or its own beginning may be gone."""
+    key = (b"Qx7" * size)[:size]
+    reader = Reader()
+    reader.feed(b": word" * before + b"\n")
+    for part in (label, key, b'" ' + b"." * behind):
+        reader.feed(part)
+    shown = redact_tail(reader.tail)
+    assert len(shown) <= 1024
+    is_known = b"text" not in label
+    if is_known or size + behind > 1100:
+        assert b"Qx7Qx7" not in shown
+
+
+def test_a_long_word_that_is_kept_whole_is_shown() -> None:
+    """Half a kilobyte of text without a space, in a stream that holds nothing else long."""
+    reader = Reader()
+    reader.feed(b'data: {"id": "1"}\n\n' * 200 + b'data: {"text": "' + b"word" * 100 + b'"}\n\n')
+    assert b"word" * 100 in redact_tail(reader.tail)

@@ -56,7 +56,7 @@ def read(
     reader = kind(mode, limit)
     payloads = [payload for data in reads for payload in reader.feed(data)]
     payloads += reader.finish()
-    assert reader.bytes == sum(map(len, reads))
+    assert reader.bytes_fed == sum(map(len, reads))
     fault = reader.fault
     return Reading(
         [(payload.event, payload.raw, repr(payload.value), payload.id, payload.retry) for payload in payloads],

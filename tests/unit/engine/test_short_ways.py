@@ -125,6 +125,16 @@ NUMBERS = st.just(None) | st.just(None) | st.integers(0, 20) | st.integers(0, 20
 STRANGE = {api: [odd for value in PLAIN[api] for odd in altered(value)] for api in PATHS}
 
 
+def state(value: object) -> object:
+    """All that an object of the package holds, and those that it holds."""
+    if isinstance(value, dict):
+        return {key: state(part) for key, part in value.items()}
+    names = [*getattr(value, "__dict__", ()), *getattr(type(value), "__slots__", ())]
+    if not names or not type(value).__module__.startswith("openai_stream_guard."):
+        return value
+    return {name: state(getattr(value, name)) for name in names}
+
+
 def seen(api: str, reads: list[bytes], *, short: bool) -> list[object]:
     """What a session hands over in each read, and all that it and its adapter know in the end."""
     session = Session(
@@ -141,15 +151,11 @@ def seen(api: str, reads: list[bytes], *, short: bool) -> list[object]:
         told.append((repr(session.decision), session.deadline))
     if session.decision is None:
         session.end(99.0)
-    adapter = {
-        name: vars(value) if hasattr(value, "__dict__") else value for name, value in vars(session.adapter).items()
-    }
-    transcript = vars(session.transcript)
     return [
         *told,
         repr(session.decision),
-        repr(adapter),
-        repr(transcript),
+        repr(state(session.adapter)),
+        repr(state(session.transcript)),
         session._attempt.items,
         repr(session.report()),
     ]
