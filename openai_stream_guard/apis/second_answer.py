@@ -256,6 +256,7 @@ class ReplayChecker(SecondAnswer):
             if not has_hole(told, piece):
                 if not self.restarts:
                     raise Diverged
+                self._news.identities.append((retold_key(key), hash(piece)))
             elif not self._transcript.note_hole(key, told, piece):
                 raise Gap if self.restarts else Diverged
 

@@ -287,6 +287,16 @@ def test_what_a_first_answer_has_retold_comes_again_or_is_a_divergence(said: str
     assert twice(first, second, STATELESS).values == second
 
 
+def test_what_an_answer_that_restarts_has_retold_is_remembered_too() -> None:
+    """Rule 4: of three answers the first one told nothing, and the second one its text otherwise as a whole."""
+    right = [CREATED, added(0), *part("ab"), item_done(0, "ab"), completed("ab")]
+    retold = [CREATED, added(0), delta("ab"), done("x")]
+    answers = [Response(wire(CREATED), "reset"), Response(wire(*retold), "reset"), Response(wire(*right))]
+    outcome = play(answers, FREE, asked=STATELESS)
+    assert outcome.gave_up is not None
+    assert (outcome.values, outcome.gave_up.stopped_by) == (retold, "diverged")
+
+
 def test_a_hole_is_one_missing_part_or_a_few_small_ones() -> None:
     """Of a text that came, and is longer as a whole."""
     assert all(has_hole(came, b"one two three") for came in (b"one three", b"two three", b"one two", b"o two thre"))
