@@ -249,15 +249,13 @@ class Run:
             if isinstance(error, openai.LengthFinishReasonError):
                 return "raised"
             return f"wrong: {type(error).__name__}: {error}"[:150]
-        anonymous = [_anonymous(item) for item in items]
-        told = [(attempt, [_anonymous(event) for event in attempt.told]) for attempt in self.attempts]
-        verbatim = any(anonymous == events[: len(items)] for _, events in told)
+        verbatim = any(items == attempt.told[: len(items)] for attempt in self.attempts)
         if error is None and self.door == "create" and self.requests == 1:
             first = self.attempts[0]
-            if items != first.told[: len(items)] or (len(items) < len(first.told) and not self._enough(items)):
+            if not verbatim or (len(items) < len(first.told) and not self._enough(items)):
                 return "wrong: complete, and other items than were sent"
             return "wrong: a swallowed delta was not noticed" if first.hole else "whole"
-        if error is None and any(anonymous == events and not attempt.hole for attempt, events in told[1:]):
+        if error is None and any(items == attempt.told and not attempt.hole for attempt in self.attempts[1:]):
             return "recovered"  # nothing was delivered before, and so nothing stands against this answer
         reader: Any = (
             chat.ChatReader(self.answer)
@@ -347,13 +345,6 @@ def _helper_reads(answer: chat.ChatAnswer) -> bool:
     objects = any(isinstance(call.arguments, dict) for choice in answer.choices for call in choice.calls)
     cut = any(choice.finish == "length" for choice in answer.choices)
     return not (objects or cut or answer.legacy)
-
-
-def _anonymous(event: dict[str, Any]) -> dict[str, Any]:
-    """An event without number and names of its response: an answer that restarts goes by those that were delivered."""
-    response = event.get("response")
-    kept = {"response": {name: response.get(name) for name in ("output", "status")}} if response else {}
-    return {name: part for name, part in event.items() if name != "sequence_number"} | kept
 
 
 def _place(event: dict[str, Any]) -> tuple[Any, ...]:
