@@ -107,7 +107,7 @@ def chunks(answer: ChatAnswer, serial: int, dice: random.Random) -> list[dict[st
 
 
 def _choice(answer: ChatAnswer, place: int, serial: int, dice: random.Random) -> Iterator[dict[str, Any]]:
-    choice, last = answer.choices[place], dice.random() < 0.2
+    choice, last = answer.choices[place], dice.random() < 0.4
     deltas = list(_deltas(choice, answer, place, serial, dice))
     for number, (delta, logprobs) in enumerate(deltas):
         finish = choice.finish if last and number == len(deltas) - 1 else None
@@ -160,9 +160,9 @@ def _call(call: Call, number: int, place: int, serial: int, dice: random.Random)
 
 def _pieces(text: str, dice: random.Random, logprobs: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """The text in deltas, each with its tokens. A character may be split over two tokens: the first has no text."""
-    start = 0
+    start, in_one = 0, dice.random() < 0.2
     while start < len(text):
-        piece = text[start : start + dice.choice((1, 2, 2, 3, 5))]
+        piece = text[start:] if in_one else text[start : start + dice.choice((1, 2, 2, 3, 5))]
         start += len(piece)
         said = piece.encode()
         if logprobs and len(piece) == 1 and len(said) > 1:
