@@ -44,6 +44,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.14t")
 
 DOORS = ("autowrapt", "gunicorn", "uvicorn", "nbclient", "ipykernel", "pyinstaller")
 """What starts the programs of tests/compatibility/doors."""
+GUESTS = ("billiard", "gevent")
+"""Packages whose exceptions tests/behaviour/test_guest.py has thrown into reads; New Relic's is in `patchers`."""
 CLIENTS = ("aiohttp", "h2", "httpx", "httpx2>=2.12", "trustme", "uvloop")
 """What the clients of tests/support/clients.py need beyond the SDK."""
 MOCKS = ("pytest-httpx", "pytest-httpx2")
@@ -252,8 +254,9 @@ def doors(session: nox.Session) -> None:
     session.install("build")
     session.run("python", "-m", "build", "-q", "-w", "-o", session.create_tmp())
     (wheel,) = Path(session.create_tmp()).glob("*.whl")
-    session.install(f"{wheel}[test]", *DOORS)
-    run_pytest(session, "-m", "", "--timeout", "200", "tests/compatibility/doors", "tests/behaviour/test_cli_run.py")
+    session.install(f"{wheel}[test]", *DOORS, *GUESTS)
+    files = ("tests/compatibility/doors", "tests/behaviour/test_cli_run.py", "tests/behaviour/test_guest.py")
+    run_pytest(session, "-m", "", "--timeout", "200", *files)
 
 
 @nox.session

@@ -44,6 +44,8 @@ class SecondAnswer(ABC):
 
     spent = 0
     """Tokens of the attempts before that its usage does not count, at least."""
+    restarts = False
+    """Nothing visible was delivered before: a final response without items says as little as in a first answer."""
     repeated = 0
     """How often it has come nearer to the point that was delivered: with each text, id or milestone that came again."""
 
@@ -132,6 +134,7 @@ class ReplayChecker(SecondAnswer):
 
     def __init__(self, transcript: Transcript) -> None:
         super().__init__(transcript)
+        self.restarts = not transcript.visible
         self._behind = {key: len(text) for key, text in transcript.text_channels.items()}
         """Bytes that each channel has yet to repeat; a channel that has caught up is dropped."""
         self._ranks = {key: rank for rank, key in enumerate(self._behind)}

@@ -1,8 +1,9 @@
-"""Importing the guard: what it does to a process, with each setting and in each order. Each test is a process."""
+"""The law: importing the guard does what its variable says and nothing else, in each order. Each test is a process."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import statistics
 import subprocess
@@ -11,6 +12,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from openai_stream_guard import OpenAIStreamParseError
 
 ROOT = Path(__file__).parents[2]
 MAX_MILLISECONDS = 40.0
@@ -72,6 +75,35 @@ def test_enabling_later_patches(order: str) -> None:
     first, second = ORDERS[order].removeprefix("import ").split(", ")
     program = f"import openai_stream_guard\nimport {first}\nopenai_stream_guard.enable()\nimport {second}\n{PATCHED}"
     assert said(program) == "patched"
+
+
+FIRST = (
+    "from openai_stream_guard import OpenAIStreamParseError",
+    "import openai_stream_guard; openai_stream_guard.OpenAIStreamParseError",
+    "import openai_stream_guard; assert openai_stream_guard.report(object()) is None",
+    "import openai_stream_guard; openai_stream_guard.enable()",
+    "import openai; import openai_stream_guard",
+    "import openai_stream_guard; import openai",
+    "import openai; from openai_stream_guard import OpenAIStreamParseError",
+    "from openai_stream_guard.errors import OpenAIStreamParseError",
+    "import pickle; assert pickle.loads(%r).fault == 'truncated'",
+)
+AFTERWARDS = """
+import openai, openai_stream_guard
+from openai_stream_guard import activation
+assert openai.OpenAIStreamParseError is openai_stream_guard.OpenAIStreamParseError
+assert activation.unguarded_patch_points() == []
+assert openai_stream_guard.is_enabled()
+assert hasattr(openai._streaming.Stream.__init__, "__wrapped__")
+"""
+PICKLED = pickle.dumps(OpenAIStreamParseError("cut", fault="truncated"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", FIRST)
+def test_the_first_import_does_not_matter(first: str) -> None:
+    """The error's module imports openai, whose import names the error: neither may meet the other half made."""
+    assert said(f"{first.replace('%r', repr(PICKLED))}\n{AFTERWARDS}", OPENAI_STREAM_GUARD="1") == ""
 
 
 @pytest.mark.parametrize("value", ["0", "1"])
@@ -142,10 +174,10 @@ PATCH_POINTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seam", PATCH_POINTS)
-def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
+@pytest.mark.parametrize("patch_point", PATCH_POINTS)
+def test_a_removed_patch_point_leaves_a_working_unguarded_sdk(patch_point: str) -> None:
     """One warning names the SDK's version and what is missing, and `import openai` works."""
-    module, owner, method = seam.split(".")
+    module, owner, method = patch_point.split(".")
     program = f"""
         import warnings
         import openai, openai._base_client, openai._streaming
@@ -156,13 +188,14 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
             openai_stream_guard.enable()
             openai_stream_guard.enable()
         (warning,) = caught
-        print(warning.category.__name__, openai.__version__ in str(warning.message), "{seam}" in str(warning.message))
+        told = str(warning.message)
+        print(warning.category.__name__, openai.__version__ in told, "{patch_point}" in told)
         print(openai_stream_guard.is_enabled())
         from openai import OpenAI, OpenAIStreamParseError
         print(OpenAI(api_key="k").api_key)
-        seams = [vars(owner).get(name) for owner, name in (
+        patched = [vars(owner).get(name) for owner, name in (
             (openai.Stream, "__init__"), (openai._base_client.SyncAPIClient, "request"))]
-        print([hasattr(seam, "__wrapped__") for seam in seams])
+        print([hasattr(patch_point, "__wrapped__") for patch_point in patched])
     """
     lines = said(program, OPENAI_STREAM_GUARD="1")
     assert lines.splitlines() == ["StreamGuardWarning True True", "False", "k", "[False, False]"]
@@ -176,7 +209,7 @@ def test_a_removed_seam_leaves_a_working_unguarded_sdk(seam: str) -> None:
         ("del openai._streaming.SSEDecoder.iter_bytes", ["_streaming.SSEDecoder.iter_bytes"]),
     ],
 )
-def test_status_tells_of_a_removed_seam(removal: str, missing: list[str]) -> None:
+def test_status_tells_of_a_removed_patch_point(removal: str, missing: list[str]) -> None:
     """`openai-stream-guard status` names what is missing, and fails."""
     code, states = status(f"import openai._streaming; {removal}", "-W", "ignore", OPENAI_STREAM_GUARD="1")
     assert (code, states) == (

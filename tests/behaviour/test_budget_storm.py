@@ -11,7 +11,8 @@ import openai
 from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.proof.sdk_cuts import HTTP, answer_variant
+from tests.support.ported import HTTP
+from tests.support.simulated import answer_variant
 
 STREAMS = 1000
 WHOLE = b"".join(answer_variant("text", 1).encode())

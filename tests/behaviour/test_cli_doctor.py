@@ -1,4 +1,4 @@
-"""`doctor`: a real server is asked through the real SDK, and what the way does to the answer is told and exit code."""
+"""The law: `doctor` asks a real server through the real SDK, tells what the way does to its answer, and exits by it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def examine(server: Server, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Examine the server as it performs: the exit code, and the report as JSON."""
+    """Examine the server as it is scripted: the exit code, and the report as JSON."""
 
     def run(*parts: Any, options: tuple[str, ...] = ()) -> tuple[int, Any]:
         server.script(*parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import openai
@@ -19,12 +20,11 @@ from openai_stream_guard import (
     guarding,
     is_enabled,
     observe,
-    report,
 )
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support.streams import VERSION, chat, client_for, consume
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, opened, run
 
 
 def test_on_and_off(server: Server) -> None:
@@ -35,18 +35,75 @@ def test_on_and_off(server: Server) -> None:
         assert (consume(server).report is not None) is is_enabled()
 
 
-def test_the_mode_belongs_to_the_request(server: Server) -> None:
-    """An open stream stays guarded after `disable()`, and an unguarded one unguarded after `enable()`."""
-    enable(Policy(backoff_initial=0.0, retry_budget=None))
-    server.reset(fault="truncate_clean", times=2)
-    with client_for(server) as client:
-        guarded = chat(client)
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_keeps_the_policy_of_its_request(server: Server, client_kind: str) -> None:
+    """What is switched after the request is for later ones: the open stream recovers as it was going to."""
+    server.reset(fault="truncate_clean", after=6)
+
+    def change(stream: Any) -> None:
+        configure(recovery=(), max_retries=0, delivery="atomic")
         disable()
-        alone = chat(client)
-        enable()
-        assert len(list(alone)) == 1
-        assert len(list(guarded)) == 15
-        assert report(alone) is None
+
+    assert switched(server, client_kind, change) == TEXT
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_requested_unguarded_stays_so(server: Server, client_kind: str) -> None:
+    """Enabling does not reach back: a stream of the SDK alone ends as it would have, silently cut."""
+    disable()
+    server.reset(fault="truncate_clean", after=6)
+    text = switched(server, client_kind, lambda stream: enable())
+    assert text != TEXT
+    assert TEXT.startswith(text)
+    assert len(server.requests) == 1
+
+
+def switched(server: Server, client_kind: str, change: Any) -> str:
+    """The text of a stream in whose midst something is switched."""
+
+    async def main() -> str:
+        async with opened(server, client_kind) as client:
+            stream = await chat(client)
+            first = await stream.__anext__()
+            change(stream)
+            return "".join([one.choices[0].delta.content or "" for one in [first, *[one async for one in stream]]])
+
+    return str(run(client_kind, main))
+
+
+@pytest.mark.usefixtures("guarded")
+def test_switching_while_threads_stream_harms_none(server: Server) -> None:
+    """Eight threads stream while another enables, disables and configures: every healthy stream is whole."""
+    over = threading.Event()
+    wrong: list[Any] = []
+
+    def stream() -> None:
+        for _ in range(6):
+            seen = consume(server)
+            if seen.text != TEXT or seen.error is not None:
+                wrong.append(seen)
+
+    def switch_about() -> None:
+        while not over.is_set():
+            enable()
+            configure(delivery="atomic", max_retries=1)
+            disable()
+            configure(delivery="live", max_retries=None)
+            time.sleep(0.0005)
+
+    switching = threading.Thread(target=switch_about)
+    switching.start()
+    streaming = [threading.Thread(target=stream) for _ in range(8)]
+    for thread in streaming:
+        thread.start()
+    for thread in streaming:
+        thread.join(30)
+    over.set()
+    switching.join(5)
+    assert not wrong
+    assert len(server.requests) == 48
 
 
 def test_enable_takes_a_policy_and_keeps_it() -> None:
@@ -142,8 +199,8 @@ def test_another_librarys_wrapper_stays_on_top(server: Server) -> None:
     assert len(calls) == 4
 
 
-def test_the_seams_are_wrapped_once() -> None:
-    """However often the guard is switched on, there is one wrapper of its own on each seam."""
+def test_each_patch_point_is_wrapped_once() -> None:
+    """However often the guard is switched on, there is one wrapper of its own on each patch point."""
     for _ in range(3):
         enable()
         configure(max_retries=1)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import openai
 import pytest
 
 from openai_stream_guard import configure
 from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, StreamGuard, build_answer
+from tests.support.ported import HTTP
 from tests.support.streams import Seen, completions, consume
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -196,10 +198,6 @@ def test_a_server_that_ignores_n(server: Server, rule: Any, whole: bool, client_
 
 def test_openais_own_hosts_are_strict_without_being_told() -> None:
     """There a `[DONE]` without a finish_reason was appended by somebody else."""
-    import openai
-
-    from tests.proof.sdk_cuts import HTTP
-
     configure(max_retries=0)
     hosts = {
         "https://api.openai.com/v1": False,

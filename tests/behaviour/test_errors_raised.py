@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import pickle
 import traceback
 import warnings
-from types import ModuleType
 from typing import Any
 
 import openai
@@ -17,9 +15,9 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import End, Reset, ScriptedResponse, Send, Server, Wait, streaming
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.transport.exceptions import fault_from
-from tests.support.streams import CLIENT_KINDS, KEY, VERSION, alone, chat, client_for, completions, consume, scripted
+from tests.support.ported import HTTP
+from tests.support.streams import CLIENT_KINDS, KEY, alone, chat, client_for, completions, consume, scripted
 
-http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 PLANTED = "planted-answer-text"
 PREFIX = "Incomplete chunk received while parsing SSE stream"
 
@@ -41,12 +39,12 @@ def broken(server: Server, fault: str, client_kind: str = "sync", **options: Any
 
 # Fault → class that the unguarded SDK let out, in old releases and new ones.
 DROP_IN = {
-    "fin_mid_chunk": (http.RemoteProtocolError, openai.APIConnectionError),
-    "fin_no_terminator": (http.RemoteProtocolError, openai.APIConnectionError),
-    "truncate_content_length": (http.RemoteProtocolError, openai.APIConnectionError),
-    "bad_chunk_header": (http.RemoteProtocolError, openai.APIConnectionError),
-    "rst": (http.ReadError, openai.APIConnectionError),
-    "gzip_corrupt": (http.DecodingError, openai.APIConnectionError),
+    "fin_mid_chunk": (HTTP.RemoteProtocolError, openai.APIConnectionError),
+    "fin_no_terminator": (HTTP.RemoteProtocolError, openai.APIConnectionError),
+    "truncate_content_length": (HTTP.RemoteProtocolError, openai.APIConnectionError),
+    "bad_chunk_header": (HTTP.RemoteProtocolError, openai.APIConnectionError),
+    "rst": (HTTP.ReadError, openai.APIConnectionError),
+    "gzip_corrupt": (HTTP.DecodingError, openai.APIConnectionError),
     "garbage_event": (json.JSONDecodeError, ValueError),
     "blank_inside": (json.JSONDecodeError,),
     "data_line_cut": (json.JSONDecodeError,),
@@ -86,7 +84,7 @@ def test_a_stall_is_a_timeout_in_the_words_of_both(server: Server, fault: str, c
     """`except APITimeoutError`, which came with openai 3.14, and `except httpx.ReadTimeout` both catch a stall."""
     error = broken(server, fault, client_kind, timeout=0.1)
     assert isinstance(error, openai.APITimeoutError)
-    assert isinstance(error, http.ReadTimeout)
+    assert isinstance(error, HTTP.ReadTimeout)
     assert error.fault == "stalled"
 
 
@@ -99,7 +97,7 @@ def test_a_stall_behind_heartbeats_is_a_timeout(server: Server) -> None:
 def test_the_transports_error_is_the_cause(server: Server) -> None:
     """`__cause__` is what broke, and only that: nothing is chained where nothing was raised."""
     error = broken(server, "rst")
-    assert type(error.__cause__) is http.ReadError
+    assert type(error.__cause__) is HTTP.ReadError
     assert broken(server, "truncate_clean").__cause__ is None
 
 
@@ -118,7 +116,7 @@ def test_the_handler_of_assistants_lets_the_error_through(server: Server, fault:
             stream.until_done()
     error: Any = raised.value
     assert error.__cause__ is None
-    assert isinstance(error.__context__, http.ReadTimeout if fault == "stall" else http.ReadError)
+    assert isinstance(error.__context__, HTTP.ReadTimeout if fault == "stall" else HTTP.ReadError)
     assert isinstance(error, type(error.__context__))
     assert handler.raised is error
     assert handler.timed_out == (fault == "stall")
@@ -155,7 +153,7 @@ def test_the_words_of_the_transport_are_in_the_message(server: Server) -> None:
 )
 def test_what_a_transport_quotes_of_the_body_is_not_repeated(said: str, kept: str) -> None:
     """h11 and aiohttp quote the bytes they cannot read, which are answer text: the reason ends before them."""
-    fault = fault_from(http.ReadError(said))
+    fault = fault_from(HTTP.ReadError(said))
     assert fault is not None
     assert fault.reason.removesuffix(")").endswith(kept.removesuffix(")"))
     assert PLANTED not in fault.reason
@@ -164,7 +162,7 @@ def test_what_a_transport_quotes_of_the_body_is_not_repeated(said: str, kept: st
 def test_a_real_error_survives_a_process_boundary(server: Server) -> None:
     """What a worker raises can be sent to its parent: the answer so far included."""
     again = pickle.loads(pickle.dumps(broken(server, "fin_mid_chunk")))
-    assert isinstance(again, http.RemoteProtocolError)
+    assert isinstance(again, HTTP.RemoteProtocolError)
     assert TEXT.startswith(again.partial_text)
     assert again.partial.choices[0].message.content == again.partial_text
 
@@ -199,7 +197,7 @@ def test_the_error_knows_what_happened(server: Server, fault: str) -> None:
     assert type(error.partial) is openai.types.chat.ChatCompletion
     assert error.partial.choices[0].message.content == error.partial_text
     assert error.partial.choices[0].finish_reason is None
-    assert isinstance(error.request, http.Request)
+    assert isinstance(error.request, HTTP.Request)
     assert str(error.request.url) == f"{server.base_url}/chat/completions"
     assert error.hint.endswith(".")
 

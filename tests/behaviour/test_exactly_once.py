@@ -1,6 +1,5 @@
 """The law: whatever breaks a chat or completions stream, the consumer of the real SDK gets one answer whole and once,
-or a true prefix of it and the first error. Here sockets break, and cuts are made at some bytes: `tests.proof.sdk_cuts`
-cuts at every byte.
+or a true prefix of it and the first error. Here sockets break; `tests.proof.cuts` cuts at every byte.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard import OpenAIStreamParseError, Policy, configure
+from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import FAULTS, AnswerVariant, Fault, Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.proof import sdk_cuts as cuts
-from tests.proof.sdk_cuts import ROWS, Row
+from tests.support.responses import nameless
 from tests.support.streams import Ask, Seen, alone, chat, completions, consume, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -48,23 +46,14 @@ def unbroken(caller: str, answer: str) -> list[Any]:
 
 def plain(seen: Seen) -> list[Any]:
     """The items without what differs from one answer to the next."""
-    return [cuts.nameless(dumped) for _, dumped in seen.items]
+    return [nameless(dumped) for _, dumped in seen.items]
 
 
-@pytest.mark.parametrize("row", ROWS, ids="-".join)
-def test_an_answer_cut_anywhere_comes_out_whole_and_once(row: Row) -> None:
-    """Items, snapshot and ids are those of an unbroken answer, in two requests, or one where it had finished."""
-    length = len(b"".join(cuts.answer_variant(row.answer, 1).encode()))
-    offsets = range(7 * ROWS.index(row), length, 409)
-    assert {offset: found for offset, found in cuts.verdicts(row, offsets).items() if found != "whole"} == {}
-
-
-def test_the_cuts_would_be_seen() -> None:
-    """The same cuts of a stream that may not be asked for again are not taken for whole."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuts, "POLICY", Policy(recovery=()))
-        found = cuts.verdicts(Row("tool_calls", "clean", "sync", "create"), range(0, 3500, 101))
-    assert set(found.values()) == {"raised"}
+def assert_promised(fault: Fault, server: Server, seen: Seen, *, every_time: bool, max_retries: int) -> None:
+    """What the catalogue says of a fault, which tests of applications go by."""
+    promise = fault.promised(every_time=every_time, max_retries=max_retries)
+    assert len(server.requests) == promise.requests
+    assert getattr(promise, "fault", None) == (None if seen.error is None else seen.error.fault)
 
 
 @pytest.mark.parametrize(("caller", "fault", "after"), CASES, ids=CASE_IDS)
@@ -75,6 +64,7 @@ def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, faul
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after)
     seen = consume(server, client_kind, ask)
+    assert_promised(fault, server, seen, every_time=False, max_retries=2)
     if not fault.retryable:
         assert isinstance(seen.error, OpenAIStreamParseError)
         assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == (
@@ -97,6 +87,7 @@ def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, faul
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after, times=None)
     seen = consume(server, client_kind, ask, max_retries=1)
+    assert_promised(fault, server, seen, every_time=True, max_retries=1)
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert seen.error.fault == fault.verdict
     assert seen.error.stopped_by == ("retries" if fault.retryable else "not_retryable")

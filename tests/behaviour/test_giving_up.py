@@ -9,14 +9,14 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
-from openai_stream_guard import configure, sdk
+from openai_stream_guard import OpenAIStreamParseError, configure, sdk
 from openai_stream_guard.diagnosis.causes import hint
 from openai_stream_guard.diagnosis.evidence import Evidence
 from openai_stream_guard.notices import StoppedBy
-from openai_stream_guard.testing import Server, replying
-from tests.proof.sdk_cuts import ANSWERS, Row, Wire, answer_variant, asked
+from openai_stream_guard.testing import End, ScriptedResponse, Send, Server, replying
 from tests.support.budgets import borrow
-from tests.support.streams import Seen, chat, completions, consume
+from tests.support.simulated import ANSWERS, answer_variant
+from tests.support.streams import Seen, chat, client_for, completions, consume, helpers_of
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -102,31 +102,25 @@ def test_each_reason_to_stop_is_told(server: Server, stopped_by: StoppedBy) -> N
     assert {attempt.requests for attempt in error.attempts} == {1}
 
 
-@pytest.mark.parametrize("answer", ANSWERS[:-1])
-def test_the_partial_answer_is_what_the_sdk_has_added_up(answer: str) -> None:
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_partial_answer_is_what_the_sdk_has_added_up(server: Server, answer: str) -> None:
     """At every event the message of each choice is that of the SDK's own snapshot, with the id that was delivered."""
     configure(max_retries=0)
-    row = Row(answer, "clean", "sync", "stream")
-    wire = Wire(row)
     frames = answer_variant(answer, 1).encode()
-    with wire.client() as client:
+    body: Any = {"model": "m", "messages": [], **({"n": 2} if answer == "n2" else {})}
+    with client_for(server) as client:
         for after in range(1, len(frames) - 3):
-            wire.offset, wire.requests = sum(map(len, frames[:after])), 0
-            error, snapshot = added_up(client, row)
+            server.script(ScriptedResponse((*map(Send, frames[:after]), End())))
+            with helpers_of(client).stream(**body) as stream, pytest.raises(OpenAIStreamParseError) as raised:
+                for _ in stream:
+                    pass
+            error, snapshot = raised.value, stream.current_completion_snapshot.model_dump()
             assert type(error.partial) is ChatCompletion
             assert error.partial.id == snapshot["id"]
             messages = [told(choice["message"]) for choice in snapshot["choices"]]
             found = [told(choice.message.model_dump()) for choice in error.partial.choices]
             # A choice of which only the role came has no text: whether it is listed is of no account.
             assert [message for message in found if message] == [message for message in messages if message], after
-
-
-def added_up(client: Any, row: Row) -> tuple[Any, Any]:
-    """The error of a broken helper stream, and the snapshot that the SDK had by then."""
-    with asked(client, row) as stream, pytest.raises(Exception, match="Incomplete chunk") as raised:
-        for _ in stream:
-            pass
-    return raised.value, stream.current_completion_snapshot.model_dump()
 
 
 def told(message: dict[str, Any]) -> Any:

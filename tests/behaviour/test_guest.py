@@ -22,7 +22,7 @@ if "before" in globals():
     before()
 import openai_stream_guard, openai
 from openai import _streaming
-from openai_stream_guard.testing import Server, build_answer
+from openai_stream_guard.testing import Server, build_answer, healthy
 from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
 warnings.simplefilter("error")
 http = __import__("httpx2" if int(openai.__version__.partition(".")[0]) >= 3 else "httpx")
@@ -320,6 +320,37 @@ def test_a_timeout_of_gevent_ends_a_stream(tmp_path: Path) -> None:
     lines = alike(program, tmp_path, before="from gevent import monkey\nmonkey.patch_all()\n")
     assert [line[0] for line in lines] == ["Timeout", "TimeoutError", "ConnectionResetError"]
     assert all(line[1] == 1 for line in lines)
+
+
+@pytest.mark.parametrize("moment", ["read", "request"])
+def test_a_soft_time_limit_of_billiard_ends_a_stream(moment: str, tmp_path: Path) -> None:
+    """The handler of a signal raises it, as in Celery's tasks: in a read, or while a request is sent again."""
+    needs("billiard")
+    program = f"""
+    import billiard.pool
+    def work(url):
+        client = openai.OpenAI(base_url=url, api_key="none", max_retries=2, timeout=20)
+        stream = ask(client)
+        started = time.monotonic()
+        try:
+            list(stream)
+        except Exception as error:
+            while error.__cause__ is not None:
+                error = error.__cause__
+            return type(error).__name__, time.monotonic() - started < 10
+    pool = billiard.pool.Pool(1, soft_timeout=1)  # before there are threads, since it forks
+    with Server() as server:
+        late = lambda request: (time.sleep(15), healthy(build_answer("chat", "text", AnswerVariant(1))))[1]
+        server.script(*["stall"] if {moment == "read"} else ["rst", late], after=3)
+        tell(*pool.apply_async(work, (server.base_url,)).get(30), len(server.requests))
+    pool.terminate()
+    pool.join()
+    """
+    requests = 1 if moment == "read" else 2
+    whole = PREAMBLE + textwrap.dedent(program)
+    assert said(whole, tmp_path, "1") == [["SoftTimeLimitExceeded", True, requests]]
+    if moment == "read":
+        assert said(whole, tmp_path, "0") == [["SoftTimeLimitExceeded", True, requests]]
 
 
 def test_what_the_program_raises_in_a_transport_is_its_own(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.proof.sdk_cuts import answer_variant, nameless
-from tests.support.streams import Seen, alone, client_for, consume, run
+from tests.support.responses import nameless
+from tests.support.simulated import answer_variant
+from tests.support.streams import Seen, alone, client_for, consume, helpers_of, opened, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -39,31 +40,18 @@ def calls_in(items: list[Any]) -> dict[int, str]:
 def helper(server: Server, client_kind: str) -> tuple[list[str], Any]:
     """The kinds of event that the SDK's `.stream()` gives, and its final message or error."""
 
-    def asked(client: Any) -> Any:
-        chat = client.chat if hasattr(client.chat.completions, "stream") else client.beta.chat
-        return chat.completions.stream(model="m", messages=[])
-
     async def body() -> tuple[list[str], Any]:
         kinds: list[str] = []
-        async with client_for(server, "asyncio") as client:
+        async with opened(server, client_kind) as client:
             try:
-                async with asked(client) as stream:
+                async with helpers_of(client).stream(model="m", messages=[]) as stream:
                     async for event in stream:
                         kinds += [event.type]
                     return kinds, (await stream.get_final_completion()).choices[0].message
             except openai.APIError as error:
                 return kinds, error
 
-    if client_kind != "sync":
-        return run(client_kind, body)
-    kinds: list[str] = []
-    with client_for(server) as client:
-        try:
-            with asked(client) as stream:
-                kinds += (event.type for event in stream)
-                return kinds, stream.get_final_completion().choices[0].message
-        except openai.APIError as error:
-            return kinds, error
+    return run(client_kind, body)
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)

@@ -27,7 +27,7 @@ from openai_stream_guard.engine.session import Session
 from openai_stream_guard.testing import End, Repeat, ScriptedResponse, Send, Server, Wait, replying
 from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM, Step
 from tests.support.responses import has_background, has_responses
-from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, responses, run, scripted
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, consume, opened, responses, run, scripted
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("guarded")]
 
@@ -76,7 +76,7 @@ def endure(server: Server, client_kind: str = "sync", ask: Callable[[Any], Any] 
     cost = Cost(None, 0, 0.0, 0)
 
     async def main() -> None:
-        async with client_for(server, client_kind, timeout=5.0) as client:
+        async with opened(server, client_kind, timeout=5.0) as client:
             try:
                 stream = await ask(client)
                 async for _ in stream:
@@ -87,15 +87,7 @@ def endure(server: Server, client_kind: str = "sync", ask: Callable[[Any], Any] 
     tracemalloc.start()
     before, started = tracemalloc.get_traced_memory()[0], time.monotonic()
     try:
-        if client_kind != "sync":
-            run(client_kind, main)
-        else:
-            with client_for(server, timeout=5.0) as client:
-                try:
-                    for _ in ask(client):
-                        cost.items += 1
-                except Exception as error:
-                    cost.error = error
+        run(client_kind, main)
         cost.seconds = time.monotonic() - started
         cost.peak = tracemalloc.get_traced_memory()[1] - before
     finally:

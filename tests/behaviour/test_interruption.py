@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ import pytest
 import trio
 
 import openai_stream_guard
-from openai_stream_guard import configure, disable, enable, guarding
+from openai_stream_guard import disable
 from openai_stream_guard.testing import Server
-from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, consume, idle, run, settles
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, idle, run, settles
 
 pytestmark = pytest.mark.slow
 
@@ -392,97 +390,3 @@ def test_a_stream_closed_during_a_read_ends_as_the_sdk_ends_it(server: Server, c
         assert type(error.__cause__).__name__ in ("ReadError", "ReadTimeout")
     else:
         assert type(error).__name__ in ("ReadError", "ReadTimeout")
-
-
-# Switching in mid-stream.
-
-
-@guarded
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_a_stream_keeps_the_policy_of_its_request(server: Server, client_kind: str) -> None:
-    """What is switched after the request is for later ones: the open stream recovers as it was going to."""
-    server.reset(fault="truncate_clean", after=6)
-
-    def change(stream: Any) -> None:
-        configure(recovery=(), max_retries=0, delivery="atomic")
-        disable()
-
-    assert switched(server, client_kind, change) == TEXT
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_a_stream_requested_unguarded_stays_so(server: Server, client_kind: str) -> None:
-    """Enabling does not reach back: a stream of the SDK alone ends as it would have, silently cut."""
-    disable()
-    server.reset(fault="truncate_clean", after=6)
-    text = switched(server, client_kind, lambda stream: enable())
-    assert text != TEXT
-    assert TEXT.startswith(text)
-    assert len(server.requests) == 1
-
-
-@guarded
-def test_a_stream_read_outside_of_its_guarding_block_keeps_it(server: Server) -> None:
-    """The policy of a `with guarding()` block travels with the stream."""
-    server.reset(fault="truncate_clean", after=6, times=None)
-    with client_for(server) as client:
-        with guarding(max_retries=0):
-            stream = chat(client)
-        with pytest.raises(openai_stream_guard.OpenAIStreamParseError) as raised:
-            list(stream)
-    assert len(raised.value.attempts) == 1
-
-
-def switched(server: Server, client_kind: str, change: Any) -> str:
-    """The text of a stream in whose midst something is switched."""
-
-    async def main() -> str:
-        async with client_for(server, client_kind) as client:
-            stream = await chat(client)
-            first = await stream.__anext__()
-            change(stream)
-            return (first.choices[0].delta.content or "") + await read_all(stream)
-
-    if client_kind != "sync":
-        text: str = run(client_kind, main)
-        return text
-    with client_for(server) as client:
-        stream = chat(client)
-        first = next(stream)
-        change(stream)
-        rest = (chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
-        return (first.choices[0].delta.content or "") + "".join(rest)
-
-
-@guarded
-def test_switching_while_threads_stream_harms_none(server: Server) -> None:
-    """Eight threads stream while another enables, disables and configures: every healthy stream is whole."""
-    over = threading.Event()
-    wrong: list[Any] = []
-
-    def stream() -> None:
-        for _ in range(6):
-            seen = consume(server)
-            if seen.text != TEXT or seen.error is not None:
-                wrong.append(seen)
-
-    def switch() -> None:
-        while not over.is_set():
-            enable()
-            configure(delivery="atomic", max_retries=1)
-            disable()
-            configure(delivery="live", max_retries=None)
-            time.sleep(0.0005)
-
-    switching = threading.Thread(target=switch)
-    switching.start()
-    streaming = [threading.Thread(target=stream) for _ in range(8)]
-    for thread in streaming:
-        thread.start()
-    for thread in streaming:
-        thread.join(30)
-    over.set()
-    switching.join(5)
-    assert not wrong
-    assert len(server.requests) == 48

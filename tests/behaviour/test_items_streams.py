@@ -1,4 +1,4 @@
-"""Plans in guarded streams: the same items as the SDK's over real sockets, and every way back to the SDK's own."""
+"""The law: over real sockets plans give the SDK's own items, and every way back to the SDK's own building works."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from openai_stream_guard.sdk.items import ItemPlans
 from openai_stream_guard.sdk.runtime import RUNTIME
 from openai_stream_guard.testing import ANSWERS, FAULTS, Server, build_answer, healthy, streaming
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
-from tests.proof.item_equality import seen_unequal, unequal
+from tests.support.item_equality import seen_unequal, unequal
+from tests.support.ported import unported
 from tests.support.responses import has_helper
 from tests.support.streams import (
     CLIENT_KINDS,
     VERSION,
-    awaited,
     chat,
     client_for,
     completions,
     helpers_of,
+    opened,
     responses,
     run,
 )
@@ -68,15 +69,11 @@ def played(api: Any, name: str) -> Any:
 
 def items_of(server: Server, client_kind: str = "sync", ask: Any = chat) -> tuple[list[Any], Any]:
     """The items of one stream as they were handed out, and its report."""
-    if client_kind == "sync":
-        with client_for(server) as client:
-            stream = ask(client)
-            return list(stream), openai_stream_guard.report(stream)
 
     async def consume() -> tuple[list[Any], Any]:
-        async with client_for(server, "async") as client:
-            stream = await awaited(ask(client))
-            return [item async for item in stream], openai_stream_guard.report(stream)
+        async with opened(server, client_kind) as client:
+            stream = await ask(client)
+            return [item async for item in stream], openai_stream_guard.report(unported(stream))
 
     return run(client_kind, consume)
 
@@ -311,33 +308,24 @@ def test_a_helper_of_an_unguarded_stream_builds_by_itself(server: Server, monkey
 
 def helped(server: Server, client_kind: str, helpers: Any, **asked: Any) -> tuple[list[Any], Any]:
     """What a helper gives, its events as they were when they came, then the whole answer; and its report."""
-    if client_kind == "sync":
-        with client_for(server) as client, helpers(client).stream(**asked) as stream:
-            events: list[Any] = []
-            try:
-                events += (copy.deepcopy(event) for event in stream)
-                events.append(getattr(stream, whole_answer(stream))())
-            except Exception as error:  # some answers are too much for the SDK
-                events.append((type(error), str(error)))
-            return events, openai_stream_guard.report(stream)
 
     async def consume() -> tuple[list[Any], Any]:
-        async with client_for(server, "async") as client, helpers(client).stream(**asked) as stream:
+        async with opened(server, client_kind) as client, helpers(client).stream(**asked) as stream:
             events: list[Any] = []
             try:
                 async for event in stream:
                     events.append(copy.deepcopy(event))  # noqa: PERF401 - those before an error count as well
                 events.append(await getattr(stream, whole_answer(stream))())
-            except Exception as error:
+            except Exception as error:  # some answers are too much for the SDK
                 events.append((type(error), str(error)))
-            return events, openai_stream_guard.report(stream)
+            return events, openai_stream_guard.report(unported(stream))
 
     return run(client_kind, consume)
 
 
 def whole_answer(stream: Any) -> str:
     """What the method is called that gives it."""
-    return "get_final_response" if hasattr(stream, "get_final_response") else "get_final_completion"
+    return "get_final_response" if hasattr(unported(stream), "get_final_response") else "get_final_completion"
 
 
 def status(before: str = "", **environment: str) -> str:

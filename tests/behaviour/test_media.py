@@ -24,7 +24,8 @@ from openai_stream_guard.testing import (
     build_answer,
     streaming,
 )
-from tests.support.streams import CLIENT_KINDS, VERSION, Seen, alone, client_for, consume, run
+from tests.support.agents import EVENTS, has_agents, new_session, session_events
+from tests.support.streams import CLIENT_KINDS, VERSION, Seen, alone, consume, opened, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -143,23 +144,16 @@ def test_a_runs_own_end_is_passed_on(server: Server, name: str, status: str) -> 
 def test_the_event_handler_raises_the_typed_error(server: Server, fault: str, client_kind: str) -> None:
     """The SDK's handler puts a connection error's cause in its place, so that there is none here."""
 
-    def asked(client: Any) -> Any:
-        return client.beta.threads.runs.stream(thread_id="t", assistant_id="a")
-
-    async def main() -> None:
-        async with client_for(server, "async") as client, asked(client) as stream:
+    async def to_the_end() -> None:
+        async with (
+            opened(server, client_kind) as client,
+            client.beta.threads.runs.stream(thread_id="t", assistant_id="a") as stream,
+        ):
             await stream.until_done()
-
-    def to_the_end() -> None:
-        if client_kind != "sync":
-            run(client_kind, main)
-            return
-        with client_for(server) as client, asked(client) as stream:
-            stream.until_done()
 
     server.reset(fault=fault, after=9)
     with pytest.raises(OpenAIStreamParseError) as caught:
-        to_the_end()
+        run(client_kind, to_the_end)
     assert caught.value.__cause__ is None
     assert len(server.requests) == 1
 
@@ -175,23 +169,6 @@ def test_a_stream_is_over_though_the_connection_stays(server: Server) -> None:
 
 
 # Sessions of agents, whose errors are values.
-
-has_agents = pytest.mark.skipif(VERSION < (3, 52), reason="this SDK has no stream_mode")
-
-
-def session_events(client: Any) -> Any:
-    return client.beta.agents.sessions.events.stream("sess_1")
-
-
-def new_session(client: Any) -> Any:
-    return client.beta.agents.sessions.create(environment={"type": "auto"}, stream=True)
-
-
-EVENTS = [
-    Frame(json.dumps({"type": "session.created", "event_id": "1", "session": {"id": "sess_1"}}), "session.created"),
-    Frame(json.dumps({"type": "error", "event_id": "2", "error": {"message": "no", "code": "x"}}), "error"),
-    Frame(json.dumps({"type": "session.idle", "event_id": "3"}), "session.idle"),
-]
 
 
 @has_agents

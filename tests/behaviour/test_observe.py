@@ -12,13 +12,14 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard import guarding, is_enabled
 from openai_stream_guard.notices import Ended, FaultSeen, Notice
 from openai_stream_guard.testing import FAULTS, Equal, Server
+from tests.support.ported import unported
 from tests.support.streams import (
     CLIENT_KINDS,
     VERSION,
     alone,
     chat,
-    client_for,
     consume,
+    opened,
     responses,
     run,
     scripted,
@@ -97,20 +98,13 @@ def test_a_stream_that_is_left_is_abandoned(server: Server, client_kind: str, wa
     """Also under observation a consumer who goes away is no fault."""
 
     async def main() -> Any:
-        async with client_for(server, client_kind) as client:
+        async with opened(server, client_kind) as client:
             stream = await chat(client)
             await stream.__anext__()
             await stream.close()
-            return stream
+            return openai_stream_guard.report(unported(stream))
 
-    if client_kind == "sync":
-        with client_for(server) as client:
-            stream = chat(client)
-            next(stream)
-            stream.close()
-    else:
-        stream = run(client_kind, main)
-    report = openai_stream_guard.report(stream)
+    report = run(client_kind, main)
     assert report is not None
     assert report.outcome == "abandoned"
     assert not warned()

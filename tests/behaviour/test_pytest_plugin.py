@@ -1,4 +1,4 @@
-"""The pytest plugin, used by an application's own tests: most tests here are a pytest run."""
+"""The law: the pytest plugin does in an application's tests what README says. Most tests here are a pytest run."""
 
 from __future__ import annotations
 

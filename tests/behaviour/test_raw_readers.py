@@ -15,7 +15,8 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import AnswerVariant, End, ScriptedResponse, Send, Server, Wait, build_answer
 from openai_stream_guard.testing.server.scripted_response import EVENT_STREAM
-from tests.support.streams import CLIENT_KINDS, VERSION, client_for, run, scripted, silence_for
+from tests.support.ported import unported
+from tests.support.streams import CLIENT_KINDS, VERSION, awaited, client_for, opened, run, scripted, silence_for
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -43,19 +44,13 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "iter_bytes of 7": lambda response: response.iter_bytes(7),
     "iter_lines": lambda response: response.iter_lines(),
     "iter_text": lambda response: response.iter_text(),
-    "read": lambda response: iter([response.read()]),
-    "http_response.iter_raw": lambda response: response.http_response.iter_raw(),
-    "http_response.iter_lines": lambda response: response.http_response.iter_lines(),
-}
-AREADERS: dict[str, Callable[[Any], Any]] = {
-    **READERS,
-    "read": lambda response: _aread(response),
+    "read": lambda response: _read_all(response),
     "http_response.iter_raw": lambda response: response.http_response.aiter_raw(),
     "http_response.iter_lines": lambda response: response.http_response.aiter_lines(),
 }
 
 
-async def _aread(response: Any) -> Any:
+async def _read_all(response: Any) -> Any:
     yield await response.read()
 
 
@@ -78,26 +73,20 @@ def read(
 ) -> Got:
     """Read one response to its end."""
     got = Got()
-    if client_kind != "sync":
-        run(client_kind, _read, server, reader, asking, options, got)
-        return got
-    with client_for(server, **options) as client, asking(client) as response:
-        try:
-            got.parts += READERS[reader](response)
-        except Exception as error:
-            got.error = error
-        got.report = openai_stream_guard.report(response)
+    run(client_kind, _read, got, server, reader, client_kind, asking, options)
     return got
 
 
-async def _read(server: Server, reader: str, asking: Callable[[Any], Any], options: dict[str, Any], got: Got) -> None:
-    async with client_for(server, "async", **options) as client, asking(client) as response:
+async def _read(
+    got: Got, server: Server, reader: str, client_kind: str, asking: Callable[[Any], Any], options: dict[str, Any]
+) -> None:
+    async with opened(server, client_kind, **options) as client, asking(client) as response:
         try:
-            async for part in AREADERS[reader](response):
+            async for part in READERS[reader](response):
                 got.parts.append(part)
         except Exception as error:
             got.error = error
-        got.report = openai_stream_guard.report(response)
+        got.report = openai_stream_guard.report(unported(response))
 
 
 def joined(parts: list[Any]) -> bytes:
@@ -231,18 +220,13 @@ def test_a_reader_who_leaves_is_no_fault(server: Server, client_kind: str) -> No
     """The response is closed with its `with` block, and told as abandoned."""
 
     async def leave() -> Any:
-        async with client_for(server, "async") as client, ask(client) as response:
+        async with opened(server, client_kind) as client, ask(client) as response:
             parts = response.iter_bytes()
             await parts.__anext__()
-            await parts.aclose()
-        return openai_stream_guard.report(response)
+            await awaited(parts.close() if client_kind == "sync" else parts.aclose())
+        return openai_stream_guard.report(unported(response))
 
-    if client_kind == "sync":
-        with client_for(server) as client, ask(client) as response:
-            next(response.iter_lines())
-        report = openai_stream_guard.report(response)
-    else:
-        report = run(client_kind, leave)
+    report = run(client_kind, leave)
     assert report is not None
     assert report.outcome == "abandoned"
 
@@ -304,14 +288,15 @@ def test_observation_changes_nothing(
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_observation_has_no_clock(server: Server, client_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes long after the finish_reason still comes, as without the guard, which would stop waiting for it."""
+@pytest.mark.parametrize("mode", ["on", "observe"])
+def test_what_comes_long_after_the_finish_is_read(
+    server: Server, mode: str, client_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of bytes gets all of them; only where the guard reads events does it stop waiting for more."""
     monkeypatch.setenv("OPENAI_STREAM_GUARD_LINGER_TIMEOUT", "0.02")
-    finished = next(place for place, frame in enumerate(FRAMES) if b'"finish_reason":"stop"' in frame) + 1
-    late = ScriptedResponse((*map(Send, FRAMES[:finished]), Wait(0.15), *map(Send, FRAMES[finished:]), End()))
-    monkeypatch.setenv("OPENAI_STREAM_GUARD", "observe")
+    monkeypatch.setenv("OPENAI_STREAM_GUARD", mode)
     switch.start()
-    server.script(late)
+    finished = next(place for place, frame in enumerate(FRAMES) if b'"finish_reason":"stop"' in frame) + 1
+    server.script(ScriptedResponse((*map(Send, FRAMES[:finished]), Wait(0.15), *map(Send, FRAMES[finished:]), End())))
     got = read(server, "iter_bytes", client_kind)
-    assert got.error is None
-    assert joined(got.parts) == WHOLE
+    assert (got.error, joined(got.parts)) == (None, WHOLE)

@@ -1,4 +1,4 @@
-"""What real servers send: each case of `vectors/servers.jsonl` is judged as its row says, through every way to read it.
+"""The law: what real servers sent, each case of `vectors/servers.jsonl`, is judged as its row says, however it is read.
 
 The items are compared with those that the SDK alone makes of the same bytes. Pauses of seconds are on the test clock;
 `test_the_pauses_are_waited_for` waits for them.

@@ -1,4 +1,4 @@
-"""Laws of what real servers send, by Hypothesis. The cases of `vectors/servers.jsonl` are in `test_real_servers.py`.
+"""The laws that real servers' cases are examples of, by Hypothesis; the cases are in `test_real_servers.py`.
 
 A healthy stream with oddities in it gives the SDK's own items in one request and no WARNING; what is a fault is raised,
 or asked for again, as its rule says. The oracle is the SDK alone on the same bytes, and the model the bytes came from.
@@ -338,6 +338,20 @@ def test_a_hole_in_the_numbers_is_a_gap(data: st.DataObject) -> None:
     heard = server.ask("responses", {"store": False}, sync=data.draw(syncs))
     assert_whole(heard, by_the_sdk_alone("responses", whole))
     assert (server.requests, heard.report.attempts[0].fault) == (2, "gap")
+
+
+@few
+@given(data=st.data())
+def test_a_hole_at_another_place_is_no_habit(data: st.DataObject) -> None:
+    """1.9: two events that got lost are two losses, and the third response has both."""
+    events = data.draw(counted(lifecycle(data.draw(said_in_parts))))
+    places = data.draw(st.lists(st.integers(1, len(events) - 2), min_size=2, max_size=2, unique=True))
+    holes = [Body(wire([*events[:lost], *events[lost + 1 :]], named=True)) for lost in places]
+    whole = Body(wire(events, named=True))
+    server = MockServer([*holes, whole])
+    heard = server.ask("responses", {"store": False}, sync=data.draw(syncs))
+    assert_whole(heard, by_the_sdk_alone("responses", whole))
+    assert [attempt.fault for attempt in heard.report.attempts] == ["gap", "gap", None]
 
 
 @st.composite

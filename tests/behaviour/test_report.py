@@ -11,100 +11,61 @@ import pytest
 
 from openai_stream_guard import disable, guarding, report
 from openai_stream_guard.testing import Server
-from tests.support.streams import CLIENT_KINDS, awaited, chat, client_for, consume, run
+from tests.support.ported import unported
+from tests.support.streams import CLIENT_KINDS, awaited, chat, client_for, consume, helpers_of, opened, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
 
-def helpers_of(client: Any) -> Any:
-    """Where `.stream()` lives in this SDK."""
-    return client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
-
-
-def stream(client: Any) -> Any:
-    handle = chat(client)
-    list(handle)
-    return handle
-
-
-def raw_response(client: Any) -> Any:
-    handle = client.chat.completions.with_raw_response.create(model="m", messages=[], stream=True)
-    list(handle.parse())
-    return handle
-
-
-def http_response(client: Any) -> Any:
-    return raw_response(client).http_response
-
-
-def parsed(client: Any) -> Any:
-    return raw_response(client).parse()
-
-
-def streaming_response(client: Any) -> Any:
-    with client.chat.completions.with_streaming_response.create(model="m", messages=[], stream=True) as handle:
-        list(handle.parse())
-        return handle
-
-
-def helper(client: Any) -> Any:
-    with helpers_of(client).stream(model="m", messages=[]) as handle:
-        list(handle)
-        return handle
-
-
-async def a_stream(client: Any) -> Any:
+async def stream(client: Any) -> Any:
     handle = await chat(client)
     assert [item async for item in handle]
     return handle
 
 
-async def a_raw_response(client: Any) -> Any:
+async def raw_response(client: Any) -> Any:
     handle = await client.chat.completions.with_raw_response.create(model="m", messages=[], stream=True)
     assert [item async for item in await awaited(handle.parse())]
     return handle
 
 
-async def a_streaming_response(client: Any) -> Any:
+async def http_response(client: Any) -> Any:
+    return (await raw_response(client)).http_response
+
+
+async def parsed(client: Any) -> Any:
+    return await awaited((await raw_response(client)).parse())
+
+
+async def streaming_response(client: Any) -> Any:
     asked = client.chat.completions.with_streaming_response.create(model="m", messages=[], stream=True)
     async with asked as handle:
         assert [item async for item in await handle.parse()]
         return handle
 
 
-async def a_helper(client: Any) -> Any:
+async def helper(client: Any) -> Any:
     async with helpers_of(client).stream(model="m", messages=[]) as handle:
         assert [item async for item in handle]
         return handle
 
 
 HANDLES = (stream, raw_response, http_response, parsed, streaming_response, helper)
-ASYNC_HANDLES = (a_stream, a_raw_response, a_streaming_response, a_helper)
 
 
 @pytest.mark.parametrize("read", HANDLES, ids=lambda read: read.__name__)
-def test_every_handle_has_the_report(server: Server, read: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_every_handle_has_the_report(server: Server, client_kind: str, read: Callable[[Any], Any]) -> None:
     """Stream, raw response, streaming response, HTTP response and helper stream all lead to the one report."""
-    server.reset(fault="truncate_clean")
-    with client_for(server) as client:
-        found = report(read(client))
-    assert found is not None
-    assert found.outcome == "recovered"
-    assert found.recoveries == ["restart"]
-
-
-@pytest.mark.parametrize("read", ASYNC_HANDLES, ids=lambda read: read.__name__)
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
-def test_every_asynchronous_handle_has_the_report(server: Server, client_kind: str, read: Callable[[Any], Any]) -> None:
-    """The same for the asynchronous client."""
 
     async def main() -> Any:
-        async with client_for(server, client_kind) as client:
-            return report(await read(client))
+        async with opened(server, client_kind) as client:
+            return report(unported(await read(client)))
 
     server.reset(fault="truncate_clean")
     found = run(client_kind, main)
-    assert found.outcome == "recovered"
+    assert found is not None
+    assert (found.outcome, found.recoveries) == ("recovered", ["restart"])
     assert [attempt.fault for attempt in found.attempts] == ["truncated", None]
 
 
@@ -112,7 +73,8 @@ def test_what_is_not_guarded_has_none(server: Server) -> None:
     """No report where the guard was off, nor for things that are no streams at all."""
     disable()
     with client_for(server) as client:
-        handle = stream(client)
+        handle = chat(client)
+        list(handle)
     assert [report(one) for one in (handle, handle.response, None, object(), "text", 7)] == [None] * 6
 
 
@@ -135,20 +97,13 @@ def test_a_closed_stream_is_abandoned_at_once(server: Server, client_kind: str) 
     """The report does not wait until the stream is collected."""
 
     async def main() -> Any:
-        async with client_for(server, client_kind) as client:
+        async with opened(server, client_kind) as client:
             handle = await chat(client)
             await handle.__anext__()
             await handle.close()
-            return report(handle)
+            return report(unported(handle))
 
-    if client_kind == "sync":
-        with client_for(server) as client:
-            handle = chat(client)
-            next(handle)
-            handle.close()
-            found = report(handle)
-    else:
-        found = run(client_kind, main)
+    found = run(client_kind, main)
     assert found is not None
     assert found.outcome == "abandoned"
     assert repr(found) == f"<StreamReport abandoned: no fault in 1 event and {found.bytes} bytes; 1 event delivered>"

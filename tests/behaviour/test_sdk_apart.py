@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import itertools
 import threading
 from typing import Any
 
@@ -22,6 +20,7 @@ from tests.support.streams import (
     chat,
     client_for,
     consume,
+    opened,
     responses,
     run,
     scripted,
@@ -97,27 +96,17 @@ def test_streams_in_threads_do_not_meet(server: Server) -> None:
 def test_interleaved_streams_do_not_meet(server: Server, client_kind: str) -> None:
     """Two streams of one client read item by item come out whole, each with its own retries."""
     server.reset(fault="truncate_clean", times=2)
-    if client_kind == "sync":
-        with client_for(server) as client:
-            pairs = list(itertools.zip_longest(chat(client), chat(client)))
-    else:
-        pairs = run(client_kind, _zipped, server)
-    for items in zip(*pairs, strict=True):
+
+    async def main() -> list[Any]:
+        async with opened(server, client_kind) as client:
+            left, right = await chat(client), await chat(client)
+            pairs = [(await left.__anext__(), await right.__anext__()) for _ in range(15)]
+            assert ([one async for one in left], [one async for one in right]) == ([], [])
+            return pairs
+
+    for items in zip(*run(client_kind, main), strict=True):
         assert text_of(items) == TEXT
     assert len(server.requests) == 4
-
-
-async def _zipped(server: Server) -> list[Any]:
-    async with client_for(server, "async") as client:
-        left, right = await chat(client), await chat(client)
-        return [(await left.__anext__(), await right.__anext__()) for _ in range(15)] + [
-            (one, other) async for one, other in _rest(left, right)
-        ]
-
-
-async def _rest(left: Any, right: Any) -> Any:
-    for one, other in zip([one async for one in left], [one async for one in right], strict=True):
-        yield one, other
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
@@ -132,16 +121,11 @@ def test_no_context_variable_stays_set_across_an_item(server: Server, client_kin
                 ours[variable.name] = value
         return {name: value for name, value in ours.items() if value not in (None, False)}
 
-    if client_kind == "sync":
-        with client_for(server) as client:
-            seen = [values() for _ in chat(client)]
-    else:
+    async def main() -> list[Any]:
+        async with opened(server, client_kind) as client:
+            return [values() async for _ in await chat(client)]
 
-        async def main() -> list[Any]:
-            async with client_for(server, "async") as client:
-                return [values() async for _ in await chat(client)]
-
-        seen = asyncio.run(main())
+    seen = run(client_kind, main)
     assert len(seen) == 15
     assert seen == [{}] * 15
 

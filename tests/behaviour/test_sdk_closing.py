@@ -19,7 +19,7 @@ from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard import activation as switch
 from openai_stream_guard.notices import Ended
 from openai_stream_guard.testing import Server
-from tests.support.streams import CLIENT_KINDS, KEY, awaited, chat, client_for, idle, run, settles
+from tests.support.streams import CLIENT_KINDS, KEY, chat, client_for, idle, opened, run, settles
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -43,30 +43,31 @@ def ended(warned: Callable[[], list[str]]) -> Iterator[list[Ended]]:
 # Ways to leave a stream half-read.
 
 
-def by_break(stream: Any) -> None:
-    for _ in stream:
+async def by_break(stream: Any) -> None:
+    async for _ in stream:
         break
-    stream.close()
+    await stream.close()
 
 
-def by_an_exception(stream: Any) -> None:
-    with pytest.raises(Refused), stream:  # noqa: PT012 - the block around it is what is tested
-        for _ in stream:
-            raise Refused
+async def by_an_exception(stream: Any) -> None:
+    with pytest.raises(Refused):  # noqa: PT012 - the block around it is what is tested
+        async with stream:
+            async for _ in stream:
+                raise Refused
 
 
-def by_close(stream: Any) -> None:
-    next(stream)
-    stream.close()
+async def by_close(stream: Any) -> None:
+    await stream.__anext__()
+    await stream.close()
 
 
-def by_with(stream: Any) -> None:
-    with stream:
-        next(stream)
+async def by_with(stream: Any) -> None:
+    async with stream:
+        await stream.__anext__()
 
 
-def by_drop(stream: Any) -> None:
-    next(stream)
+async def by_drop(stream: Any) -> None:
+    await stream.__anext__()
 
 
 WAYS = (by_break, by_an_exception, by_close, by_with, by_drop)
@@ -74,55 +75,17 @@ WAYS = (by_break, by_an_exception, by_close, by_with, by_drop)
 
 @pytest.mark.parametrize("fault", [None, "stall"])
 @pytest.mark.parametrize("leave", WAYS, ids=lambda way: way.__name__)
-def test_a_stream_that_is_left_is_closed(server: Server, leave: Callable[[Any], None], fault: Any, ended: Any) -> None:
-    """Half read and left, it gives its connection back, and is never asked for again."""
-    server.reset(fault=fault)
-    with client_for(server) as client:
-        leave(chat(client))
-        gc.collect()
-        assert idle(client)
-    assert len(server.requests) == 1
-    assert settles(lambda: server.open_connections == 0)
-
-
-async def a_by_break(stream: Any) -> None:
-    async for _ in stream:
-        break
-    await stream.close()
-
-
-async def a_by_an_exception(stream: Any) -> None:
-    with pytest.raises(Refused):  # noqa: PT012 - the block around it is what is tested
-        async with stream:
-            async for _ in stream:
-                raise Refused
-
-
-async def a_by_close(stream: Any) -> None:
-    await stream.__anext__()
-    await stream.close()
-
-
-async def a_by_drop(stream: Any) -> None:
-    await stream.__anext__()
-
-
-ASYNC_WAYS = (a_by_break, a_by_an_exception, a_by_close, a_by_drop)
-
-
-@pytest.mark.parametrize("fault", [None, "stall"])
-@pytest.mark.parametrize("leave", ASYNC_WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS[1:])
-def test_an_asynchronous_stream_that_is_left_is_closed(
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_stream_that_is_left_is_closed(
     server: Server, client_kind: str, leave: Callable[[Any], Awaitable[None]], fault: Any, ended: Any
 ) -> None:
-    """The same, whether asyncio or trio finalises what was dropped."""
+    """Half read and left, it gives its connection back, and is never asked for again; whoever finalises it."""
 
     async def main() -> None:
-        async with client_for(server, client_kind) as client:
+        async with opened(server, client_kind) as client:
             await leave(await chat(client))
             gc.collect()
-            for _ in range(20):
+            for _ in range(0 if client_kind == "sync" else 20):
                 await anyio.sleep(0.002)
             assert idle(client)
 
@@ -172,22 +135,14 @@ def test_a_stream_left_after_its_recovery_closes_the_answer_that_is_alive(
     server.reset(fault="truncate_clean", after=0)
 
     async def main() -> None:
-        async with client_for(server, client_kind) as client:
-            stream = await awaited(chat(client))
+        async with opened(server, client_kind) as client:
+            stream = await chat(client)
             for _ in range(3):
                 await stream.__anext__()
             await stream.close()
             assert idle(client)
 
-    if client_kind == "sync":
-        with client_for(server) as client:
-            stream = chat(client)
-            for _ in range(3):
-                next(stream)
-            stream.close()
-            assert idle(client)
-    else:
-        run(client_kind, main)
+    run(client_kind, main)
     assert len(server.requests) == 2
     assert settles(lambda: server.open_connections == 0)
     assert len(warned()) == 1
@@ -198,16 +153,11 @@ def test_a_stream_that_is_never_read_is_closed_by_close(server: Server, client_k
     """Nothing was begun, so nothing has to be undone but the response."""
 
     async def main() -> None:
-        async with client_for(server, client_kind) as client:
+        async with opened(server, client_kind) as client:
             await (await chat(client)).close()
             assert idle(client)
 
-    if client_kind == "sync":
-        with client_for(server) as client:
-            chat(client).close()
-            assert idle(client)
-    else:
-        run(client_kind, main)
+    run(client_kind, main)
     assert not warned()
 
 
@@ -217,20 +167,14 @@ def test_a_raised_error_leaves_nothing_open(server: Server, client_kind: str) ->
     server.reset(fault="rst", times=None)
 
     async def main() -> None:
-        async with client_for(server, client_kind) as client:
+        async with opened(server, client_kind) as client:
             stream = await chat(client)
             with pytest.raises(openai_stream_guard.OpenAIStreamParseError):
                 async for _ in stream:
                     pass
             assert idle(client)
 
-    if client_kind == "sync":
-        with client_for(server) as client:
-            with pytest.raises(openai_stream_guard.OpenAIStreamParseError):
-                list(chat(client))
-            assert idle(client)
-    else:
-        run(client_kind, main)
+    run(client_kind, main)
     assert len(server.requests) == 3
     assert KEY not in repr(server.requests)
 
@@ -277,17 +221,12 @@ def test_a_reader_whose_stream_is_closed_while_it_recovers_gets_the_sdks_own_exc
 def test_the_connection_of_a_recovered_stream_is_used_again(server: Server, client_kind: str) -> None:
     """The answer that is alive is read to its end, and not the first one, so that its connection is not thrown away."""
 
-    async def everything(client: Any) -> None:
-        stream = await awaited(chat(client))
-        items = [item async for item in stream] if hasattr(stream, "__aiter__") else list(stream)
-        assert items[-1].choices[0].finish_reason == "stop"
-
     async def main() -> None:
-        client = client_for(server, client_kind)
-        for _ in range(3):
-            server.script("rst", None, after=4)
-            await everything(client)
-        await awaited(client.close())
+        async with opened(server, client_kind) as client:
+            for _ in range(3):
+                server.script("rst", None, after=4)
+                items = [item async for item in await chat(client)]
+                assert items[-1].choices[0].finish_reason == "stop"
 
     run(client_kind, main)
     assert server.connections == 4, "the first one, and one in the place of each that was reset"

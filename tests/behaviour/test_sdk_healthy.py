@@ -31,9 +31,9 @@ from tests.support.streams import (
     VERSION,
     alone,
     chat,
-    client_for,
     completions,
     consume,
+    opened,
     responses,
     run,
     scripted,
@@ -153,20 +153,15 @@ def test_a_stream_to_a_server_of_http_1_0_passes_untouched(server: Server) -> No
 def test_a_hundred_streams_open_as_many_connections_as_unguarded(server: Server, client_kind: str) -> None:
     """The guard leaves each connection as fit for the next stream as the SDK does."""
 
-    def connections() -> int:
-        server.reset()
-        if client_kind == "sync":
-            with client_for(server) as client:
-                for _ in range(100):
-                    assert len(list(chat(client))) == 15
-        else:
-            run(client_kind, hundred)
-        return server.connections
-
     async def hundred() -> None:
-        async with client_for(server, client_kind) as client:
+        async with opened(server, client_kind) as client:
             for _ in range(100):
                 assert len([item async for item in await chat(client)]) == 15
+
+    def connections() -> int:
+        server.reset()
+        run(client_kind, hundred)
+        return server.connections
 
     guarded = connections()
     switch.disable()
@@ -186,20 +181,14 @@ def test_each_event_is_handed_over_before_the_next_is_sent(server: Server, clien
                 missed.append(event)
         yield End()
 
-    server.script(ScriptedResponse(paced()))
-    if client_kind == "sync":
-        with client_for(server) as client:
-            for _ in chat(client):
+    async def main() -> None:
+        async with opened(server, client_kind) as client:
+            async for _ in await chat(client):
                 turns.release()
-    else:
-        run(client_kind, _release_each, server, turns)
+
+    server.script(ScriptedResponse(paced()))
+    run(client_kind, main)
     assert not missed
-
-
-async def _release_each(server: Server, turns: threading.Semaphore) -> None:
-    async with client_for(server, "async") as client:
-        async for _ in await chat(client):
-            turns.release()
 
 
 @pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")

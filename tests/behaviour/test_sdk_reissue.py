@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.testing import FAULTS, Server, replying
+from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.support.streams import (
     CLIENT_KINDS,
@@ -40,29 +40,6 @@ def test_a_lasting_fault_costs_one_request_and_the_retries(
     assert len(seen.error.attempts) == requests
     sent = [request.headers.get("x-stainless-retry-count", "0") for request in server.requests]
     assert sent == [str(number) for number in range(requests)]
-
-
-RECOVERABLE = [
-    fault for fault in FAULTS.values() if fault.verdict and fault.api in (None, "chat") and "stall" not in fault.name
-]
-
-
-@pytest.mark.parametrize("fault", RECOVERABLE, ids=lambda fault: fault.name)
-@pytest.mark.parametrize("every_time", [False, True])
-def test_each_fault_keeps_its_promise(server: Server, fault: Any, every_time: bool) -> None:
-    """Struck once it comes out whole or is raised; struck every time it is raised, after all the retries."""
-    client_kind = CLIENT_KINDS[len(fault.name) % 3]
-    server.reset(fault=fault, times=None if every_time else 1)
-    promise = fault.promised(every_time=every_time, max_retries=2)
-    seen = consume(server, client_kind)
-    assert len(server.requests) <= promise.requests
-    if hasattr(promise, "fault"):
-        assert seen.error.fault == promise.fault
-        assert len(server.requests) == promise.requests
-    else:
-        assert seen.error is None
-        if fault.answer is None:
-            assert seen.text == TEXT
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)

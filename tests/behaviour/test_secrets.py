@@ -55,7 +55,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def planted(played: ScriptedResponse) -> ScriptedResponse:
-    """The same performance, whose payloads repeat every key, and whose headers do."""
+    """The same response, whose payloads repeat every key, and whose headers do."""
     steps = tuple(Send(_plant(step.data)) if isinstance(step, Send) else step for step in played.steps)
     headers = (*played.headers, ("x-request-id", f"req {KEYS['api_key']} {KEYS['azure']}"), ("x-echo", KEYS["bearer"]))
     framing = {"length": None} if played.length is None else {}

@@ -18,7 +18,8 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard import report
 from openai_stream_guard.testing import AnswerVariant, Server, build_answer, cut, disconnect, faults, split
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support.streams import CLIENT_KINDS, VERSION, awaited, chat, run
+from tests.support.ported import unported
+from tests.support.streams import CLIENT_KINDS, VERSION, chat, opened, run
 
 URL = "https://api.mock.test/v1"
 READ_ERRORS = tuple(
@@ -40,14 +41,10 @@ def ask(client_kind: str, base_url: str = URL, **options: Any) -> tuple[str, Any
     """What one stream says, and its report."""
 
     async def body() -> tuple[str, Any]:
-        kind: Any = openai.OpenAI if client_kind == "sync" else openai.AsyncOpenAI
-        client = kind(base_url=base_url, api_key="k", **options)
-        try:
-            stream = await awaited(chat(client))
-            chunks = list(stream) if client_kind == "sync" else [one async for one in stream]
-            return "".join(one.choices[0].delta.content or "" for one in chunks), report(stream)
-        finally:
-            await awaited(client.close())
+        async with opened(None, client_kind, base_url=base_url, **{"http_client": None, **options}) as client:
+            stream = await chat(client)
+            chunks = [one async for one in stream]
+            return "".join(one.choices[0].delta.content or "" for one in chunks), report(unported(stream))
 
     answer: tuple[str, Any] = run(client_kind, body)
     return answer

@@ -1,4 +1,4 @@
-"""The pytest plugin beside others: whichever runs, orders, spreads or repeats the tests."""
+"""The law: the pytest plugin works beside others, whichever runs, orders, spreads or repeats the tests."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_the_responses_helper_is_given_its_stream_by_name(helper: str) -> None:
 
 def test_no_seam_is_missing() -> None:
     """The guard's own check at import finds all it needs."""
-    assert sdk.missing_patch_points() == [], broken("seams are missing")
+    assert sdk.missing_patch_points() == [], broken("patch points are missing")
 
 
 @pytest.mark.parametrize(("module", "owner", "method", "parameters"), sdk.PATCH_POINTS)

@@ -1,4 +1,4 @@
-"""Architecture: imports go one way, from doors over doing to thinking, and the thinking has no effects."""
+"""The law: imports go one way, from doors over doing to thinking, and the thinking has no effects."""
 
 from __future__ import annotations
 

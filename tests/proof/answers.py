@@ -15,7 +15,6 @@ first one again, nothing is raised. Exit status 1 on an exception to it.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import json
 import logging
@@ -26,7 +25,7 @@ import sys
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -38,11 +37,12 @@ from openai_stream_guard import OpenAIStreamParseError, Policy, sdk
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing.clock import Clock, SkippedTime
 from openai_stream_guard.transport import clock as timing
+from tests.support.ported import HTTP, Ported
 from tests.support.streams import VERSION, helpers_of
+from tests.support.streams import run as run_for
 
 from . import answers_chat as chat
 from . import answers_responses as responses
-from .sdk_cuts import HTTP
 
 Door = Literal["create", "helper"]
 End = Literal["whole", "clean", "reset", "silence", "error", "refused"]
@@ -166,9 +166,14 @@ class Run:
             final = dice.choice(("other", "empty", "less"))
             return f"final says {final}", self.answer, replace(telling, final=final)
         variations: Any = chat.VARIATIONS if self.is_chat else responses.VARIATIONS
-        kind = dice.choice(list(variations))
-        other = variations[kind](dice, self.answer)
-        return kind if other != self.answer else "same", other, telling
+        kinds = dice.choices(list(variations), k=2 if dice.random() < 0.25 else 1)
+        other = self.answer
+        for (
+            kind
+        ) in kinds:  # of two parts that differ, one is read before the other can be held against the first answer
+            other = variations[kind](dice, other)
+        changed = [kind for kind in kinds if kind != "same"]
+        return changed[0] if other != self.answer else "same", other, telling
 
     def _broken(self, attempt: Attempt, broken: bool) -> Attempt:
         """The same attempt, as far as it comes."""
@@ -400,24 +405,8 @@ def _item(item: Any) -> dict[str, Any] | None:
     return told
 
 
-def see(client: Any, run: Run) -> str:
-    """The verdict on a run, read synchronously."""
-    items, error, final = list[dict[str, Any]](), None, None
-    try:
-        if run.door == "create":
-            items.extend(item.to_dict(warnings=False) for item in _asked(client, run))
-        else:
-            with _asked(client, run) as stream:
-                items.extend(told for event in stream if (told := _item(event)) is not None)
-                if run.ended_well(items):
-                    final = stream.get_final_completion() if run.is_chat else stream.get_final_response()
-    except Exception as raised:
-        error = raised
-    return run.judge(items, error, final)
-
-
-async def asee(client: Any, run: Run) -> str:
-    """The verdict on a run, read by a task."""
+async def see(client: Any, run: Run) -> str:
+    """The verdict on a run."""
     items, error, final = list[dict[str, Any]](), None, None
     try:
         if run.door == "create":
@@ -438,11 +427,12 @@ class Servers:
     run: Run
 
     def client(self, *, sync: bool) -> Any:
-        """A client of the SDK on this transport."""
+        """A client of the SDK on this transport, to be used as an asynchronous one."""
         http = HTTP.Client if sync else HTTP.AsyncClient
         kind = openai.OpenAI if sync else openai.AsyncOpenAI
         transport = HTTP.MockTransport(lambda request: self.run(request))
-        return kind(base_url="http://answers.test/v1", api_key="none", http_client=http(transport=transport))
+        client = kind(base_url="http://answers.test/v1", api_key="none", http_client=http(transport=transport))
+        return Ported(client) if sync else client
 
 
 @contextmanager
@@ -460,29 +450,23 @@ def _guarded() -> Iterator[None]:
 
 def verdicts(seed: int, numbers: Sequence[int]) -> list[tuple[int, str, str]]:
     """Of each run its number, its kind, and its verdict."""
-    runs = [(number, Run(seed, number)) for number in numbers]
-    found = []
+    runs = {number: Run(seed, number) for number in numbers}
+    found: list[tuple[int, str]] = []
     with _guarded():
-        servers = Servers()
-        with servers.client(sync=True) as client:
-            for number, run in runs:
-                if run.sync:
-                    servers.run = run
-                    sdk.RUNTIME.hosts.forget()  # one run must not learn from another
-                    with switch.guarding(delivery=run.delivery):
-                        found.append((number, see(client, run), run))
-        found += asyncio.run(_averdicts([(number, run) for number, run in runs if not run.sync]))
-    return [(number, run.kind, verdict) for number, verdict, run in found]
+        for sync in (True, False):
+            some = {number: run for number, run in runs.items() if run.sync == sync}
+            found += run_for("sync" if sync else "asyncio", _verdicts, some, sync)
+    return [(number, runs[number].kind, verdict) for number, verdict in found]
 
 
-async def _averdicts(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, str, Run]]:
+async def _verdicts(runs: Mapping[int, Run], sync: bool) -> list[tuple[int, str]]:
     servers, found = Servers(), []
-    async with servers.client(sync=False) as client:
-        for number, run in runs:
+    async with servers.client(sync=sync) as client:
+        for number, run in runs.items():
             servers.run = run
-            sdk.RUNTIME.hosts.forget()
+            sdk.RUNTIME.hosts.forget()  # one run must not learn from another
             with switch.guarding(delivery=run.delivery):
-                found.append((number, await asee(client, run), run))
+                found.append((number, await see(client, run)))
     return found
 
 
@@ -544,20 +528,8 @@ def _show(seed: int, number: int) -> int:
     """One run in full."""
     logging.disable()
     run = Run(seed, number)
-    with _guarded(), switch.guarding(delivery=run.delivery):
-        sdk.RUNTIME.hosts.forget()
-        servers = Servers()
-        servers.run = run
-        if run.sync:
-            with servers.client(sync=True) as client:
-                verdict = see(client, run)
-        else:
-
-            async def read() -> str:
-                async with servers.client(sync=False) as client:
-                    return await asee(client, run)
-
-            verdict = asyncio.run(read())
+    with _guarded():
+        ((_, verdict),) = run_for("sync" if run.sync else "asyncio", _verdicts, {number: run}, run.sync)
     print(f"{run.kind}; {run.door}, {run.delivery}, store={run.store}, background={run.background}, sync={run.sync}")
     for attempt in run.attempts:
         print(f"\n{attempt.kind}, ends: {attempt.end}, hole: {attempt.hole}\n{attempt.answer}")

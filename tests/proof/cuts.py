@@ -4,8 +4,9 @@
 
 16 streams, each N-th byte of them, {clean end, disconnect, stall, garble one byte, drop its event, double it}, {sync,
 async}, and the ways of recovery that the API knows: the product of all these runs through the drivers and the session,
-with a network in memory; a coarser slice of it runs through the real SDK, with a transport in memory. `law` says what
-counts as whole, raised and passed on. Exit status 1 where anything is wrong.
+with a network in memory; a coarser slice of it runs through the real SDK, with a transport in memory, cuts of a chat by
+the SDK's `.stream()` as well, whose final snapshot is to be that of the unbroken answer. `law` says what counts as
+whole, raised and passed on. Exit status 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from openai_stream_guard.apis.request import Resume
 from openai_stream_guard.engine.decisions import Reissue
 
 from . import through_sdk, wire
-from .damage import FAULTS, Damaged, Fault, damaged
+from .damage import CUTS, FAULTS, Damaged, Fault, damaged
 from .law import KINDS, verdict
 from .recorded import STREAMS, RecoveryMethod, Stream
 
@@ -49,6 +50,8 @@ class Job:
     client_kind: str
     every: int
     seed: int
+    door: str = "create"
+    """Or `stream`, the SDK's helper."""
 
     @property
     def offsets(self) -> range:
@@ -60,12 +63,18 @@ class Job:
 def jobs(every: int, sdk_every: int, seed: int) -> list[Job]:
     """The whole product."""
     return [
-        Job(layer, stream, way, fault, client_kind, strides, seed)
+        Job(layer, stream, way, fault, client_kind, strides, seed, door)
         for layer, strides in zip(LAYERS, (every, sdk_every), strict=True)
         for stream, fault, client_kind in product(STREAMS, FAULTS, CLIENT_KINDS)
         for way in stream.ways
+        for door in (("create", "stream") if layer == "SDK" and is_helped(stream, way, fault) else ("create",))
         if layer == "session" or through_sdk.serves(stream)
     ]
+
+
+def is_helped(stream: Stream, way: RecoveryMethod, fault: Fault) -> bool:
+    """Whether it is read by the SDK's helper too: a chat whose second answer is the first one again."""
+    return stream.api == "chat" and way == "replay" and fault in CUTS
 
 
 def answer_again(stream: Stream, way: RecoveryMethod, offset: int, verdict: Reissue) -> Damaged | None:
@@ -96,7 +105,7 @@ def run(job: Job) -> Iterator[tuple[int, str]]:
     """The verdict on each offset."""
     if job.layer == "SDK":
         yield from through_sdk.run(
-            job.stream, job.way, job.client_kind, job.fault, job.offsets, job.seed, healthy_again
+            job.stream, job.way, job.client_kind, job.fault, job.offsets, job.seed, healthy_again, job.door
         )
         return
     for offset in job.offsets:
@@ -130,7 +139,8 @@ def measure(job: Job) -> Result:
         kind, _, _ = found.partition(":")
         kinds[kind] += 1
         if kind == "wrong":
-            wrong.append(f"{job.stream.name}, {job.way}, {job.fault} at byte {offset}, {job.client_kind}: {found}")
+            where = f"{job.way}, {job.fault} at byte {offset}, {job.client_kind}, {job.door}"
+            wrong.append(f"{job.stream.name}, {where}: {found}")
     return Result(job, kinds, wrong, time.process_time() - started)
 
 
@@ -175,6 +185,7 @@ def main(arguments: Sequence[str]) -> int:
         ("way of recovery", lambda job: f"{job.layer}: {job.way}"),
         ("stream", lambda job: job.stream.name),
         ("driver", lambda job: f"{job.layer}, {job.client_kind}"),
+        ("door", lambda job: f"{job.layer}, {job.door}"),
         ("in all", lambda job: "all"),
     ):
         print("", *table(title, results, by), sep="\n")

@@ -112,7 +112,7 @@ def _read(reads: Sequence[bytes], mode: RepairMode, limit: int) -> tuple[list[st
 
 
 def session(data: bytes) -> None:
-    """A whole stream: every dialect, way and end. Nothing is delivered that was not sent, and nothing twice."""
+    """A whole stream: every API, way and end. Nothing is delivered that was not sent, and nothing twice."""
     head, body = data[:4].ljust(4, b"\0"), data[4:]
     stream = STREAMS[head[0] % len(STREAMS)]
     way = stream.ways[head[1] % len(stream.ways)]
@@ -206,7 +206,7 @@ def mutated(dice: random.Random) -> bytes:
         body = _mutate(dice, body)
     head = bytearray(dice.randbytes(4))
     if place < 2 * len(STREAMS):
-        head[0] = place % len(STREAMS)  # its own dialect
+        head[0] = place % len(STREAMS)  # its own API
     return bytes(head + body[:60_000])
 
 

@@ -39,8 +39,8 @@ from typing_extensions import get_args  # noqa: UP035 - as the SDK does
 from openai_stream_guard.sdk.helper_items import HELPERS
 from openai_stream_guard.sdk.items import sdk_functions
 from openai_stream_guard.sdk.known_functions import FUNCTIONS, Files, digest, source
+from tests.support.item_equality import outcome, places_in, seen_unequal, unequal
 
-from .item_equality import outcome, places_in, seen_unequal, unequal
 from .item_values import Values
 
 WRONG = (0.0, 0.0, 0.02, 0.05, 0.2, 0.5)

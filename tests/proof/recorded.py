@@ -1,4 +1,4 @@
-"""Recorded streams of every dialect, and the server that goes on with them: what is asked, answered and asked again."""
+"""Recorded streams of every API, and the server that goes on with them: what is asked, answered and asked again."""
 
 from __future__ import annotations
 

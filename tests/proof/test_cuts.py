@@ -7,19 +7,50 @@ from functools import partial
 import pytest
 
 from . import wire
-from .cuts import answer_again, jobs, measure
-from .damage import FAULTS, damaged
+from .cuts import Job, answer_again, is_helped, jobs, measure
+from .damage import FAULTS, Fault, damaged
 from .law import Seen, given_away_by, verdict
-from .recorded import STREAMS, WAYS, RecoveryMethod
+from .recorded import POLICIES, STREAMS, WAYS, RecoveryMethod, Stream
 
-pytestmark = pytest.mark.slow
-
+DOORS = ("create", "stream")
 QUICK = jobs(997, 4001, seed=1)
 TEXT = STREAMS[0]
 NUMBERED = next(stream for stream in STREAMS if stream.name == "responses text")
 KEPT = next(stream for stream in STREAMS if stream.background)
 
 
+CHATS = [stream for stream in STREAMS if stream.api != "responses"]
+IN_TURNS = [
+    (stream, ("clean end", "disconnect")[place % 2], door) for place, stream in enumerate(CHATS) for door in DOORS
+]
+
+
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
+@pytest.mark.parametrize(("stream", "fault", "door"), IN_TURNS)
+def test_a_chat_cut_anywhere_comes_out_whole_and_once(
+    stream: Stream, fault: Fault, door: str, client_kind: str
+) -> None:
+    """Through the SDK, by `create` and by `.stream()`: nothing is ever raised, and at no byte another answer.
+
+    But for log probabilities: where the second answer comes in other deltas, their tokens cannot always be cut.
+    """
+    if door == "create" or is_helped(stream, "replay", fault):
+        result = measure(Job("SDK", stream, "replay", fault, client_kind, 409, 1, door))
+        assert result.wrong == []
+        assert result.kinds["whole"] == result.kinds.total() or stream.answer == "logprobs"
+        assert result.kinds["whole"] > 5
+
+
+def test_a_chat_that_is_not_asked_for_again_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cuts: they would be seen."""
+    monkeypatch.setitem(POLICIES, "replay", POLICIES["replay"].replace(recovery=()))
+    for door in DOORS:
+        result = measure(Job("SDK", TEXT, "replay", "clean end", "sync", 307, 1, door))
+        assert result.kinds["raised"] > 5
+        assert result.kinds["raised"] > result.kinds["whole"]  # behind the finish nothing is missing
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("layer", ["session", "SDK"])
 def test_no_damage_is_an_exception_to_the_law(layer: str, fault: str) -> None:
@@ -29,6 +60,7 @@ def test_no_damage_is_an_exception_to_the_law(layer: str, fault: str) -> None:
     assert sum(result.kinds["whole"] for result in results) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("client_kind", ["sync", "async"])
 def test_every_way_is_taken(way: RecoveryMethod, client_kind: str) -> None:

@@ -1,8 +1,7 @@
-"""The same damage through the real SDK: its client, its decoder's seam, its typed items; only the transport is ours."""
+"""The same damage through the real SDK: its client, its decoder, its typed items; only the transport is ours."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -16,12 +15,14 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.apis.request import Resume
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.testing.server.answers import stored_id
-from tests.support.streams import VERSION
+from tests.support.ported import HTTP, Ported, unported
+from tests.support.responses import nameless
+from tests.support.streams import VERSION, helpers_of
+from tests.support.streams import run as run_for
 
 from .damage import Damaged, Fault, damaged
 from .law import Seen, verdict
 from .recorded import HOST, POLICIES, RecoveryMethod, Stream
-from .sdk_cuts import HTTP
 
 Again = Callable[[Stream, RecoveryMethod, int, "Resume | None", str], "Damaged | None"]
 
@@ -36,7 +37,7 @@ class Transport:
     """Answers the first request with a damaged response, and all others in health."""
 
     def __init__(self, stream: Stream, way: RecoveryMethod, client_kind: str, again: Again) -> None:
-        self._stream, self._way, self._colour, self._again = stream, way, client_kind, again
+        self._stream, self._way, self._client_kind, self._again = stream, way, client_kind, again
 
     def begin(self, offset: int, first: Damaged) -> None:
         """The next request is the first."""
@@ -47,7 +48,7 @@ class Transport:
         response = self._first if self.requests == 1 else self._answer(request)
         if response is None:
             return HTTP.Response(404, json={"error": {"message": "no such response"}})
-        body = _body(response) if self._colour == "sync" else _abody(response)
+        body = _body(response) if self._client_kind == "sync" else _abody(response)
         return HTTP.Response(200, headers={"content-type": "text/event-stream"}, content=body)
 
     def _answer(self, request: Any) -> Damaged | None:
@@ -60,10 +61,13 @@ class Transport:
         return self._again(self._stream, self._way, self._offset, None, prefix)
 
     def client(self) -> Any:
-        """A client on this transport."""
-        kind, http = (openai.OpenAI, HTTP.Client) if self._colour == "sync" else (openai.AsyncOpenAI, HTTP.AsyncClient)
-        transport = HTTP.MockTransport(self)
-        return kind(base_url=f"http://{HOST}/v1", api_key="none", http_client=http(transport=transport))
+        """A client on this transport, to be used as an asynchronous one."""
+        sync = self._client_kind == "sync"
+        kind, http = (openai.OpenAI, HTTP.Client) if sync else (openai.AsyncOpenAI, HTTP.AsyncClient)
+        client = kind(
+            base_url=f"http://{HOST}/v1", api_key="none", http_client=http(transport=HTTP.MockTransport(self))
+        )
+        return Ported(client) if sync else client
 
 
 def _body(response: Damaged) -> Iterator[bytes]:
@@ -79,74 +83,77 @@ async def _abody(response: Damaged) -> AsyncIterator[bytes]:
         yield data
 
 
-def _asked(client: Any, stream: Stream) -> Any:
-    endpoint = client.chat.completions if stream.api == "chat" else getattr(client, stream.api)
-    return endpoint.create(**stream.body, stream=True)
-
-
 def run(
-    stream: Stream, way: RecoveryMethod, client_kind: str, fault: Fault, offsets: range, seed: int, again: Again
+    stream: Stream,
+    way: RecoveryMethod,
+    client_kind: str,
+    fault: Fault,
+    offsets: range,
+    seed: int,
+    again: Again,
+    door: str,
 ) -> Iterator[tuple[int, str]]:
     """The verdict on each offset."""
     transport = Transport(stream, way, client_kind, again)
     with switch.restored():
-        switch.enable(POLICIES[way])
-        if client_kind == "sync":
-            with transport.client() as client:
-                for offset in offsets:
-                    first = _begin(stream, fault, offset, seed, transport)
-                    yield offset, verdict(stream, way, fault, first, _see(client, stream, transport))
-        else:
-            yield from asyncio.run(_arun(transport, stream, way, fault, offsets, seed))
+        yield from run_for(client_kind, _run, transport, stream, way, fault, offsets, seed, door)
 
 
-async def _arun(
-    transport: Transport, stream: Stream, way: RecoveryMethod, fault: Fault, offsets: range, seed: int
+async def _run(
+    transport: Transport,
+    stream: Stream,
+    way: RecoveryMethod,
+    fault: Fault,
+    offsets: range,
+    seed: int,
+    door: str,
 ) -> list[tuple[int, str]]:
     found = []
     async with transport.client() as client:
+        switch.disable()
+        transport.begin(0, Damaged(stream.frames, "clean", 0))
+        _, unbroken = await _see(client, stream, transport, door)
+        switch.enable(POLICIES[way])
         for offset in offsets:
-            first = _begin(stream, fault, offset, seed, transport)
-            found.append((offset, verdict(stream, way, fault, first, await _asee(client, stream, transport))))
+            sdk.RUNTIME.hosts.forget()  # one run must not learn from another
+            sdk.RUNTIME.hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
+            first = damaged(stream.frames, fault, offset, seed)
+            transport.begin(offset, first)
+            seen, snapshot = await _see(client, stream, transport, door)
+            kind = verdict(stream, way, fault, first, seen)
+            is_all = kind == "whole" and len(seen.items) == len(stream.items)
+            if is_all and (snapshot != unbroken or _id_of(seen, -1) != _id_of(seen, 0)):
+                kind = "wrong: the final snapshot is another"
+            found.append((offset, kind))
     return found
 
 
-def _begin(stream: Stream, fault: Fault, offset: int, seed: int, transport: Transport) -> Damaged:
-    sdk.RUNTIME.hosts.forget()  # one run must not learn from another
-    sdk.RUNTIME.hosts.habits.expect_finish(Server(HOST, stream.path, "m"))
-    first = damaged(stream.frames, fault, offset, seed)
-    transport.begin(offset, first)
-    return first
+def _id_of(seen: Seen, place: int) -> Any:
+    return seen.items[place].get("id")
 
 
-def _see(client: Any, stream: Stream, transport: Transport) -> Seen:
-    items, error, opened = list[Any](), None, None
+async def _see(client: Any, stream: Stream, transport: Transport, door: str) -> tuple[Seen, Any]:
+    """What a consumer gets, and the final snapshot of the SDK's `.stream()` without names."""
+    items, error, opened, snapshot = list[Any](), None, None, None
     try:
-        opened = _asked(client, stream)
-        for item in opened:
-            items.append(_plain(item))
+        if door == "create":
+            endpoint = client.chat.completions if stream.api == "chat" else getattr(client, stream.api)
+            opened = await endpoint.create(**stream.body, stream=True)
+            async for item in opened:
+                items.append(_plain(item))
+        else:
+            async with helpers_of(client).stream(**stream.body) as opened:
+                async for event in opened:
+                    if event.type == "chunk":
+                        items.append(_plain(event.chunk))
+                snapshot = nameless(opened.current_completion_snapshot.model_dump())
     except Exception as raised:
         error = raised
-    return _seen(items, error, opened, transport)
-
-
-async def _asee(client: Any, stream: Stream, transport: Transport) -> Seen:
-    items, error, opened = list[Any](), None, None
-    try:
-        opened = await _asked(client, stream)
-        async for item in opened:
-            items.append(_plain(item))
-    except Exception as raised:
-        error = raised
-    return _seen(items, error, opened, transport)
+    report = openai_stream_guard.report(unported(opened))
+    outcome = None if report is None else report.outcome
+    return Seen(items, error, isinstance(error, OpenAIStreamParseError), outcome, transport.requests), snapshot
 
 
 def _plain(item: Any) -> Any:
     """The JSON that an item was made of."""
     return item.to_dict(warnings=False) if hasattr(item, "to_dict") else item
-
-
-def _seen(items: list[Any], error: Exception | None, opened: Any, transport: Transport) -> Seen:
-    report = openai_stream_guard.report(opened)
-    outcome = None if report is None else report.outcome
-    return Seen(items, error, isinstance(error, OpenAIStreamParseError), outcome, transport.requests)

@@ -1,4 +1,4 @@
-"""Chunks of chat streams, and what is read from them: shared by the tests of the dialects."""
+"""Chunks of chat streams, and what is read from them: for the tests of the adapter of chats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def payload(value: object, event: str | None = None) -> Payload:
 
 
 def chat(**body: object) -> ChatAdapter:
-    """The dialect of a request with this body."""
+    """The adapter of a request with this body."""
     return ChatAdapter(StreamRequest("post", "/chat/completions", "host:1", body))
 
 

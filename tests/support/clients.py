@@ -17,6 +17,7 @@ import openai_stream_guard
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import Server
 
+from .ported import Ported, unported
 from .streams import KEY, VERSION, Seen, awaited, chat, run
 
 READ_TIMEOUT = 5.0
@@ -167,39 +168,16 @@ def consume_by(variant: Variant, server: Server, *, streams: int = 1, only: int 
     Args:
         only: read so many items, then close the stream.
     """
-    if variant.loop == "sync":
-        return _consume(variant, server, streams, only, options)
-    return run_in(variant.loop, lambda: _aconsume(variant, server, streams, only, options))
-
-
-def _consume(variant: Variant, server: Server, streams: int, only: int | None, options: dict[str, Any]) -> Consumed:
     seen = Consumed()
-    client = variant.opened(server)
-    try:
-        for _ in range(streams):
-            stream = chat(client, **options)
-            try:
-                for count, item in enumerate(stream, 1):
-                    seen.add(item)
-                    if count == only:
-                        stream.close()
-                        break
-            except Exception as error:
-                seen.error = error
-            seen.reports.append(openai_stream_guard.report(stream))
-            if switch.current_mode() != "on":
-                stream.response.close()  # openai 1 alone leaves a broken stream open
-    finally:
-        if client is not openai:
-            client.close()
+    run_in(variant.loop, lambda: _consume(seen, variant, server, streams, only, options))
     return seen
 
 
-async def _aconsume(
-    variant: Variant, server: Server, streams: int, only: int | None, options: dict[str, Any]
-) -> Consumed:
-    seen = Consumed()
-    client = variant.opened(server)
+async def _consume(
+    seen: Consumed, variant: Variant, server: Server, streams: int, only: int | None, options: dict[str, Any]
+) -> None:
+    made = variant.opened(server)
+    client = Ported(made) if variant.loop == "sync" else made
     try:
         for _ in range(streams):
             stream = await chat(client, **options)
@@ -213,9 +191,9 @@ async def _aconsume(
                         break
             except Exception as error:
                 seen.error = error
-            seen.reports.append(openai_stream_guard.report(stream))
+            seen.reports.append(openai_stream_guard.report(unported(stream)))
             if switch.current_mode() != "on":
-                await stream.response.aclose()
+                await stream.response.aclose()  # openai 1 alone leaves a broken stream open
     finally:
-        await awaited(client.close())
-    return seen
+        if made is not openai:
+            await awaited(client.close())

@@ -34,7 +34,7 @@ from openai_stream_guard.testing.server.scripted_response import (
 
 
 class Http2Connection(Connection):
-    """A connection with many streams: each performance runs in a thread of its own while requests are read."""
+    """A connection with many streams: each response runs in a thread of its own while requests are read."""
 
     def __init__(self, peer: socket.socket) -> None:
         super().__init__(peer)
@@ -51,7 +51,7 @@ class Http2Connection(Connection):
             self._flush()
 
     def close(self) -> None:
-        """End every performance, then the socket."""
+        """End every response, then the socket."""
         self._over.set()
         super().close()
 
@@ -87,7 +87,7 @@ class Http2Connection(Connection):
     def send_response(
         self, scripted: ScriptedResponse, headers: Iterable[tuple[str, str]], *, accepts_chunks: bool = True
     ) -> None:
-        """Begin the performance, and come back for the next request."""
+        """Begin the response, and come back for the next request."""
         threading.Thread(target=self._play, args=(self._now, scripted, [*headers]), daemon=True).start()
 
     def _play(self, number: int, scripted: ScriptedResponse, headers: list[tuple[str, str]]) -> None:
@@ -98,7 +98,7 @@ class Http2Connection(Connection):
                 self._flush()
             self._steps_of(number, scripted.steps)
         except (ConnectionEnded, OSError, ProtocolError):
-            self.shut_down()  # the client has gone, or the performance says so
+            self.shut_down()  # the client has gone, or the script says so
 
     def _steps_of(self, number: int, steps: Iterable[Step]) -> None:
         for step in steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,9 +13,10 @@ import openai
 
 import openai_stream_guard
 from openai_stream_guard import Policy
-from tests.proof.sdk_cuts import HTTP
 
+from .ported import HTTP, Ported, unported
 from .real_servers import ARGUMENTS, Heard, resource_of
+from .streams import run
 
 _numbers = itertools.count()
 POLICY = Policy(backoff_initial=0.0, backoff_max=0.0, retry_budget=None)
@@ -45,29 +45,15 @@ class MockServer:
         """One stream, read to its end."""
         arguments = {"model": "m", **ARGUMENTS[api], **(request or {}), "stream": True}
         heard = Heard()
-        if not sync:
-            asyncio.run(self._aask(api, arguments, timeout, heard))
-            return heard
-        http = HTTP.Client(transport=HTTP.MockTransport(lambda sent: self._answer(_body)), trust_env=False)
-        with openai.OpenAI(base_url=self.base_url, api_key="none", http_client=http, timeout=timeout) as client:
-            resource, method = resource_of(client, api)
-            stream = None
-            try:
-                stream = getattr(resource, method)(**arguments)
-                for item in stream:
-                    heard.add(item)
-            except Exception as error:
-                heard.error = error
-            heard.report = openai_stream_guard.report(stream)
-            if stream is not None:
-                stream.close()
+        run("sync" if sync else "asyncio", self._ask, api, arguments, sync, timeout, heard)
         return heard
 
-    async def _aask(self, api: str, arguments: dict[str, Any], timeout: float, heard: Heard) -> None:
-        http = HTTP.AsyncClient(transport=HTTP.MockTransport(lambda sent: self._answer(_abody)), trust_env=False)
-        async with openai.AsyncOpenAI(
-            base_url=self.base_url, api_key="none", http_client=http, timeout=timeout
-        ) as client:
+    async def _ask(self, api: str, arguments: dict[str, Any], sync: bool, timeout: float, heard: Heard) -> None:
+        transport = HTTP.MockTransport(lambda sent: self._answer(_body if sync else _abody))
+        http = (HTTP.Client if sync else HTTP.AsyncClient)(transport=transport, trust_env=False)
+        kind = openai.OpenAI if sync else openai.AsyncOpenAI
+        made = kind(base_url=self.base_url, api_key="none", http_client=http, timeout=timeout)
+        async with Ported(made) if sync else made as client:
             resource, method = resource_of(client, api)
             stream = None
             try:
@@ -76,7 +62,7 @@ class MockServer:
                     heard.add(item)
             except Exception as error:
                 heard.error = error
-            heard.report = openai_stream_guard.report(stream)
+            heard.report = openai_stream_guard.report(unported(stream))
             if stream is not None:
                 await stream.close()
 

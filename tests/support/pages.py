@@ -46,3 +46,12 @@ def programs(page: Path, language: str = "python") -> list[str]:
 def anchor(heading: str) -> str:
     """What a heading is linked by, on GitHub and on PyPI."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def put_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two marks. Raises `ValueError` where they are missing."""
+    before, begun, rest = read(page).partition(begin)
+    _, ended, behind = rest.partition(end)
+    if not (begun and ended):
+        raise ValueError(f"{page.name} lacks {begin} or {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{behind}", encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 import openai_stream_guard
 from openai_stream_guard.testing import End, Reset, ScriptedResponse, Send, Server, Wait
 
-from .streams import awaited, client_for, run
+from .ported import unported
+from .streams import awaited, opened, run
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "chat": {"messages": []},
@@ -142,34 +143,16 @@ def listen(
     Args:
         door: `create`, `with_raw_response`, `with_streaming_response`, or `stream`, the helper that some APIs have.
     """
-    if client_kind != "sync":
-        heard: Heard = run(client_kind, _alisten, server, api, body, door, timeout)
-        return heard
-    heard, stream = Heard(), None
-    with client_for(server, timeout=timeout) as client, ExitStack() as stack:
-        resource, method = resource_of(client, api)
-        arguments = {"model": "m", **ARGUMENTS[api], **body}
-        try:
-            if door == "stream":
-                stream = stack.enter_context(resource.stream(**arguments))
-            elif door == "create":
-                stream = getattr(resource, method)(**arguments, stream=True)
-            else:
-                response = resource_method(resource, door, method)(**arguments, stream=True)
-                stream = (stack.enter_context(response) if door == "with_streaming_response" else response).parse()
-            for item in stream:
-                heard.add(item)
-        except Exception as error:
-            heard.error = error
-        heard.report = openai_stream_guard.report(stream)
-        if stream is not None:
-            stream.close()
+    heard = Heard()
+    run(client_kind, _listen, heard, server, api, body, door, client_kind, timeout)
     return heard
 
 
-async def _alisten(server: Server, api: str, body: dict[str, Any], door: str, timeout: float) -> Heard:
-    heard, stream = Heard(), None
-    async with client_for(server, "async", timeout=timeout) as client, AsyncExitStack() as stack:
+async def _listen(
+    heard: Heard, server: Server, api: str, body: dict[str, Any], door: str, client_kind: str, timeout: float
+) -> None:
+    stream = None
+    async with opened(server, client_kind, timeout=timeout) as client, AsyncExitStack() as stack:
         resource, method = resource_of(client, api)
         arguments = {"model": "m", **ARGUMENTS[api], **body}
         try:
@@ -186,10 +169,9 @@ async def _alisten(server: Server, api: str, body: dict[str, Any], door: str, ti
                 heard.add(item)
         except Exception as error:
             heard.error = error
-        heard.report = openai_stream_guard.report(stream)
+        heard.report = openai_stream_guard.report(unported(stream))
         if stream is not None:
             await stream.close()
-    return heard
 
 
 def resource_method(resource: Any, door: str, method: str) -> Any:
@@ -201,27 +183,15 @@ def listen_raw(
     server: Server, api: str, body: dict[str, Any], *, reader: str, client_kind: str = "sync", timeout: float = 5.0
 ) -> Heard:
     """Read the bytes of one response by `iter_bytes` or `iter_lines`, as its items."""
-    if client_kind != "sync":
-        heard: Heard = run(client_kind, _alisten_raw, server, api, body, reader, timeout)
-        return heard
     heard = Heard()
-    with client_for(server, timeout=timeout) as client, ExitStack() as stack:
-        resource, method = resource_of(client, api)
-        arguments = {"model": "m", **ARGUMENTS[api], **body, "stream": True}
-        response = None
-        try:
-            manager = resource_method(resource, "with_streaming_response", method)(**arguments)
-            response = stack.enter_context(manager)
-            heard.items.extend(getattr(response, reader)())
-        except Exception as error:
-            heard.error = error
-        heard.report = openai_stream_guard.report(response)
+    run(client_kind, _listen_raw, heard, server, api, body, reader, client_kind, timeout)
     return heard
 
 
-async def _alisten_raw(server: Server, api: str, body: dict[str, Any], reader: str, timeout: float) -> Heard:
-    heard = Heard()
-    async with client_for(server, "async", timeout=timeout) as client, AsyncExitStack() as stack:
+async def _listen_raw(
+    heard: Heard, server: Server, api: str, body: dict[str, Any], reader: str, client_kind: str, timeout: float
+) -> None:
+    async with opened(server, client_kind, timeout=timeout) as client, AsyncExitStack() as stack:
         resource, method = resource_of(client, api)
         arguments = {"model": "m", **ARGUMENTS[api], **body, "stream": True}
         response = None
@@ -232,8 +202,7 @@ async def _alisten_raw(server: Server, api: str, body: dict[str, Any], reader: s
                 heard.items.append(part)
         except Exception as error:
             heard.error = error
-        heard.report = openai_stream_guard.report(response)
-    return heard
+        heard.report = openai_stream_guard.report(unported(response))
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from openai_stream_guard.testing import (
 )
 
 from . import streams
-from .streams import VERSION, Ask, Seen, alone, client_for, run
+from .ported import unported
+from .streams import VERSION, Ask, Seen, alone, opened, run
 
 has_responses = pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
 has_background = pytest.mark.skipif(VERSION < (1, 109), reason="this SDK resumes no responses")
@@ -87,31 +88,20 @@ class Helped:
 
 def help_along(server: Server, client_kind: str = "sync", **body: Any) -> Helped:
     """One stream through the helper, to its final response."""
-    if client_kind != "sync":
-        return run(client_kind, _ahelp_along, server, body)
     seen = Helped()
-    with client_for(server) as client:
-        try:
-            with client.responses.stream(**{"model": "m", "input": "", **body}) as stream:
-                seen.events += (event.model_dump(warnings=False) for event in stream)
-                seen.final = stream.get_final_response()
-        except Exception as error:
-            seen.error = error
-        seen.report = openai_stream_guard.report(stream)
+    run(client_kind, _help_along, seen, server, client_kind, body)
     return seen
 
 
-async def _ahelp_along(server: Server, body: dict[str, Any]) -> Helped:
-    seen = Helped()
-    async with client_for(server, "async") as client:
+async def _help_along(seen: Helped, server: Server, client_kind: str, body: dict[str, Any]) -> None:
+    async with opened(server, client_kind) as client:
         try:
             async with client.responses.stream(**{"model": "m", "input": "", **body}) as stream:
                 seen.events += [event.model_dump(warnings=False) async for event in stream]
                 seen.final = await stream.get_final_response()
         except Exception as error:
             seen.error = error
-        seen.report = openai_stream_guard.report(stream)
-    return seen
+        seen.report = openai_stream_guard.report(unported(stream))
 
 
 IDS = ("id", "item_id", "call_id")

@@ -1,11 +1,12 @@
-"""How the tests consume streams: the real SDK over real sockets, sync and async by one text."""
+"""How the tests consume streams: the real SDK over real sockets, synchronous and asynchronous clients by one text."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from openai_stream_guard import StreamReport
 from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import FAULTS, ScriptedResponse, Server, build_answer
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
+
+from .ported import Ported, at_once, unported
 
 VERSION = tuple(int(part) for part in openai.__version__.split(".")[:2])
 """Of the SDK, without its patch level."""
@@ -76,23 +79,34 @@ def said_by(dumped: Any) -> str:
     return "".join((one.get("delta") or one).get("content") or one.get("text") or "" for one in dumped["choices"])
 
 
-def client_for(server: Server, client_kind: str = "sync", **options: Any) -> Any:
+def client_for(server: Server | None, client_kind: str = "sync", **options: Any) -> Any:
     """A client of this server; it reads neither proxies nor, which takes long, certificates."""
     quick = {"verify": False, "trust_env": False}
     if client_kind == "sync":
         kind, http_client = openai.OpenAI, openai.DefaultHttpxClient(**quick)
     else:
         kind, http_client = openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient(**quick)
-    defaults = {"base_url": server.base_url, "api_key": KEY, "timeout": 5.0, "http_client": http_client}
+    url = {} if server is None else {"base_url": server.base_url}
+    defaults = {**url, "api_key": KEY, "timeout": 5.0, "http_client": http_client}
     return kind(**{**defaults, **options})
 
 
+@asynccontextmanager
+async def opened(server: Server | None, client_kind: str, **options: Any) -> AsyncIterator[Any]:
+    """A client of any kind, to be used as an asynchronous one, and closed in the end."""
+    client = client_for(server, client_kind, **options)
+    async with Ported(client) if client_kind == "sync" else client as found:
+        yield found
+
+
 def run(client_kind: str, body: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-    """Run a coroutine function under asyncio or trio."""
+    """Run a coroutine function for this kind of client; see `ported`."""
 
     async def main() -> Any:
         return await body(*arguments)
 
+    if client_kind == "sync":
+        return at_once(main())
     if client_kind != "trio":
         return asyncio.run(main())
     with warnings.catch_warnings():
@@ -108,37 +122,24 @@ async def awaited(value: Any) -> Any:
 
 def consume(server: Server, client_kind: str = "sync", ask: Ask = chat, **options: Any) -> Seen:
     """One stream to its end, by a client of its own."""
-    if client_kind != "sync":
-        return run(client_kind, _aconsume, server, ask, options)
-    seen, stream = Seen(), None
-    with client_for(server, **options) as client:
-        try:
-            stream = ask(client)
-            seen.kind = type(stream)
-            for item in stream:
-                seen.add(item)
-        except Exception as error:
-            seen.error = error
-        seen.report = openai_stream_guard.report(stream)
-        if switch.current_mode() != "on" and stream is not None:
-            stream.response.close()  # openai 1 alone leaves a broken stream open
+    seen = Seen()
+    run(client_kind, _consume, seen, server, client_kind, ask, options)
     return seen
 
 
-async def _aconsume(server: Server, ask: Ask, options: dict[str, Any]) -> Seen:
-    seen, stream = Seen(), None
-    async with client_for(server, "async", **options) as client:
+async def _consume(seen: Seen, server: Server, client_kind: str, ask: Ask, options: dict[str, Any]) -> None:
+    stream = None
+    async with opened(server, client_kind, **options) as client:
         try:
             stream = await awaited(ask(client))
-            seen.kind = type(stream)
+            seen.kind = type(unported(stream))
             async for item in stream:
                 seen.add(item)
         except Exception as error:
             seen.error = error
-        seen.report = openai_stream_guard.report(stream)
+        seen.report = openai_stream_guard.report(unported(stream))
         if switch.current_mode() != "on" and stream is not None:
-            await stream.response.aclose()
-    return seen
+            await stream.response.aclose()  # openai 1 alone leaves a broken stream open
 
 
 def alone(server: Server, client_kind: str = "sync", ask: Ask = chat, **options: Any) -> Seen:

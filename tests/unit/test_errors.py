@@ -1,15 +1,13 @@
-"""The one error as an object: the classes joined in it, its copies, and what a refusal means."""
+"""The law: the error is caught as what it was made of, survives copies, and a refusal means what its cause does."""
 
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import pickle
 import re
 import ssl
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, get_args
 
 import openai
@@ -22,9 +20,8 @@ from openai_stream_guard.engine.decisions import FirstFailure, StreamFault
 from openai_stream_guard.errors import stream_error
 from openai_stream_guard.notices import FaultKind
 from openai_stream_guard.sdk.requests import refusal_from
-from tests.support.streams import VERSION
+from tests.support.ported import HTTP
 
-http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 ATTEMPT = Attempt("malformed", None, 1, 2, 300, 0.5, "req_1", "chatcmpl-1", 200)
 
 
@@ -36,7 +33,7 @@ def made(error: Exception | None = None, fault: Any = "malformed", **fields: Any
         "attempts": (ATTEMPT,),
         "partial_text": "Hi",
         "partial": None,
-        "request": http.Request("POST", "http://x"),
+        "request": HTTP.Request("POST", "http://x"),
     }
     return stream_error(failure, "retries", **{**defaults, **fields})
 
@@ -47,10 +44,10 @@ def json_error() -> json.JSONDecodeError:
 
 CAUSES: dict[str, Callable[[], Exception | None]] = {
     "none": lambda: None,
-    "RemoteProtocolError": lambda: http.RemoteProtocolError("peer closed", request=http.Request("POST", "http://x")),
-    "ReadError": lambda: http.ReadError("reset"),
-    "ReadTimeout": lambda: http.ReadTimeout("slow"),
-    "DecodingError": lambda: http.DecodingError("bad gzip"),
+    "RemoteProtocolError": lambda: HTTP.RemoteProtocolError("peer closed", request=HTTP.Request("POST", "http://x")),
+    "ReadError": lambda: HTTP.ReadError("reset"),
+    "ReadTimeout": lambda: HTTP.ReadTimeout("slow"),
+    "DecodingError": lambda: HTTP.DecodingError("bad gzip"),
     "JSONDecodeError": json_error,
     "UnicodeDecodeError": lambda: UnicodeDecodeError("utf-8", b"a\xff", 1, 2, "invalid start byte"),
     "SSLError": lambda: ssl.SSLError(1, "bad record mac"),
@@ -128,7 +125,7 @@ def test_a_class_that_is_gone_does_not_stop_unpickling(monkeypatch: pytest.Monke
 
 def test_the_class_is_one_for_all_failures_alike() -> None:
     """`type(error)` can be compared, and joining leaks no class per error."""
-    assert type(made(http.ReadError("a"))) is type(made(http.ReadError("b")))
+    assert type(made(HTTP.ReadError("a"))) is type(made(HTTP.ReadError("b")))
     assert openai.OpenAIStreamParseError is OpenAIStreamParseError
 
 
@@ -139,7 +136,7 @@ def test_the_class_is_one_for_all_failures_alike() -> None:
 def test_a_refusal_is_judged_by_its_status(status: int, retryable: bool) -> None:
     """The SDK's own list of statuses that may pass."""
     headers = {"x-request-id": "r", "retry-after": "2"}
-    response = http.Response(status, request=http.Request("POST", "http://x"), headers=headers, content=b"")
+    response = HTTP.Response(status, request=HTTP.Request("POST", "http://x"), headers=headers, content=b"")
     refusal = refusal_from(openai.APIStatusError("no", response=response, body=None))
     assert (refusal.retryable, refusal.status, refusal.request_id, refusal.retry_after) == (
         retryable,
@@ -151,7 +148,7 @@ def test_a_refusal_is_judged_by_its_status(status: int, retryable: bool) -> None
 
 def test_a_refusal_without_a_response_may_pass() -> None:
     """A connection that could not be made may be made next time; a mistake of the program may not."""
-    assert refusal_from(openai.APIConnectionError(request=http.Request("POST", "http://x"))).retryable
+    assert refusal_from(openai.APIConnectionError(request=HTTP.Request("POST", "http://x"))).retryable
     assert refusal_from(ValueError("mine")) is None
 
 
@@ -161,11 +158,11 @@ def test_the_table_of_classes_is_what_is_joined() -> None:
     assert sorted(fault for fault, _ in rows) == sorted(get_args(FaultKind))
     ours = {openai.APIError, openai.OpenAIError, OpenAIStreamParseError}
     for fault, classes in rows:
-        error = made(http.ReadError("x"), fault)
+        error = made(HTTP.ReadError("x"), fault)
         joined = {kind for kind in type(error).__mro__ if kind.__module__ == "openai"} - ours
         named = {getattr(openai, name) for name in re.findall(r"`openai\.(\w+)`", classes)}
         assert joined == {kind for name in named for kind in name.__mro__ if kind.__module__ == "openai"} - ours
-        assert isinstance(error, http.ReadError) is (fault != "upstream_error")
+        assert isinstance(error, HTTP.ReadError) is (fault != "upstream_error")
 
 
 @pytest.mark.parametrize("fault", get_args(FaultKind))

@@ -1,4 +1,4 @@
-"""sse: what WHATWG HTML 9.2.6 says, whatever the reads; the cases are in `vectors/spec.jsonl`."""
+"""The law: a stream is read as WHATWG HTML 9.2.6 says, whatever the reads; the cases are in `vectors/spec.jsonl`."""
 
 from __future__ import annotations
 

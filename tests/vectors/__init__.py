@@ -1,4 +1,4 @@
-"""SSE conformance and repair cases as data, and how their bytes are cut into reads."""
+"""What was seen of servers, as data: a line of JSON each; and how the bytes of a case are cut into reads."""
 
 from __future__ import annotations
 
@@ -31,11 +31,16 @@ class Case:
         return self.name
 
 
+def rows_of(file: str) -> list[Any]:
+    """The lines of a file of this folder."""
+    text = (Path(__file__).parent / f"{file}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line, object_hook=_with_floats) for line in text.split("\n") if line]
+
+
 @cache
 def cases(file: str) -> list[Case]:
     """The cases of `spec` or `repair`."""
-    text = (Path(__file__).parent / f"{file}.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line, object_hook=_with_floats) for line in text.split("\n") if line]
+    rows = rows_of(file)
     return [Case(row["id"], tuple(base64.b64decode(read) for read in row["chunks_b64"]), row) for row in rows]
 
 

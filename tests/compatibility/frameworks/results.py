@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tests.support.pages import put_between
+
 from .cases import CASES
 from .roster import FRAMEWORKS, find
 from .trial import GUARDS, Guard, Outcome
@@ -127,9 +129,4 @@ def _count(verdict: str, count: int) -> str:
 
 def rewrite_readme() -> None:
     """Put the table of what is kept between its two marks. Raises `ValueError` where they are missing."""
-    text = README.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, behind = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{README.name} lacks {BEGIN} or {END}")
-    README.write_text(f"{before}{BEGIN}\n{table(load())}\n{END}{behind}", encoding="utf-8")
+    put_between(README, BEGIN, END, table(load()))

@@ -1,6 +1,6 @@
 """A program with two patchers of the SDK in it: this package, and one that traces. Each run is a process.
 
-    python program.py PATCHER ORDER COLOUR API        with a server's address in SERVER
+    python program.py PATCHER ORDER CLIENT_KIND API        with a server's address in SERVER
 
 Prints, as JSON, what each stream came to: its text, and which spans the tracer began and ended for it.
 """

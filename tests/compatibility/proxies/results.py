@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.support.pages import put_between
+
 from .cases import BROKEN, CLOSES, EXAMINED, PACED, SILENT, Case
 from .roster import PROXIES
 
@@ -79,12 +81,7 @@ def _said(row: Row, case: Case) -> str:
 
 def rewrite_readme() -> None:
     """Put the table of what is kept between its two marks. Raises `ValueError` where they are missing."""
-    text = README.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, behind = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{README.name} lacks {BEGIN} or {END}")
-    README.write_text(f"{before}{BEGIN}\n{table(load())}\n{END}{behind}", encoding="utf-8")
+    put_between(README, BEGIN, END, table(load()))
 
 
 CASES = {"alone": BROKEN, "guarded": BROKEN, "doctor": EXAMINED}

@@ -167,7 +167,7 @@ def test_only_plain_text_of_one_choice_is_continued() -> None:
     st.booleans(),
 )
 def test_a_repeated_prefix_is_dropped_and_nothing_else(said: str, rest: str, sizes: list[int], echoed: bool) -> None:
-    """Whatever the deltas: the seam's white space is kept, and so is a rest that only begins like the prefix."""
+    """Whatever the deltas: white space where both meet is kept, and so is a rest that only begins like the prefix."""
     if not echoed and rest.startswith(said):
         rest = "!" + rest
     taking = continuation(said)

@@ -19,8 +19,7 @@ from openai_stream_guard.apis.second_answer import ReplayChecker
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.testing import AnswerVariant, build_answer
 from tests.support.chunks import payload
-
-from .test_responses import anything
+from tests.support.response_events import anything
 
 RUN, IMAGE, SPEECH, TRANSCRIPT = "/threads/t/runs", "/images/generations", "/audio/speech", "/audio/transcriptions"
 RECORDED: dict[str, Any] = {
@@ -34,7 +33,7 @@ PATHS = ("/threads/runs", RUN, "/threads/t/runs/r/submit_tool_outputs", IMAGE, "
 
 
 def marked(path: str = RUN, *, values: bool = False) -> RunAdapter:
-    """The dialect of a request to this path."""
+    """The adapter of a request to this path."""
     adapter = adapter_for(StreamRequest("post", path, "host", errors_are_values=values))
     assert isinstance(adapter, RunAdapter)
     return adapter

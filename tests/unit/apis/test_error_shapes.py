@@ -1,6 +1,6 @@
-"""error_shapes and retry_rules: the errors of real gateways are found, judged by their words, and nothing else is.
+"""The law: the errors of real gateways are found, in whatever shape, and nothing else is taken for one.
 
-The shapes here are those of servers that `error_shapes.py` beside this file does not name: each as it was reported.
+The shapes of `vectors/gateway_errors.jsonl` are those that servers were reported to send.
 """
 
 from __future__ import annotations
@@ -17,154 +17,12 @@ from openai_stream_guard.apis.error_shapes import find_error
 from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.decoding.payload import IrregularPayload, Payload
-from openai_stream_guard.diagnosis.evidence import Complaint
 from openai_stream_guard.engine.faults import fault_from
 from openai_stream_guard.engine.retry_rules import judge_error
+from tests.support.any_json import any_json
+from tests.vectors import rows_of
 
-GATEWAYS: dict[str, tuple[object, bool, Complaint | None]] = {
-    "OpenRouter": (
-        {"id": "g", "choices": [], "error": {"code": 502, "message": "Provider returned error"}},
-        True,
-        None,
-    ),
-    "Groq": (
-        {"error": {"message": "over capacity", "type": "internal_server_error", "code": "503"}},
-        True,
-        "overloaded",
-    ),
-    "Together": (
-        {"choices": [], "error": {"message": "x", "type": "model_unavailable", "code": None}},
-        True,
-        "overloaded",
-    ),
-    "vLLM": (
-        {"object": "error", "message": "x", "type": "InternalServerError", "param": None, "code": 500},
-        True,
-        None,
-    ),
-    "vLLM, too long": (
-        {
-            "object": "error",
-            "message": "The prompt (total length 9000) is too long",
-            "type": "BadRequestError",
-            "code": 400,
-        },
-        False,
-        "context",
-    ),
-    "SGLang": ({"error": {"object": "error", "message": "x", "type": "BadRequestError", "code": 400}}, False, None),
-    "llama.cpp": (
-        {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}},
-        True,
-        "overloaded",
-    ),
-    "Ollama": ({"error": "server busy, please try again.  maximum pending requests exceeded"}, True, "overloaded"),
-    "TGI": ({"error": "Request failed during generation", "error_type": "generation"}, False, None),
-    "Bedrock": ({"throttlingException": {"message": "Too many tokens, please wait"}}, True, "rate"),
-    "Bedrock, model timeout": ({"modelTimeoutException": {"message": "x"}}, True, None),
-    "Bedrock, validation": ({"validationException": {"message": "x"}}, False, None),
-    "AWS JSON": (
-        {"__type": "com.amazon.coral#AccessDeniedException", "message": "x", "code": "AccessDenied"},
-        False,
-        None,
-    ),
-    "DashScope": (
-        {"code": "Throttling.AllocationQuota", "message": "Allocated quota exceeded", "request_id": "r"},
-        True,
-        "rate",
-    ),
-    "DashScope, arrears": ({"code": "Arrearage", "message": "Access denied, account in arrears"}, False, "quota"),
-    "DashScope, parameter": ({"code": "InternalError.Algo.InvalidParameter", "message": "x"}, False, None),
-    "Azure": (
-        {"error": {"code": "content_filter", "status": 400, "innererror": {"code": "ResponsibleAIPolicyViolation"}}},
-        False,
-        None,
-    ),
-    "Azure, busy": (
-        {"error": {"code": "NoCapacity", "message": "The system is currently experiencing high demand"}},
-        True,
-        "overloaded",
-    ),
-    "Gemini": ([{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}], True, "rate"),
-    "Anthropic": (
-        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
-        True,
-        "overloaded",
-    ),
-    "DeepSeek": (
-        {"error": {"message": "Insufficient Balance", "type": "unknown_error", "code": "insufficient_balance"}},
-        False,
-        "quota",
-    ),
-    "Moonshot": ({"error": {"type": "engine_overloaded_error", "message": "try later"}}, True, "overloaded"),
-    "Moonshot, quota": ({"error": {"type": "exceeded_current_quota_error", "message": "x"}}, False, "quota"),
-    "Cohere": ({"message": "x", "status_code": 429}, True, "rate"),
-    "Mistral": ({"object": "error", "message": "x", "type": "service_unavailable", "code": 3505}, True, "overloaded"),
-    "Cloudflare Workers AI": (
-        {"errors": [{"message": "AiError: capacity exceeded", "code": 3040}], "success": False},
-        False,
-        None,
-    ),
-    "Cloudflare, 1xxx": (
-        {"success": False, "errors": [{"code": 10000, "message": "Authentication error"}], "result": None},
-        False,
-        None,
-    ),
-    "Kong": ({"message": "API rate limit exceeded", "status": 429}, True, "rate"),
-    "Envoy AI Gateway": (
-        {"type": "error", "error": {"type": "BackendTimeout", "code": "504", "message": "x"}},
-        True,
-        None,
-    ),
-    "Apigee": (
-        {"fault": {"faultstring": "x", "detail": {"errorcode": "policies.ratelimit.QuotaViolation"}}},
-        True,
-        "rate",
-    ),
-    "RFC 9457": (
-        {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "x"},
-        True,
-        "overloaded",
-    ),
-    "nginx JSON page": ({"statusCode": 502, "message": "Bad Gateway"}, True, None),
-    "Baidu": (
-        {"error_code": 336003, "error_msg": "the max length of current question is 2000", "id": "as"},
-        False,
-        "context",
-    ),
-    "FastChat": ({"text": "**NETWORK ERROR**", "error_code": 50001, "usage": {}}, True, None),
-    "FastChat, context": ({"text": "x", "error_code": 40303}, False, None),
-    "MiniMax": ({"base_resp": {"status_code": 2013, "status_msg": "invalid params"}}, False, None),
-    "MiniMax, rate": (
-        {"id": "0", "choices": None, "base_resp": {"status_code": 1002, "status_msg": "x"}},
-        True,
-        "rate",
-    ),
-    "MiniMax, timeout": ({"base_resp": {"status_code": 1001, "status_msg": "x"}}, True, None),
-    "MiniMax, unknown": ({"base_resp": {"status_code": "1000", "status_msg": "x"}}, True, None),
-    "MiniMax, balance": ({"base_resp": {"status_code": 1008, "status_msg": "x"}}, False, "quota"),
-    "MiniMax's number elsewhere": ({"code": 1002, "message": "x"}, False, None),
-    "ctyun": ({"error": {"code": "500001", "type": "INVOKE_MODEL_ERROR", "message": "x"}}, True, None),
-    "LiteLLM, 408": ({"error": {"message": "Timed out", "type": "invalid_request_error", "code": "408"}}, True, None),
-    "LiteLLM, context": (
-        {"error": {"message": "ContextWindowExceededError: x", "type": None, "code": "500"}},
-        False,
-        "context",
-    ),
-    "hebo": ({"error": {"message": "x", "type": "invalid_request_error", "code": "upstream_bad_request"}}, False, None),
-    "rate limit that advises": (
-        {
-            "error": {
-                "type": "rate_limit_error",
-                "message": "over 40,000 input tokens per minute; reduce the prompt length",
-            }
-        },
-        True,
-        "rate",
-    ),
-    "code beats type": ({"error": {"type": "server_error", "code": "model_not_found", "message": "x"}}, False, None),
-    "quota under 503": ({"error": {"type": "insufficient_credits", "code": 503, "message": "x"}}, False, "quota"),
-}
+GATEWAYS: dict[str, dict[str, Any]] = {row["server"]: row for row in rows_of("gateway_errors")}
 """By server: what it writes, whether it may pass, and what it complains of."""
 
 
@@ -191,13 +49,14 @@ def adapter(path: str) -> ApiAdapter:
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_a_gateways_error_is_found_and_judged(name: str) -> None:
     """In a chat, wherever it stands, with a message where it has one; its words alone decide."""
-    value, may_pass, complaint = GATEWAYS[name]
+    row = GATEWAYS[name]
+    value = row["body"]
     reading = chat().read(payload(value))
     assert isinstance(reading, FaultEvent)
     assert reading.fault == "upstream_error"
     assert reading.reported is not None
     assert reading.reported.message is not None or "message" not in json.dumps(value)
-    assert judge_error(reading.reported.payload) == (may_pass, complaint)
+    assert judge_error(reading.reported.payload) == (row["may_pass"], row["complaint"])
 
 
 SUCCESSES = [
@@ -252,7 +111,7 @@ def test_what_another_api_calls_an_item_is_one(path: str, value: object, event: 
 @pytest.mark.parametrize("name", ["DashScope", "Bedrock", "Cloudflare, 1xxx", "RFC 9457", "Anthropic", "FastChat"])
 def test_other_apis_know_the_shapes_too(path: str, name: str) -> None:
     """Where the payload does not look like an item of theirs."""
-    reading = adapter(path).read(payload(GATEWAYS[name][0]))
+    reading = adapter(path).read(payload(GATEWAYS[name]["body"]))
     assert isinstance(reading, FaultEvent)
     assert reading.fault == "upstream_error"
 
@@ -319,19 +178,7 @@ def test_a_bare_keep_alive_is_one() -> None:
     assert isinstance(chat().read(bare({"type": "ping"})), KeepAlive)
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["error", "errors", "code", "type", "status", "message", "detail", "base_resp", "success"])
-            | st.text(max_size=4),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
+anything = any_json("error", "errors", "code", "type", "status", "message", "detail", "base_resp", "success")
 
 
 @given(anything, st.sampled_from([None, "error", "message"]), st.none() | st.integers(100, 700))
@@ -342,50 +189,3 @@ def test_whatever_comes_nothing_is_raised(value: object, event: str | None, stat
             assert judge_error(found.payload, status).retryable in (True, False)
             assert found.message is None or found.message
     assert judge_error(value, status).complaint in (None, "context", "memory", "quota", "rate", "overloaded")
-
-
-@given(
-    st.sampled_from(["Rate_Limit_{}", "{}Throttling", "too-many-requests.{}"]), st.sampled_from(["Quota", "billing"])
-)
-def test_in_one_word_throttling_beats_quota(word: str, other: str) -> None:
-    """Whatever the spelling."""
-    assert judge_error({"code": word.format(other), "message": "x"}).retryable
-    assert not judge_error({"code": other, "type": word.format("x"), "message": "x"}).retryable
-
-
-@given(st.sampled_from(["passing", "lasting"]), st.integers(400, 599))
-def test_a_message_without_a_size_is_not_looked_at(kind: str, status: int) -> None:
-    """Whatever it speaks of, the status decides as it does without it."""
-    text = "rate limit, overloaded, timeout" if kind == "passing" else "quota, billing, api key, not found"
-    assert judge_error({"code": status, "message": text}).retryable == judge_error({"code": status}).retryable
-
-
-def test_the_request_took_too_long_is_no_complaint_of_size() -> None:
-    """The words stand in both."""
-    assert judge_error("The request took too long to process").retryable
-    assert not judge_error("The request is too long to process").retryable
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
-        "prompt is too long: 210000 tokens > 200000 maximum",
-        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
-        "The input token count (9000) exceeds the maximum number of tokens allowed (8000).",
-        "`inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens",
-        "Input validation error: `inputs` must have less than 8193 tokens.",
-        "the max length of current question is 2000",
-        "<400> InternalError.Algo: Range of input length should be [1, 30720]",
-        "Failed to find free space in the KV cache, retry with a smaller n_batch",
-        "request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it",
-        "Input is too long for requested model.",
-        "Please reduce the length of the messages or completion.",
-        "ContextWindowExceededError: x",
-    ],
-)
-def test_a_complaint_of_size_is_known_whoever_writes_it(message: str) -> None:
-    """And is never retried, whatever status or type it is wrapped in; the hint speaks of the context."""
-    for error in ({"message": message, "code": 500, "type": "server_error"}, {"message": message, "code": 503}):
-        assert judge_error({"error": error}) == (False, "context")
-    assert judge_error(message) == (False, "context")

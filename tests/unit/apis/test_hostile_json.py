@@ -5,7 +5,7 @@ nothing or a divergence, and neither is any other exception.
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,45 +17,17 @@ from openai_stream_guard.apis.request import EndRule, StreamRequest
 from openai_stream_guard.apis.second_answer import Diverged, ReplayChecker
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
+from tests.support.any_json import any_json, nested
 from tests.support.chunks import TEXT, chat, payload, transcript_of
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.sampled_from(["", "a", "stop", "error", "ping", "\ud83d"])
-)
-names = st.sampled_from(
-    [
-        "id",
-        "created",
-        "choices",
-        "index",
-        "delta",
-        "content",
-        "tool_calls",
-        "function",
-        "function_call",
-        "name",
-        "arguments",
-        "text",
-        "finish_reason",
-        "error",
-        "type",
-        "object",
-        "message",
-        "logprobs",
-        "tokens",
-        "token",
-        "bytes",
-        "role",
-        "audio",
-    ]
-)
-anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4), max_leaves=12
-)
+scalars = st.integers() | st.floats() | st.sampled_from(["", "a", "stop", "error", "ping", "\ud83d"])
+NAMES = (
+    "id", "created", "choices", "index", "delta", "content", "tool_calls", "function", "function_call", "name", "role",
+    "arguments", "text", "finish_reason", "error", "type", "object", "message", "logprobs", "tokens", "token", "bytes",
+    "audio",
+)  # fmt: skip
+names = st.sampled_from(NAMES)
+anything = any_json(*NAMES, scalars=scalars)
 objects = st.dictionaries(names, anything, max_size=4)
 choices = st.fixed_dictionaries(
     {},
@@ -142,14 +114,6 @@ def test_any_two_answers_are_held_together_or_diverge(first: list[object], secon
             except Diverged:
                 break
             assert trimmed is None or json.loads(trimmed.raw) == trimmed.value or "NaN" in trimmed.data
-
-
-def nested(depth: int) -> Any:
-    """Objects in objects."""
-    value: Any = "bottom"
-    for _ in range(depth):
-        value = {"x": value}
-    return value
 
 
 @pytest.mark.parametrize("name", ["content", "tool_calls", "function_call", "x"])

@@ -1,5 +1,5 @@
-"""The law: the events made of a finished response are those of a stream: read by the SDK's helper, they come to that
-very response, and each of its texts is a delta.
+"""The laws: the events made of a finished response are those of a stream: read by the SDK's helper, they come to that
+very response, and each of its texts is a delta. One that is still being made is `Unfinished`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from openai_stream_guard.apis.polled_response import events_from
+from openai_stream_guard.apis.polled_response import Unfinished, events_from, finished_response
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.responses import ResponsesAdapter
+from openai_stream_guard.decoding.reader import Reader
 from openai_stream_guard.testing import AnswerVariant, Frame, build_answer, streaming
 from openai_stream_guard.testing.server.server import Server
 from tests.support.chunks import payload
+from tests.support.response_events import delivered, left_of, told
 from tests.support.responses import has_helper, help_along, nameless, unbroken_help
-
-from .test_responses import delivered, left_of, told
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "incomplete")
 
@@ -107,3 +107,33 @@ def test_items_of_any_kind_are_told() -> None:
     assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == output
     opened = [event["item"] for event in events if event["type"] == "response.output_item.added"]
     assert not any(item.get("content") or item.get("summary") or item.get("arguments") for item in opened)
+
+
+@pytest.mark.parametrize("response", [{"status": "queued"}, {"status": "in_progress"}, {"status": None}, {}, "x", None])
+def test_what_is_not_at_its_end_is_unfinished(response: object) -> None:
+    """Also what is no response at all."""
+    with pytest.raises(Unfinished):
+        finished_response(response)
+
+
+async def test_both_readers_give_one_event_a_read() -> None:
+    """They are server-sent events, named by their types, whole in themselves."""
+    response = finished_response(whole("several"))
+    reads = list(response.iter_bytes())
+    assert [data async for data in finished_response(whole("several")).aiter_bytes()] == reads
+    reader = Reader("off", 1 << 20)
+    payloads = [payload for data in reads for payload in reader.feed(data)]
+    events = events_from(whole("several"))
+    assert [payload.value for payload in payloads] == events == json.loads(json.dumps(events))
+    assert [payload.event for payload in payloads] == [event["type"] for event in events]
+    assert {payload.event for payload in payloads} == {event["type"] for event in told("several")}
+    assert not reader.unfinished
+
+
+async def test_it_passes_for_an_http_response() -> None:
+    """What an exchange looks at is there, and closing it does nothing."""
+    response = finished_response(whole("several"))
+    response.close()
+    await response.aclose()
+    assert (response.status_code, response.headers, response.extensions) == (200, {}, {})
+    assert list(response.iter_bytes())

@@ -30,7 +30,7 @@ def asked(host: str = "host:1", **body: object) -> StreamRequest:
         ("post", "/images/generations", MediaAdapter),
     ],
 )
-def test_the_path_names_the_dialect(method: str, path: str, adapter: type) -> None:
+def test_the_path_names_the_adapter(method: str, path: str, adapter: type) -> None:
     """Only a request that makes a completion is read as one."""
     assert type(adapter_for(StreamRequest(method, path, "host"))) is adapter
 

@@ -20,45 +20,13 @@ from openai_stream_guard.apis.sequence import Gap
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.decoding.payload import Payload
 from openai_stream_guard.testing import AnswerVariant, build_answer
+from tests.support.any_json import nested
 from tests.support.chunks import payload
+from tests.support.response_events import anything, asked, delivered, left_of, names, told
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "llamacpp", "incomplete")
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "content": []}
 CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "f", "arguments": ""}
-
-
-def asked(**body: object) -> StreamRequest:
-    """A request for a response."""
-    return StreamRequest("post", "/responses", "host:1", body)
-
-
-def told(name: str, serial: int = 1, *, regroup: bool = False) -> list[dict[str, Any]]:
-    """The events of a recorded answer."""
-    frames = build_answer("responses", name, AnswerVariant(serial, regroup=regroup)).frames
-    return [json.loads(frame.data) for frame in frames if frame.data != "[DONE]"]
-
-
-def delivered(*values: object, **body: object) -> Transcript:
-    """What a consumer has who was handed these events."""
-    transcript, adapter = Transcript(), ResponsesAdapter(asked(**body))
-    for value in values:
-        reading = adapter.read(payload(value))
-        assert isinstance(reading, DataEvent)
-        transcript.add(reading.text_deltas, reading.identities, reading.kind, reading.sequence)
-    return transcript
-
-
-def left_of(transcript: Transcript, *values: object, **body: object) -> list[Any]:
-    """What a repetition leaves of these events, and the session would hand over."""
-    adapter, replay = ResponsesAdapter(asked(**body)), ReplayChecker(transcript)
-    left: list[Any] = []
-    for value in values:
-        adapter.read(payload(value))
-        trimmed = adapter.trim_repeated(payload(value), replay)
-        left += [] if trimmed is None else [trimmed.value]
-    assert replay.caught_up
-    transcript.held.clear()  # as where another attempt begins
-    return left
 
 
 def delta(text: str, place: int | None = 0, kind: str = "output_text", **more: object) -> dict[str, Any]:
@@ -353,6 +321,25 @@ def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
     assert not ResponsesAdapter(asked()).may_replay(transcript)
 
 
+@pytest.mark.parametrize("cut", [1, 6, 15])
+def test_a_later_lifecycle_is_a_response_of_its_own(cut: int) -> None:
+    """In a second answer it has the id that was delivered for it, or where none was its own: not that of the first."""
+    first, second = ([*told("text", serial), *told("text", serial + 2)] for serial in (1, 2))
+    delivered_events, left = first[:cut], left_of(delivered(*first[:cut]), *second, store=False)
+    ids = [event["response"]["id"] for event in (*delivered_events, *left) if "response" in event]
+    begun = max(cut - len(first) // 2, 0)
+    known = [first[0]["response"]["id"], (first if begun else second)[-1]["response"]["id"]]
+    assert ids == [name for name in known for _ in range(3)]
+
+
+def test_an_item_may_be_closed_by_its_id_alone() -> None:
+    """Its texts had a place: `[DONE]` is enough then, as where neither has one."""
+    adapter = ResponsesAdapter(asked())
+    for event in ({**delta("a", 1), "item_id": "x"}, {"type": "response.output_item.done", "item": {"id": "x"}}):
+        adapter.read(payload(event))
+    assert adapter.is_complete("auto", done=True)
+
+
 @pytest.mark.parametrize(
     ("item", "stored", "unstored"),
     [
@@ -406,15 +393,6 @@ def test_the_partial_answer_has_every_output_as_far_as_it_came() -> None:
 
 # Whatever a server sends.
 
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "error", "\ud83d", "message"])
-)
-names = st.sampled_from(
-    ["type", "id", "item", "item_id", "delta", "response", "output", "error", "logprobs", "token", "part"]
-)
-anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4), max_leaves=10
-)
 kinds = ["created", "in_progress", "output_text.delta", "function_call_arguments.delta", "output_text.done"]
 kinds += [
     "output_item.added",
@@ -473,14 +451,6 @@ def test_any_json_is_read_and_repeated_or_diverges(
         pass
 
 
-def nested(depth: int) -> Any:
-    """Objects in objects."""
-    value: Any = "bottom"
-    for _ in range(depth):
-        value = {"x": value}
-    return value
-
-
 DEEP = {**MESSAGE, "type": nested(100_000), "name": nested(100_000), "output": [nested(100_000)]}
 ADDED: dict[str, Any] = {"type": "response.output_item.added", "output_index": 0, "item": MESSAGE}
 
@@ -501,3 +471,24 @@ def test_nesting_that_cannot_be_written_anew_diverges() -> None:
     assert isinstance(adapter.read(one), DataEvent)
     with pytest.raises(Diverged):
         adapter.trim_repeated(one, replay)
+
+
+def test_an_item_that_only_its_deltas_name_keeps_its_first_id_and_may_break_again_anywhere() -> None:
+    """Bridges announce no items. A third answer that adds no text to the second one is caught up as well."""
+
+    def answer(serial: int) -> list[dict[str, Any]]:
+        texts = [{**delta(text), "item_id": f"msg_{serial}"} for text in ("Blue", " sky")]
+        return [*texts, {"type": "response.completed", "response": {"id": f"resp_{serial}", "output": []}}]
+
+    transcript = delivered(*answer(1)[:1])
+    adapter, replay = ResponsesAdapter(asked()), ReplayChecker(transcript)
+    for value in answer(2)[:2]:
+        adapter.read(payload(value))
+        trimmed, news = adapter.trim_repeated(payload(value), replay), replay.news()
+        if trimmed is not None:
+            assert trimmed.value["item_id"] == "msg_1"
+            transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
+    transcript.held.clear()
+    assert left_of(transcript, *answer(3)) == answer(3)[2:]
+    (item,) = ResponsesAdapter(asked()).partial(transcript)["output"]
+    assert (item["id"], item["type"]) == ("msg_1", "message")

@@ -16,8 +16,6 @@ from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.transcript import MAX_TEXT, Transcript
 from openai_stream_guard.engine.delivery import has_hole
 from openai_stream_guard.testing.server.answers.answer import Json
-from tests.proof.answers import verdicts
-from tests.proof.planted import QUICK, found_after
 from tests.support.chunks import chunk
 from tests.support.simulated import CHAT, Outcome, Response, play
 
@@ -110,7 +108,7 @@ def test_an_id_or_an_item_that_was_delivered_has_to_come_again() -> None:
 
 
 def test_with_nothing_delivered_nothing_is_trimmed() -> None:
-    """Rule 7: and what adds no text is told once, before the seam and behind it."""
+    """Rule 7: and what adds no text is told once, before the break and behind it."""
     odd = chunk({"audio": {"expires_at": 5}})
     assert twice([], [odd, text("a"), STOP]).values == [odd, text("a"), STOP]
     assert twice([text("a")], [text("a"), odd, STOP]).values == [text("a"), odd, STOP]
@@ -269,13 +267,13 @@ def test_what_else_a_first_answer_says_of_itself_is_handed_on(said: str) -> None
     assert (outcome.values, outcome.network.requests, outcome.gave_up) == (events, 1, None)
 
 
-@pytest.mark.parametrize("said", ["", "a", "xb", "x"])
-def test_what_a_first_answer_has_retold_comes_again_or_is_a_divergence(said: str) -> None:
-    """Rule 4: a text that was told as a whole otherwise than it came is not that of an answer that tells it right."""
-    first = [CREATED, added(0), delta("ab"), done(said)]
-    assert raises(first, [CREATED, added(0), *part("ab"), item_done(0, "ab"), completed("ab")], STATELESS) == "diverged"
-    second = [*first, item_done(0, said), completed(said)]
-    assert twice(first, second, STATELESS).values == second
+@pytest.mark.parametrize("head", [1, 2])
+def test_a_final_response_without_items_says_nothing_of_an_answer_that_restarts(head: int) -> None:
+    """Rule 4: gateways that always end with `output: []` can be asked again while nothing visible was delivered."""
+    events = [CREATED, added(0), delta("ab"), done("ab"), item_done(0, "ab"), completed()]
+    assert twice(events[:head], events, STATELESS).values == events
+    rewritten = [*events[:3], done("xy"), item_done(0, "xy"), completed("xy")]
+    assert twice(events[:head], rewritten, STATELESS).gave_up
 
 
 def test_a_hole_is_one_missing_part_or_a_few_small_ones() -> None:
@@ -346,17 +344,3 @@ def test_endless_text_is_not_kept_and_not_asked_for_again() -> None:
     outcome = play([Response(wire(*[text(piece)] * 20), "reset")], FREE)
     assert outcome.gave_up is not None
     assert (outcome.gave_up.stopped_by, len(outcome.values)) == ("unsafe", 20)
-
-
-@pytest.mark.parametrize("part_", range(4))
-def test_no_second_answer_is_an_exception_to_the_law(part_: int) -> None:
-    """A slice of `python -m tests.proof.answers`."""
-    found = verdicts(7, range(part_ * 100, part_ * 100 + 100))
-    assert [(number, kind, verdict) for number, kind, verdict in found if verdict.startswith("wrong")] == []
-    assert sum(verdict == "recovered" for _, _, verdict in found) > 20
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_the_proof_finds_an_error_that_is_planted_in_a_rule(name: str) -> None:
-    """A slice of `python -m tests.proof.planted`."""
-    assert found_after(name, runs=100) is not None

@@ -113,7 +113,7 @@ def test_headers_are_kept_by_name() -> None:
     "path", ["/chat/completions", "/responses", "https://u:secret words@h/v1/completions?secret words"]
 )
 def test_a_request_is_kept_without_its_words(body: dict[str, object], path: str) -> None:
-    """What is left decides the same: the dialect, the choices, and whether asking again could do something twice."""
+    """What is left decides the same: the API, the choices, and whether asking again could do something twice."""
     request = StreamRequest("post", path, "host", body)
     kept = kept_request(request)
     assert "secret words" not in repr(kept)

@@ -1,4 +1,4 @@
-"""`replay`: a captured stream is shown read by read and judged again, and what is no capture is one clear line."""
+"""The law of `replay`: a capture is shown read by read and judged again, and what is none is one clear line."""
 
 from __future__ import annotations
 

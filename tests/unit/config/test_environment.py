@@ -1,4 +1,4 @@
-"""Settings: every field can be set by its variable, and a variable that sets nothing is told about."""
+"""The law: every field can be set by its variable, and a variable that sets nothing is told about."""
 
 from __future__ import annotations
 

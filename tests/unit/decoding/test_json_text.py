@@ -1,4 +1,4 @@
-"""jsontext: `loads` is `json.loads`, only faster; a `Scanner` finds the end of a container however it is cut."""
+"""The law: `loads` is `json.loads`, only faster; a `Scanner` finds the end of a container however it is cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""repair: the cases of `vectors/repair.jsonl` under every cut, and the laws that hold for any bytes."""
+"""The law: a body is read, repaired or refused as `vectors/repair.jsonl` says, however its bytes are cut."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ LIMITS = st.sampled_from([1 << 28, 1 << 28, 40, 15])
 @settings(deadline=None)
 @given(BODIES, st.sampled_from(MODES), LIMITS, st.lists(st.integers(0, 120), max_size=6))
 def test_any_cut_gives_what_no_cut_gives(body: bytes, mode: RepairMode, limit: int, places: list[int]) -> None:
-    """Where reads begin and end means nothing to payloads, names and repairs, nor to the defect and its offset."""
+    """Where reads begin and end means nothing to payloads, names and repairs, nor to the fault and its offset."""
     whole = read([body], mode, limit)
     edges = [0, *sorted(places), len(body)]
     assert read([body[start:stop] for start, stop in pairwise(edges)], mode, limit) == whole
@@ -151,6 +151,18 @@ def test_any_cut_gives_what_no_cut_gives(body: bytes, mode: RepairMode, limit: i
 def test_the_fast_way_gives_what_the_other_gives(body: bytes, mode: RepairMode, limit: int) -> None:
     """Reading frames at once is a matter of speed alone."""
     assert read([body], mode, limit) == read([body], mode, limit, LineByLine)
+
+
+@settings(deadline=None)
+@given(BODIES, st.sampled_from([b"", b'data: {"a":1}\n\n' * 400]), st.lists(st.integers(0, 120), max_size=6))
+def test_the_tail_is_the_end_of_what_came(body: bytes, before: bytes, places: list[int]) -> None:
+    """However the bytes are cut, and whatever is kept of a frame: 4 KiB, each byte once."""
+    reader, came = Reader(), before
+    reader.feed(before)
+    for start, stop in pairwise([0, *sorted(places), len(body)]):
+        reader.feed(body[start:stop])
+        came += body[start:stop]
+        assert reader.tail == came[-4096:]
 
 
 def assert_equally_prompt(reads: list[bytes], mode: RepairMode, limit: int) -> None:
@@ -309,7 +321,7 @@ def test_many_small_events_are_not_oversized() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_deep_nesting_is_a_defect_and_no_error(mode: RepairMode) -> None:
+def test_deep_nesting_is_a_fault_and_no_error(mode: RepairMode) -> None:
     """Brackets nested deeper than Python's parser follows end the reading; nothing is raised."""
     deep = b"[" * 100_000 + b"]" * 100_000
     assert read([b"data: " + deep + b"\n\n"], mode).broke
@@ -318,7 +330,7 @@ def test_deep_nesting_is_a_defect_and_no_error(mode: RepairMode) -> None:
     assert read([b"data: " + b"[" * 500 + b"]" * 500 + b"\n\n"], mode).events == 1
 
 
-def test_defects_and_payloads_do_not_show_text() -> None:
+def test_faults_and_payloads_do_not_show_text() -> None:
     """The text of an answer is in no reason and no repr; the stock error, which holds it, is there when asked for."""
     reader = Reader()
     payload = reader.feed(b'data: {"a":"secret"}\n\n')[0]

@@ -1,4 +1,4 @@
-"""strays: a line is what it looks like beyond doubt, and otherwise unknown."""
+"""The law: a line that no field begins is what it looks like beyond doubt, and otherwise unknown."""
 
 from __future__ import annotations
 

@@ -171,19 +171,19 @@ def test_the_latest_cuts_are_kept() -> None:
     assert hosts.with_cuts("a", Evidence()).cuts == ()
 
 
-def test_a_ledger_tells_where_the_time_went() -> None:
+def test_an_attempt_log_tells_where_the_time_went() -> None:
     """The wait for the first event, the worst gap, the silence, and what the program itself took between two reads."""
-    ledger = AttemptLog(100.0, 1, ResponseHead(200, headers={"server": "nginx"}))
+    log = AttemptLog(100.0, 1, ResponseHead(200, headers={"server": "nginx"}))
     reader = Reader()
     for asked, read in ((100.0, 102.0), (102.5, 103.0), (110.0, 111.0)):  # away for 0.5 and for 7 s
-        ledger.consumer_waits(asked)
-        ledger.consumer_waits(asked + 0.2)  # a read that brought no byte of the body
-        ledger.reads += 1
-        ledger.read_at = read
+        log.consumer_waits(asked)
+        log.consumer_waits(asked + 0.2)  # a read that brought no byte of the body
+        log.reads += 1
+        log.read_at = read
         reader.feed(b'data: {"a":1}\n\n')
-        ledger.progress(1, read)
-    ledger.consumer_waits(112.0)
-    found = ledger.evidence(StreamFault("disconnected", "", ending="reset"), reader, Timeouts(read=60.0), 131.0)
+        log.progress(1, read)
+    log.consumer_waits(112.0)
+    found = log.evidence(StreamFault("disconnected", "", ending="reset"), reader, Timeouts(read=60.0), 131.0)
     assert (found.fault, found.ending, found.clues.parties) == ("disconnected", "reset", {"nginx"})
     assert (found.reads, found.events, found.bytes) == (3, 3, reader.bytes)
     assert (found.seconds, found.first_event_seconds, found.worst_gap) == (31.0, 2.0, 8.0)
@@ -192,13 +192,13 @@ def test_a_ledger_tells_where_the_time_went() -> None:
 
 def test_a_later_attempt_is_seen_by_itself() -> None:
     """Counts and times are its own; a wait that recovery took is not held against the server."""
-    ledger = AttemptLog(0.0, 1, ResponseHead())
-    ledger.reads, ledger.read_at = 9, 5.0
-    ledger.consumer_waits(40.0)
-    ledger.progress(1, 5.0)
-    ledger.close_attempt("stalled", 50.0, events=1, bytes=9, repairs={}, response_id=None)
-    ledger.open_attempt("replay", 60.0, 1, ResponseHead(200, headers={"server": "envoy"}))
-    found = ledger.evidence(StreamFault("truncated", "", ending="clean"), Reader(), Timeouts(), 61.0)
+    log = AttemptLog(0.0, 1, ResponseHead())
+    log.reads, log.read_at = 9, 5.0
+    log.consumer_waits(40.0)
+    log.progress(1, 5.0)
+    log.close_attempt("stalled", 50.0, events=1, bytes=9, repairs={}, response_id=None)
+    log.open_attempt("replay", 60.0, 1, ResponseHead(200, headers={"server": "envoy"}))
+    found = log.evidence(StreamFault("truncated", "", ending="clean"), Reader(), Timeouts(), 61.0)
     assert (found.reads, found.seconds, found.silence, found.consumer_busy_seconds, found.worst_gap) == (
         0,
         1.0,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import Resume, StreamRequest
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
-from openai_stream_guard.engine.decisions import Reissue
+from openai_stream_guard.engine.decisions import Refusal, Reissue
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.recovery import MIN_POLL, Recovery, RecoveryPlan, choose_recovery
 
@@ -71,25 +74,66 @@ def test_the_default_policy(
     )
 
 
+def recovering(asked: StreamRequest, hosts: HostMemory | None = None, **policy: Any) -> Recovery:
+    """The recovery of a stream without a budget."""
+    settings = Policy(retry_budget=None, **policy)
+    return Recovery(settings, asked, hosts or HostMemory(), max_retries=2, jitter=lambda: 0.0, note=str)
+
+
+CHAT = StreamRequest("post", "/chat/completions", "host", {"model": "m"})
+STORED = StreamRequest("post", "/responses", "host")
+POLL = Resume("resp_1", 3, poll=True)
+
+
 @pytest.mark.parametrize("backoff_initial", [0.0, 2.0])
 def test_a_poll_is_never_at_once(backoff_initial: float) -> None:
     """It costs no retry, so that nothing else would hold it back."""
-    policy = Policy(backoff_initial=backoff_initial, retry_budget=None)
-    asked = StreamRequest("post", "/responses", "host")
-    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, jitter=lambda: 0.0, note=str)
-    decision = recovery.poll(Resume("resp_1", 3, poll=True), 0.0)
+    decision = recovering(STORED, backoff_initial=backoff_initial).poll(POLL, 0.0)
     assert isinstance(decision, Reissue)
     assert decision.delay == max(backoff_initial, MIN_POLL)
 
 
+def test_a_poll_that_is_refused_says_nothing_of_the_host() -> None:
+    """It is repeated, later than the one before, and no other stream waits for it."""
+    recovery = recovering(STORED, backoff_initial=1.0)
+    recovery.failed(0.0)
+    assert isinstance(recovery.poll(POLL, 0.0), Reissue)
+    again = recovery.refused(Refusal(retryable=True, status=503), 1.0)
+    assert isinstance(again, Reissue)
+    assert (again.resume, again.delay) == (POLL, 2.0)
+
+
 def test_a_reissue_has_what_is_left_of_max_elapsed() -> None:
     """From the fault on, the wait included."""
-    policy, asked = (
-        Policy(backoff_initial=1.0, max_elapsed=10.0, retry_budget=None),
-        StreamRequest("post", "/completions", "h"),
-    )
-    recovery = Recovery(policy, asked, HostMemory(), max_retries=2, jitter=lambda: 0.0, note=str)
+    recovery = recovering(CHAT, backoff_initial=1.0, max_elapsed=10.0)
     recovery.failed(100.0)
-    decision = recovery.plan(adapter_for(asked), Transcript(), 102.0)
+    decision = recovery.plan(adapter_for(CHAT), Transcript(), 102.0)
     assert isinstance(decision, Reissue)
     assert (decision.delay, decision.within) == (1.0, 7.0)
+
+
+def test_max_elapsed_counts_from_the_first_fault_without_progress_after_it() -> None:
+    """An attempt that breaks without anything new does not wind the clock up again."""
+    recovery = recovering(CHAT, max_elapsed=10.0)
+    assert recovery.deadline == math.inf
+    recovery.failed(100.0)
+    recovery.failed(105.0)
+    assert recovery.deadline == 110.0
+    recovery.succeeded()
+    assert recovery.deadline == math.inf
+    recovery.failed(120.0)
+    assert recovery.deadline == 130.0
+
+
+def test_a_divergence_that_others_met_meanwhile_forbids_a_replay() -> None:
+    """The memory is asked again when the wait is over."""
+    hosts, transcript = HostMemory(), Transcript()
+    recovery = recovering(CHAT, hosts)
+    transcript.add([((0, "content"), "Blue")])
+    recovery.failed(0.0)
+    planned = recovery.plan(adapter_for(CHAT), transcript, 0.0)
+    assert isinstance(planned, Reissue)
+    assert planned.way == "replay"
+    for now in (0.1, 0.2):
+        hosts.record_divergence("host", "m", False, now)
+    assert recovery.proceed(0.5) == "diverged"

@@ -78,7 +78,12 @@ PLAIN: dict[str, list[Any]] = {
         call(),
         {**chunk({"content": "e"}), "usage": {"completion_tokens": 5}},
     ],
-    "responses": [delta(), delta(summary_index=1), delta(output_index=1)],
+    "responses": [
+        delta(),
+        delta(summary_index=1),
+        delta(output_index=1),
+        {**delta(), "type": "response.output_text.done", "text": "a"},
+    ],
 }
 
 
@@ -121,7 +126,7 @@ STRANGE = {api: [odd for value in PLAIN[api] for odd in altered(value)] for api 
 
 
 def seen(api: str, reads: list[bytes], *, short: bool) -> list[object]:
-    """What a session hands over in each read, and all that it and its dialect know in the end."""
+    """What a session hands over in each read, and all that it and its adapter know in the end."""
     session = Session(
         StreamRequest("post", PATHS[api], "host", {"model": "m"}), Policy(), HostMemory(), now=0.0, max_retries=2
     )
@@ -172,7 +177,7 @@ def test_nothing_odd_passes_by_the_short_way(api: str) -> None:
 @settings(deadline=None, max_examples=200)
 @given(data=st.data(), size=st.sampled_from([1, 60, 200, 5000]))
 def test_any_mixture_is_read_the_same_by_both_ways(api: str, data: st.DataObject, size: int) -> None:
-    """However many in a read: payloads, transcript, dialect, deadline, verdict and report agree."""
+    """However many in a read: payloads, transcript, adapter, deadline, decision and report agree."""
     one = st.sampled_from(PLAIN[api]) | st.sampled_from(PLAIN[api]) | st.sampled_from(STRANGE[api])
     values = data.draw(st.lists(one, max_size=12))
     if api == "responses":

@@ -1,4 +1,4 @@
-"""Plans: what each annotation becomes, which classes are left to the SDK, and that threads see none half made."""
+"""The law: a plan builds what pydantic builds, or leaves the class to the SDK; threads see none half made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from openai_stream_guard.items import Planner, difference
 from openai_stream_guard.sdk.items import sdk_functions
-from tests.proof.item_equality import places_in, unequal
+from tests.support.item_equality import places_in, unequal
 
 CONSTRUCT_TYPE: Any = openai._models.construct_type
 

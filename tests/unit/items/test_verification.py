@@ -1,4 +1,4 @@
-"""Trust, but verify: the SDK's item first, every so often both, and a plan that is wrong builds no more."""
+"""The law: a plan is held against the SDK's own item at first and every so often, and a wrong one builds no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry, by its own SDK: what goes wrong is on the span that asked, and every stream is counted once."""
+"""The law, by OpenTelemetry's own SDK: what goes wrong is on the span that asked, and every stream is counted once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log: one WARNING for a stream that broke, one line for how it ended, the hint once; and never any text."""
+"""The law of the log: one WARNING for a broken stream, one line for its end, the hint once; and never any text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When plans step aside: for another SDK, another pydantic, a function that was replaced, a client that validates."""
+"""The law: plans step aside for another SDK or pydantic, a replaced function, and a client that validates."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.testing import AnswerVariant, Server, build_answer, faults
 from openai_stream_guard.testing.chaos import chaos
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.behaviour.test_injected_faults import HTTP
-from tests.behaviour.test_media import EVENTS, has_agents, session_events
+from tests.support.agents import EVENTS, has_agents, session_events
+from tests.support.ported import HTTP
 from tests.support.responses import has_background, has_responses
 from tests.support.streams import chat, client_for, completions, responses
 

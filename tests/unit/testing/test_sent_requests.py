@@ -12,7 +12,7 @@ from openai_stream_guard.testing import Server, cut, refuse
 from openai_stream_guard.testing.clock import Clock
 from openai_stream_guard.testing.harness import Harness, installed
 from openai_stream_guard.testing.sent_requests import HEADERS, sent_request
-from tests.behaviour.test_injected_faults import HTTP
+from tests.support.ported import HTTP
 from tests.support.responses import has_background
 from tests.support.streams import CLIENT_KINDS, KEY, VERSION, alone, consume
 

@@ -15,7 +15,7 @@ WAITING = {"sleep", "monotonic", "perf_counter", "move_on_after", "fail_after"}
 def test_nothing_else_waits_or_reads_a_clock() -> None:
     """A backoff that slept elsewhere would make a user's tests wait.
 
-    The server and the demo have their own time, and a watchdog bounds real reads, as sockets do.
+    The server and the demo have their own time, and a task deadline bounds real reads, as sockets do.
     """
     own = {
         "transport/clock.py",

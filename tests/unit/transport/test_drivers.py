@@ -1,4 +1,4 @@
-"""The two drivers are one text, but for the words of asynchronous code."""
+"""The law: the synchronous and the asynchronous driver are one text, but for the words of asynchronous code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def without_async_words(text: str) -> str:
 
 
 @pytest.mark.parametrize(("plain", "asynchronous"), [(drivers.drive, drivers.adrive), (drivers.watch, drivers.awatch)])
-def test_both_colours_are_one_text(plain: object, asynchronous: object) -> None:
+def test_both_drivers_are_one_text(plain: object, asynchronous: object) -> None:
     """What is mended in one is mended in the other: comments and all."""
     texts = inspect.getsource(plain), inspect.getsource(asynchronous)
     assert texts[0] != texts[1]

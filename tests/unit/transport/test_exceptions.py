@@ -15,9 +15,9 @@ import anyio
 import pytest
 
 from openai_stream_guard.transport.exceptions import add_context, fault_from
+from tests.support.ported import HTTP
 from tests.support.streams import VERSION
 
-http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
 httpcore: ModuleType = importlib.import_module("httpcore2" if VERSION >= (3, 0) else "httpcore")
 
 
@@ -32,29 +32,29 @@ def full_disk() -> OSError:
 
 
 NETWORK: dict[str, tuple[Callable[[], Exception], str]] = {
-    "a broken body": (lambda: http.RemoteProtocolError("peer closed"), "disconnected"),
-    "a reset": (lambda: http.ReadError("reset"), "disconnected"),
+    "a broken body": (lambda: HTTP.RemoteProtocolError("peer closed"), "disconnected"),
+    "a reset": (lambda: HTTP.ReadError("reset"), "disconnected"),
     "a reset, with its causes": (
         lambda: chained(
-            http.ReadError("reset"), chained(httpcore.ReadError("reset"), ConnectionResetError(104, "reset"))
+            HTTP.ReadError("reset"), chained(httpcore.ReadError("reset"), ConnectionResetError(104, "reset"))
         ),
         "disconnected",
     ),
     "an error of the library for a reason of its own": (
-        lambda: chained(http.ReadError("x"), full_disk()),
+        lambda: chained(HTTP.ReadError("x"), full_disk()),
         "disconnected",
     ),
-    "a refused proxy": (lambda: http.ProxyError("407"), "disconnected"),
+    "a refused proxy": (lambda: HTTP.ProxyError("407"), "disconnected"),
     "an exception of httpcore": (lambda: httpcore.ReadError("x"), "disconnected"),
     "an end of anyio": (anyio.EndOfStream, "disconnected"),
     "a broken pipe": (lambda: BrokenPipeError(errno.EPIPE, "x"), "disconnected"),
     "an unreachable host": (lambda: OSError(errno.EHOSTUNREACH, "x"), "disconnected"),
     "an unknown host": (lambda: socket.gaierror(-2, "x"), "disconnected"),
     "TLS": (lambda: ssl.SSLError(1, "bad record mac"), "disconnected"),
-    "a read timeout": (lambda: http.ReadTimeout("x"), "stalled"),
+    "a read timeout": (lambda: HTTP.ReadTimeout("x"), "stalled"),
     "a timeout of a mock": (lambda: TimeoutError("x"), "stalled"),
-    "a socket's timeout": (lambda: chained(http.ReadTimeout("x"), TimeoutError("timed out")), "stalled"),
-    "a damaged encoding": (lambda: http.DecodingError("x"), "malformed"),
+    "a socket's timeout": (lambda: chained(HTTP.ReadTimeout("x"), TimeoutError("timed out")), "stalled"),
+    "a damaged encoding": (lambda: HTTP.DecodingError("x"), "malformed"),
 }
 OWN: dict[str, Callable[[], Exception]] = {
     "a full disk": full_disk,
@@ -62,8 +62,8 @@ OWN: dict[str, Callable[[], Exception]] = {
     "too many files": lambda: OSError(errno.EMFILE, "x"),
     "an error without a number": lambda: OSError("x"),
     "a mistake": lambda: ValueError("x"),
-    "a stream that was read already": lambda: http.StreamConsumed(),
-    "a stream that was closed": lambda: http.StreamClosed(),
+    "a stream that was read already": lambda: HTTP.StreamConsumed(),
+    "a stream that was closed": lambda: HTTP.StreamClosed(),
 }
 
 
@@ -138,7 +138,7 @@ def test_a_signal_handlers_exception_is_the_programs(handler: str, wrapped: bool
     try:
         with pytest.raises(type(error)) as raised:
             signal.raise_signal(signal.SIGUSR1)
-        assert fault_from(chained(http.ReadTimeout("late"), raised.value) if wrapped else raised.value) is None
+        assert fault_from(chained(HTTP.ReadTimeout("late"), raised.value) if wrapped else raised.value) is None
     finally:
         signal.signal(signal.SIGUSR1, before)
 
@@ -155,8 +155,8 @@ def test_what_the_program_was_handling_before_is_no_cause() -> None:
         try:
             signal.raise_signal(signal.SIGUSR1)
         except TimeoutError:
-            with pytest.raises(http.ReadError) as raised:
-                raise http.ReadError("now")  # noqa: B904 - its context is what is tested
+            with pytest.raises(HTTP.ReadError) as raised:
+                raise HTTP.ReadError("now")  # noqa: B904 - its context is what is tested
             fault = fault_from(raised.value)
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import importlib
 from collections.abc import AsyncIterator, Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,9 +15,7 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.exchange import AsyncExchange, SyncExchange
-from tests.support.streams import VERSION
-
-http: ModuleType = importlib.import_module("httpx2" if VERSION >= (3, 0) else "httpx")
+from tests.support.ported import HTTP
 
 
 async def chunks() -> AsyncIterator[bytes]:
@@ -39,8 +35,8 @@ class NoSdk:
 @pytest.mark.asyncio
 async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_open() -> None:
     """An event loop that ends closes all generators at once, of which one may be closed by one thing only."""
-    request = http.Request("POST", "http://host/v1/chat/completions")
-    response = http.Response(200, request=request)
+    request = HTTP.Request("POST", "http://host/v1/chat/completions")
+    response = HTTP.Response(200, request=request)
     session = Session(
         StreamRequest("post", "/chat/completions", "host"), Policy(), HostMemory(), now=0.0, max_retries=0
     )
@@ -60,7 +56,7 @@ async def test_a_body_that_is_being_closed_already_does_not_keep_the_response_op
     assert closed == [True]
 
 
-class Halves(http.SyncByteStream, http.AsyncByteStream):
+class Halves(HTTP.SyncByteStream, HTTP.AsyncByteStream):
     """A body in two reads."""
 
     def __init__(self, body: bytes) -> None:
@@ -75,7 +71,7 @@ class Halves(http.SyncByteStream, http.AsyncByteStream):
             yield part
 
 
-class Louder(http.Response):
+class Louder(HTTP.Response):
     """A response whose readers do something of their own."""
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
@@ -89,12 +85,12 @@ class Louder(http.Response):
 
 BODY = b"data: {}\n\n"
 RESPONSES: dict[str, tuple[Any, bytes]] = {
-    "plain": (lambda: http.Response(200, stream=Halves(BODY)), BODY),
+    "plain": (lambda: HTTP.Response(200, stream=Halves(BODY)), BODY),
     "compressed": (
-        lambda: http.Response(200, stream=Halves(gzip.compress(BODY)), headers={"content-encoding": "gzip"}),
+        lambda: HTTP.Response(200, stream=Halves(gzip.compress(BODY)), headers={"content-encoding": "gzip"}),
         BODY,
     ),
-    "read before": (lambda: http.Response(200, content=BODY), BODY),
+    "read before": (lambda: HTTP.Response(200, content=BODY), BODY),
     "read by a reader of somebody's own": (lambda: Louder(200, stream=Halves(BODY)), BODY.upper()),
 }
 
@@ -105,7 +101,7 @@ async def test_what_is_read_is_what_iter_bytes_gives(name: str, client_kind: str
     """The raw bytes are read where they are the body's, and only there."""
     make, expected = RESPONSES[name]
     response = make()
-    response.request = http.Request("POST", "http://host/v1/chat/completions")
+    response.request = HTTP.Request("POST", "http://host/v1/chat/completions")
     session = Session(
         StreamRequest("post", "/chat/completions", "host"), Policy(), HostMemory(), now=0.0, max_retries=0
     )

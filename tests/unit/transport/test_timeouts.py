@@ -32,7 +32,7 @@ class Bytes:
         self.begun = 0
         self.shielded = False
         """A cancelled read cleans up for some turns of the loop before it ends."""
-        self.dog = TaskDeadline(self.next, self.begin, lambda: self.deadline, time.monotonic, Late)
+        self.deadline_task = TaskDeadline(self.next, self.begin, lambda: self.deadline, time.monotonic, Late)
 
     def begin(self, now: float) -> float:
         self.begun += 1
@@ -63,12 +63,12 @@ def test_a_late_read_is_called_off_and_the_next_one_has_its_own_time(loop: str) 
         source = Bytes(takes=NEVER, left=0.1)
         started = time.monotonic()
         with pytest.raises(Late):
-            await source.dog.read()
+            await source.deadline_task.read()
         took = time.monotonic() - started
         source.takes, source.deadline = 0.0, time.monotonic() + NEVER
-        assert await source.dog.read() == b"x"
+        assert await source.deadline_task.read() == b"x"
         await anyio.sleep(0.01)
-        source.dog.end()
+        source.deadline_task.end()
         return took
 
     assert 0.09 < run(loop, body) < 5
@@ -84,12 +84,12 @@ def test_a_read_in_time_is_left_alone(loop: str) -> None:
             asyncio.get_running_loop().call_later(0.05, setattr, source, "deadline", time.monotonic() + NEVER)
         else:
             source.deadline = time.monotonic() + NEVER
-        assert await source.dog.read() == b"x"
+        assert await source.deadline_task.read() == b"x"
         source.deadline = time.monotonic() + 0.05
         await anyio.sleep(0.1)
         source.takes, source.deadline = 0.0, time.monotonic() + NEVER
-        assert await source.dog.read() == b"x"
-        source.dog.end()
+        assert await source.deadline_task.read() == b"x"
+        source.deadline_task.end()
 
     run(loop, body)
 
@@ -101,9 +101,9 @@ def test_a_read_whose_loop_was_held_up_is_given_the_bytes_that_came() -> None:
         source = Bytes(takes=0.05, left=0.1)
         asyncio.get_running_loop().call_later(0.02, time.sleep, 0.2)
         try:
-            return await source.dog.read()
+            return await source.deadline_task.read()
         finally:
-            source.dog.end()
+            source.deadline_task.end()
 
     assert run("asyncio", body) == b"x"
 
@@ -116,7 +116,7 @@ def test_a_deadline_that_comes_nearer_is_noticed_soon() -> None:
         asyncio.get_running_loop().call_later(0.05, setattr, source, "deadline", 0.0)
         started = time.monotonic()
         with pytest.raises(Late):
-            await source.dog.read()
+            await source.deadline_task.read()
         return time.monotonic() - started
 
     assert run("asyncio", body) < 5
@@ -129,10 +129,10 @@ def test_many_reads_share_one_timer_which_is_let_go() -> None:
         source, loop = Bytes(), asyncio.get_running_loop()
         before = len(timers(loop))
         for _ in range(100):
-            await source.dog.read()
+            await source.deadline_task.read()
         assert len(timers(loop)) == before + 1
         assert source.begun == 1
-        source.dog.end()
+        source.deadline_task.end()
         assert len(timers(loop)) == before
 
     run("asyncio", body)
@@ -143,11 +143,11 @@ def test_a_cancellation_from_elsewhere_is_one() -> None:
 
     async def body() -> bool:
         source = Bytes(takes=NEVER)
-        task = asyncio.create_task(source.dog.read())
+        task = asyncio.create_task(source.deadline_task.read())
         await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
-        source.dog.end()
+        source.deadline_task.end()
         return task.cancelled()
 
     assert run("asyncio", body)
@@ -158,26 +158,26 @@ Order = Callable[["asyncio.Task[bytes]", Bytes], Awaitable[Any]]
 
 async def first_elsewhere(task: asyncio.Task[bytes], source: Bytes) -> None:
     task.cancel()
-    source.dog._check()
+    source.deadline_task._check()
 
 
 async def first_elsewhere_and_late_for_long(task: asyncio.Task[bytes], source: Bytes) -> None:
     source.shielded = True
     task.cancel()
     for _ in range(5):
-        source.dog._check()
+        source.deadline_task._check()
         await asyncio.sleep(0)
 
 
 async def first_elsewhere_and_late_at_once(task: asyncio.Task[bytes], source: Bytes) -> None:
     task.cancel()
-    source.dog._check()
-    source.dog._check()
+    source.deadline_task._check()
+    source.deadline_task._check()
 
 
 async def first_ours(task: asyncio.Task[bytes], source: Bytes) -> None:
-    source.dog._check()
-    source.dog._check()
+    source.deadline_task._check()
+    source.deadline_task._check()
     task.cancel()
 
 
@@ -196,13 +196,13 @@ def test_nor_is_one_hidden_that_comes_at_the_same_time(order: Order) -> None:
 
     async def body() -> tuple[bool, int]:
         source = Bytes(takes=NEVER)
-        task = asyncio.create_task(source.dog.read())
+        task = asyncio.create_task(source.deadline_task.read())
         await asyncio.sleep(0.01)
         source.deadline = 0.0
-        source.dog.end()
+        source.deadline_task.end()
         await order(task, source)
         await asyncio.wait([task])
-        source.dog.end()
+        source.deadline_task.end()
         return task.cancelled(), task.cancelling() if sys.version_info >= (3, 11) else 1
 
     assert run("asyncio", body) == (True, 1)
@@ -215,18 +215,18 @@ def test_a_task_that_has_swallowed_a_cancellation_is_watched() -> None:
         source = Bytes()
 
         async def reads_on() -> None:
-            await source.dog.read()
+            await source.deadline_task.read()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(NEVER)
             source.takes, source.deadline = NEVER, time.monotonic() + 0.05
             with pytest.raises(Late):
-                await source.dog.read()
+                await source.deadline_task.read()
 
         task = asyncio.create_task(reads_on())
         await asyncio.sleep(0.01)
         task.cancel()
         done, _ = await asyncio.wait([task], timeout=5)
-        source.dog.end()
+        source.deadline_task.end()
         return bool(done) and task.exception() is None
 
     assert run("asyncio", body)
@@ -245,7 +245,7 @@ def test_a_task_that_cleans_up_after_a_cancellation_is_watched_too() -> None:
             except asyncio.CancelledError:
                 source.deadline = time.monotonic() + 0.05
                 with pytest.raises(Late):
-                    await source.dog.read()
+                    await source.deadline_task.read()
                 raise
 
         task = asyncio.create_task(reads_on())

@@ -228,7 +228,7 @@ def test_a_file_tells_the_same(stream: Stream) -> None:
 
 
 def test_what_is_lost_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a long stream the beginning is gone: its first event is looked for, and half a one is no defect."""
+    """Of a long stream the beginning is gone: its first event is looked for, and half a one is no damage."""
     monkeypatch.setattr("openai_stream_guard.capture.recording.MAX_BYTES", 700)
     stream = seen(HEALTHY)
     assert stream.recording.lost_bytes > 0
@@ -256,6 +256,6 @@ def test_a_product_that_is_named_gets_its_own_line(topic: Any) -> None:
 
 
 def test_every_product_knows_what_to_do_about_buffering() -> None:
-    """The commonest trouble of all; likewise compression, silence and a hidden end."""
+    """The commonest of all; likewise compression, silence and a hidden end."""
     for topic in ("buffering", "compression", "idle", "hidden_end"):
         assert set(LINES[topic]) == set(get_args(Product))

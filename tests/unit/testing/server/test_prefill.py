@@ -50,7 +50,7 @@ def finished(chunks: list[Any]) -> list[str]:
     ("marks", "body"), [({}, VLLM), ({"prefix": True}, {}), ({}, {})], ids=["vllm", "prefix", "bare"]
 )
 def test_a_beginning_and_its_rest_are_the_answer(client: Any, marks: Any, body: Any, cut: int) -> None:
-    """Wherever the beginning ends, in a word or between two, the rest follows it without a seam."""
+    """Wherever the beginning ends, in a word or between two, the rest follows it without a gap."""
     chunks = ask(client, messages(TEXT[:cut], **marks), **body)
     assert said(chunks) == TEXT[cut:]
     assert finished(chunks) == ["stop"]
@@ -104,7 +104,7 @@ def test_a_server_may_echo_the_beginning(server: Server, client: Any, cut: int) 
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_server_may_drop_leading_white_space(server: Server, client: Any, cut: int) -> None:
-    """A stripping server loses the space at the seam, and no other."""
+    """A stripping server loses the space where they meet, and no other."""
     server.behaviour = ServerBehaviour(prefill="stripped")
     assert said(ask(client, messages(TEXT[:cut]))) == TEXT[cut:].lstrip()
 

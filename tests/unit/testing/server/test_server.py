@@ -327,7 +327,7 @@ def test_a_reset_is_an_rst(server: Server) -> None:
 
 
 def test_a_repeat_with_a_number_ends(server: Server) -> None:
-    """Steps are repeated as often as asked, then the performance goes on."""
+    """Steps are repeated as often as asked, then the script goes on."""
     server.script(ScriptedResponse((Repeat((Send(b":\n"), Wait(0.001)), times=3), End())))
     assert body_of(server) == b":\n:\n:\n"
 
@@ -425,7 +425,7 @@ def test_a_script_part_of_unknown_name_is_refused(server: Server) -> None:
 
 
 def fail(request: Request) -> ScriptedResponse:
-    """A performance that cannot be given."""
+    """A response that cannot be made."""
     raise LookupError("nothing to perform")
 
 

@@ -43,7 +43,7 @@ has_responses = pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Re
 
 
 def answer_from(name: str, *, background: bool = False) -> Answer:
-    """A take of the answer."""
+    """A variant of the answer."""
     return build_answer("responses", name, AnswerVariant(1, background=background))
 
 
