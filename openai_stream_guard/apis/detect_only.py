@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 
 from ..decoding.payload import Payload
-from .adapter import KEEP_ALIVE, UNKNOWN_EVENT, ApiAdapter, ApiEvent, is_keep_alive
+from .adapter import KEEP_ALIVE, UNKNOWN_EVENT, ApiAdapter, ApiEvent, DataEvent, is_keep_alive
 from .completion import EndMarks
 from .error_shapes import has_error
 from .request import EndRule, StreamRequest
+from .transcript import TextDelta, Transcript
 
 _RUN_ENDS = re.compile(r"thread\.run\.(completed|failed|cancelled|expired|incomplete|requires_action)|done")
 _MEDIA_ENDS = re.compile(r"(image_generation|image_edit)\.completed|(transcript\.text|speech\.audio)\.done")
@@ -53,17 +54,30 @@ class RunAdapter(ApiAdapter):
         if kind is not None and is_keep_alive(kind):
             return KEEP_ALIVE
         self._marks.events += 1
+        text_deltas: list[TextDelta] = []
         if kind is not None:
             self._read_kind(kind, value)
+            text_deltas = self._texts(kind, value)
         self.answer_complete = self._marks.complete
-        return UNKNOWN_EVENT
+        return DataEvent(text_deltas) if text_deltas else UNKNOWN_EVENT
 
     def _read_kind(self, kind: str, value: object) -> None:
         self._marks.came += _RUN_ENDS.fullmatch(kind) is not None
 
+    def _texts(self, kind: str, value: object) -> list[TextDelta]:
+        """Return the texts of a message's delta, each by the message and its place in that."""
+        match kind, value:
+            case "thread.message.delta", {"delta": {"content": [*parts]}, **rest}:
+                return [(("message", str(rest.get("id")), place), text) for place, text in map(_part, parts) if text]
+        return []
+
     def is_complete(self, rule: EndRule, *, done: bool) -> bool:
         """Whether every end mark, or `[DONE]`, came."""
         return self.answer_complete or done
+
+    def partial_text(self, transcript: Transcript) -> str:
+        """The text of all messages, or of the transcription."""
+        return "".join(map(transcript.text, transcript.text_channels))
 
 
 class MediaAdapter(RunAdapter):
@@ -80,6 +94,13 @@ class MediaAdapter(RunAdapter):
         ends = _MEDIA_ENDS.fullmatch(kind) or (has_result and _WITH_A_RESULT.fullmatch(kind))
         marks.came += bool(ends)
 
+    def _texts(self, kind: str, value: object) -> list[TextDelta]:
+        """Return the text of a transcription's delta."""
+        match kind, value:
+            case "transcript.text.delta", {"delta": str() as text} if text:
+                return [(("transcript",), text)]
+        return []
+
     def is_complete(self, rule: EndRule, *, done: bool) -> bool:
         """The same; the end of the body is enough where no event has a type that is known."""
         marks = self._marks
@@ -89,3 +110,11 @@ class MediaAdapter(RunAdapter):
             self.end_note = "the stream ended without any mark, and none of its events has a type that is known"
             return True
         return False
+
+
+def _part(part: object) -> tuple[str, str]:
+    """Return place and text of a part of a message's delta; empty where it has none."""
+    match part:
+        case {"text": {"value": str() as text}, **rest}:
+            return str(rest.get("index")), text
+    return "", ""

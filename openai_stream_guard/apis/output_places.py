@@ -30,6 +30,18 @@ class OutputPlaces:
                 self._by_id[name] = self._latest
         self._opened.add(self.of(value))
 
+    def named(self, value: Mapping[str, object]) -> list[Identity]:
+        """Take the first text of a channel, and return what it calls its item.
+
+        Some servers announce no items, and some close them by their ids alone, as MLflow's agents do.
+        """
+        name, index = _item_id(value), value.get("output_index")
+        if name is None:
+            return []
+        if type(index) is int:
+            self._by_id[name] = index
+        return [(("item", self.of(value), "id"), name)]
+
     @property
     def count(self) -> int:
         """How many items have begun in the current lifecycle."""
@@ -40,6 +52,12 @@ class OutputPlaces:
         """Return the output that an event is about."""
         index = value.get("output_index")
         return self.in_lifecycle(index if type(index) is int else self._by_id.get(_item_id(value), self._latest))
+
+    @property
+    def response(self) -> Key:
+        """The key of what the response is called; a later lifecycle is a response of its own."""
+        number = self._lifecycles.number
+        return ("response", number) if number else ("response",)
 
     def in_lifecycle(self, index: int | None) -> Place:
         """Return the place of an output of the current lifecycle; a later one has outputs of its own."""

@@ -57,7 +57,8 @@ def outputs_from(transcript: Transcript) -> list[dict[str, object]]:
             outputs.setdefault(key[1], {})[str(key[2])] = name
     for key in transcript.text_channels:
         place, kind = key[0], str(key[-1])
-        item = outputs.setdefault(place, {"type": "message"})
+        item = outputs.setdefault(place, {})
+        item.setdefault("type", "message")
         text = transcript.text(key)
         content = item.setdefault("content", [])
         assert isinstance(content, list)

@@ -32,7 +32,7 @@ from .repeated_events import names_in, trim_event
 from .request import EndRule, Resume, StreamRequest
 from .second_answer import SecondAnswer
 from .sequence import Sequence
-from .transcript import TextDelta, Transcript
+from .transcript import Identity, TextDelta, Transcript
 
 _LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -176,8 +176,11 @@ class ResponsesAdapter(ApiAdapter):
             lifecycles.add_output()
         if kind.endswith(".delta") and isinstance(delta, str):
             text_deltas: list[TextDelta] = [(self._places.channel(kind, value), delta)] if delta else []
-            lifecycles.open_items.update(key for key, _ in text_deltas)
-            return DataEvent(text_deltas, sequence=integer_in(value, "sequence_number"))
+            identities: list[Identity] = []
+            if text_deltas and text_deltas[0][0] not in lifecycles.open_items:
+                lifecycles.open_items.add(text_deltas[0][0])
+                identities = self._places.named(value)
+            return DataEvent(text_deltas, identities, sequence=integer_in(value, "sequence_number"))
         text_deltas = []
         response = value.get("response")
         if isinstance(response, dict):

@@ -65,8 +65,8 @@ class BlockParser:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no block has begun, and none that was interrupted waits for what comes next."""
-        return self._block is None and not self.out.is_interrupted
+        """Whether no block has begun, and neither an interrupted one nor a status waits for what comes next."""
+        return self._block is None and self._http_status is None and not self.out.is_interrupted
 
     @property
     def held_bytes(self) -> int:
@@ -267,6 +267,7 @@ class BlockParser:
     def _end_block(self) -> None:
         block = self._block
         if block is None:
+            self._http_status = None
             return
         if block.found_as:  # JSON outside any field may have blank lines between its tokens
             if block.data.in_string:

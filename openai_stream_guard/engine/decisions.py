@@ -121,6 +121,8 @@ class Refusal:
     """What that exception says, on one line and without secrets."""
     lost: bool = False
     """The request was sent and its response lost, or it timed out."""
+    closed: bool = False
+    """The connection was closed in place of a response: that is about the host too, where a timeout may not be."""
 
     @property
     def scope(self) -> Literal["host", "stream", "generation"]:

@@ -91,11 +91,19 @@ class HostQueue:
     """When the host answered a probe."""
     window: int = FIRST_WINDOW
     """Re-issues that may wait for an answer at the same time."""
-    unanswered: set[Ticket] = field(default_factory=set)
+    unanswered: dict[Ticket, float] = field(default_factory=dict)
+    """Re-issues that wait for an answer, and since when; infinite until it is sent."""
 
     @property
     def is_idle(self) -> bool:
         return not (self.waiting or self.free or self.unanswered)
+
+    def forget_unanswered(self, now: float, after: float) -> None:
+        """Let those that were sent so many seconds ago hold nobody up any more."""
+        for ticket in [ticket for ticket, sent in self.unanswered.items() if sent + after <= now]:
+            del self.unanswered[ticket]
+            if self.prober is ticket:
+                self.prober = self.next_prober = None
 
     def first(self) -> Ticket | None:
         """Return the ticket that has waited longest."""

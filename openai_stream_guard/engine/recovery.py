@@ -268,7 +268,8 @@ class Recovery:
 
         if ticket is not None:
             if scope == "generation":
-                self._hosts.budget.broke(ticket, now, probe_delay)
+                closed = refusal.closed and policy.outage_timeout > 0
+                self._hosts.budget.broke(ticket, now, probe_delay, closed=closed)
             else:
                 waits = scope == "host" and policy.outage_timeout > 0
                 promised = refusal.retry_after is not None and refusal.retry_after <= MAX_RETRY_AFTER

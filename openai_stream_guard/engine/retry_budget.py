@@ -28,6 +28,8 @@ WINDOW_GROWTH = 2
 """How many more may, for each that is answered while others wait."""
 MAX_PROBE_DELAY = 4.0
 """Longest time in seconds between two probes, whatever the backoff: one request for all who wait is cheap."""
+STUCK_SECONDS = MAX_PROBE_DELAY
+"""How long a re-issue that gets no answer holds up others: a host that restarts may never answer it."""
 _MAX_HOSTS = 1024
 
 
@@ -64,6 +66,7 @@ class RetryBudget:
         """
         with self._lock:
             state = self._host(ticket.host)
+            state.forget_unanswered(now, STUCK_SECONDS)
             if not ticket.granted:
                 if outage_timeout == 0 or not (ticket.lends or state.refusing):
                     return self._take_without_waiting(state, ticket)
@@ -74,6 +77,7 @@ class RetryBudget:
                 self._advance(state)
             if ticket.granted:
                 ticket.called = False
+                state.unanswered[ticket] = now
                 return None
             hold = self._hold(state, ticket, now, outage_timeout)
             if hold.seconds <= 0:
@@ -87,7 +91,7 @@ class RetryBudget:
         """A re-issue got a stream."""
         with self._lock:
             state = self._host(ticket.host)
-            state.unanswered.discard(ticket)
+            state.unanswered.pop(ticket, None)
             ticket.granted = False
             if state.refusing:
                 self._reopen(state, now)
@@ -123,23 +127,28 @@ class RetryBudget:
                 ticket.loan = ticket.credited = False
             self._advance(state)
 
-    def broke(self, ticket: Ticket, now: float, delay: Callable[[int], float] | None = None) -> None:
+    def broke(
+        self, ticket: Ticket, now: float, delay: Callable[[int], float] | None = None, *, closed: bool = False
+    ) -> None:
         """The attempt that a re-issue opened broke: the tokens that came back for it are taken back.
 
         Args:
             delay: for a re-issue that got no response, though it may have been received: as of `refused`.
+            closed: the host closed the connection instead: it refuses, though the token is spent.
         """
         with self._lock:
             state = self._host(ticket.host)
-            state.unanswered.discard(ticket)
-            if state.prober is ticket:
+            state.unanswered.pop(ticket, None)
+            was_prober = state.prober is ticket
+            if was_prober:
                 state.prober = None
-                if delay is not None:
-                    self._schedule_probe(state, now, delay)
+            if delay is not None and (was_prober or (closed and not state.refusing)):
+                state.refusing = True
+                self._schedule_probe(state, now, delay)
             if ticket.loan and ticket.lends:
                 if ticket.credited:
                     state.tokens = max(0.0, min(state.tokens, CAPACITY) - RETURNED)
-                if state.doubtful_since is None:
+                if state.doubtful_since is None and not closed:
                     state.doubtful_since = now
                     for other in list(state.waiting):  # each has less time now
                         other.call()
@@ -212,7 +221,7 @@ class RetryBudget:
             state.tokens = round(state.tokens - 1, 9)
             ticket.loan = True
             ticket.credited = False
-        state.unanswered.add(ticket)
+        state.unanswered[ticket] = math.inf
 
     def _grant(self, state: HostQueue, ticket: Ticket) -> None:
         self._remove(state, ticket)
@@ -232,7 +241,7 @@ class RetryBudget:
 
     def _give_back(self, state: HostQueue, ticket: Ticket) -> None:
         """Undo a loan of which nothing came."""
-        state.unanswered.discard(ticket)
+        state.unanswered.pop(ticket, None)
         if state.prober is ticket:
             state.prober = None
         if ticket.loan and not ticket.credited:
@@ -270,16 +279,17 @@ class RetryBudget:
 
     def _hold(self, state: HostQueue, ticket: Ticket, now: float, outage_timeout: float) -> Hold:
         joined = self._queue(state, ticket).get(ticket, now)
+        unstuck_at = min(state.unanswered.values(), default=math.inf) + STUCK_SECONDS
         deadline = max(ticket.since, state.back_at) + outage_timeout
         if state.refusing:
             probes = ticket is state.next_prober
-            until = state.probe_at if probes and state.prober is None else deadline
+            until = state.probe_at if probes and state.prober is None else min(deadline, unstuck_at)
             deadline = max(deadline, state.promised_at)
             if until > deadline:  # a probe that would come too late is not waited for
                 until = now
             return Hold(until - now, deadline - now, "host", probes)
         if ticket.needs_token and state.tokens < 1:
             if state.doubtful_since is not None:
-                deadline = min(deadline, max(joined, state.doubtful_since) + DOUBT_SECONDS)
+                deadline = min(deadline, max(joined, state.doubtful_since, state.back_at) + DOUBT_SECONDS)
             return Hold(deadline - now, deadline - now, "budget")
-        return Hold(deadline - now, deadline - now, "host")
+        return Hold(min(deadline, unstuck_at) - now, deadline - now, "host")

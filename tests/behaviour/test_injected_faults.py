@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -29,6 +30,8 @@ from openai_stream_guard.testing import (
 )
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.support.ported import HTTP, unported
+from tests.support.programs import needs
+from tests.support.programs import run as run_program
 from tests.support.responses import has_responses
 from tests.support.streams import CLIENT_KINDS, alone, chat, client_for, completions, consume, opened, responses, run
 
@@ -339,3 +342,33 @@ def test_a_cut_body_is_over_as_any_other(server: Server, client_kind: str) -> No
 
     with faults(cut(after_bytes=700)):
         assert run(client_kind, body) == (700, True)
+
+
+HALF_READ = """
+import gc, trio, openai, openai_stream_guard
+from openai_stream_guard.testing import Server, cut, disconnect, faults
+
+async def main(fault):
+    with Server() as server, faults(fault(after_events=3)):
+        async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", max_retries=0) as client:
+            try:
+                async for _ in await client.chat.completions.create(model="m", messages=[], stream=True):
+                    pass
+            except openai.APIError as error:
+                print(error.fault)
+    gc.collect()
+
+openai_stream_guard.enable()
+for fault in (cut, disconnect):
+    trio.run(main, fault)
+"""
+
+
+def test_a_fault_leaves_nothing_half_read(tmp_path: Path) -> None:
+    """trio warns of each generator that is dropped before its end, and of none where a connection really breaks."""
+    needs("trio")
+    program = tmp_path / "program.py"
+    program.write_text(HALF_READ)
+    done = run_program("-W", "error", program, cwd=tmp_path)
+    assert done.stdout.split() == ["truncated", "disconnected"]
+    assert "ResourceWarning" not in done.stderr

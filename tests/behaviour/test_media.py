@@ -60,6 +60,7 @@ def new_runs(client: Any) -> Any:
 
 MEDIA: list[Callable[[Any], Any]] = [images, edits, transcripts] if VERSION >= (1, 109) else []
 ASKED: dict[str, Callable[[Any], Any]] = {ask.__name__: ask for ask in (*MEDIA, runs, new_runs)}
+APIS: dict[str, Any] = {"runs": "assistants", "new_runs": "assistants", "transcripts": "transcription"}
 LOST = ("empty_body", "truncate_clean", "truncate_mid_event", "fin_mid_chunk", "rst", "html_200")
 
 
@@ -102,6 +103,17 @@ def test_what_was_begun_is_not_begun_again(server: Server, name: str, fault: str
         assert (seen.error.fault, seen.error.stopped_by) == (FAULTS[fault].verdict, "unsafe")
         assert len(server.requests) == 1
         assert kinds(seen) == kinds(before)[: len(seen.items)]
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+@pytest.mark.parametrize("name", sorted({"runs", "new_runs", "transcripts"} & {*ASKED}))
+def test_the_text_that_was_delivered_is_on_the_error(server: Server, name: str, client_kind: str) -> None:
+    """Of a message of a run, and of a transcription."""
+    words, visible = "Zürich’s blue trams", build_answer(APIS[name], "text", AnswerVariant(1)).visible
+    server.reset(fault="rst", after=visible + 3)
+    error = consume(server, client_kind, ASKED[name]).error
+    assert isinstance(error, OpenAIStreamParseError)
+    assert (error.partial_text, error.partial) == (words, None)
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -30,14 +30,16 @@ class Host:
     Args:
         first_event: seconds until the first event of an answer.
         breaks_after: events after which each answer breaks, for ever; None for never.
+        refusal: what it writes before it closes the connection, while it refuses.
     """
 
-    def __init__(self, *, first_event: float = 0.3, breaks_after: int | None = None) -> None:
+    def __init__(self, *, first_event: float = 0.3, breaks_after: int | None = None, refusal: bytes = REFUSAL) -> None:
         self.requests = self.refused = 0
         self.refuses_until = 0.0
         self.open: set[asyncio.StreamWriter] = set()
         self._first_event = first_event
         self._breaks_after = breaks_after
+        self._refusal = refusal
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -70,7 +72,7 @@ class Host:
             self.requests += 1
             if time.monotonic() < self.refuses_until:
                 self.refused += 1
-                writer.write(REFUSAL)
+                writer.write(self._refusal)
                 return
             self.open.add(writer)
             writer.write(HEAD)
@@ -181,6 +183,16 @@ def test_a_mass_cut_comes_back(run: Any, streams: int, refusing: float) -> None:
         assert run(host, streams) == {"whole": streams}
         cut.join()
     assert host.requests <= 2.2 * streams
+
+
+@pytest.mark.parametrize("run", [by_threads, by_tasks])
+def test_a_host_that_closes_connections_while_it_restarts_is_waited_for(run: Any) -> None:
+    """What it accepted costs a retry, so that few are spent on finding out that it is not back."""
+    with Host(refusal=b"").running() as host:
+        cut = cut_in_mid_stream(host, 40, 0.8)
+        assert run(host, 40) == {"whole": 40}
+        cut.join()
+    assert host.requests <= 2.2 * 40
 
 
 def test_where_every_stream_breaks_again_it_is_over_soon() -> None:

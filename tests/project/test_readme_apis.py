@@ -79,6 +79,8 @@ def saying(name: str) -> tuple[Any, str | None]:
             return {"choices": [{"index": 0, "text": "a"}]}, None
         case "tool_calls":
             return chunk({"tool_calls": [{"index": 0, "function": {"arguments": "a"}}]}), None
+        case "thread.message.delta":
+            return {"id": "msg_1", "delta": {"content": [{"index": 0, "text": {"value": "a"}}]}}, name
         case _ if "." not in name and name != "done":
             return chunk({name: "a"}), None
         case _ if name.startswith("thread."):

@@ -166,9 +166,14 @@ class Run:
             final = dice.choice(("other", "empty", "less"))
             return f"final says {final}", self.answer, replace(telling, final=final)
         variations: Any = chat.VARIATIONS if self.is_chat else responses.VARIATIONS
-        kind = dice.choice(list(variations))
-        other = variations[kind](dice, self.answer)
-        return kind if other != self.answer else "same", other, telling
+        kinds = dice.choices(list(variations), k=2 if dice.random() < 0.25 else 1)
+        other = self.answer
+        for (
+            kind
+        ) in kinds:  # of two parts that differ, one is read before the other can be held against the first answer
+            other = variations[kind](dice, other)
+        changed = [kind for kind in kinds if kind != "same"]
+        return changed[0] if other != self.answer else "same", other, telling
 
     def _broken(self, attempt: Attempt, broken: bool) -> Attempt:
         """The same attempt, as far as it comes."""

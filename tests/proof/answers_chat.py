@@ -347,12 +347,12 @@ class ChatReader:
             call["text"] += told
 
     @property
-    def messages(self) -> dict[int, tuple[str, list[tuple[str, str]], str | None]]:
+    def messages(self) -> dict[int, tuple[str, list[tuple[str, Any]], str | None]]:
         """The content, the calls and the finish_reason of every choice."""
         return {
             at: (
                 dict(map(tuple, heard.runs)).get("content", ""),
-                [(call["name"], call["text"]) for _, call in sorted(heard.calls.items())],
+                [(call["name"], call["value"] or call["text"]) for _, call in sorted(heard.calls.items())],
                 heard.finish,
             )
             for at, heard in self._choices.items()

@@ -388,7 +388,8 @@ class ResponsesReader:
         self.final = response
         if any(item["open"] for item in self._items):
             self.wrong.append("the response ends while an item is open")
-        if len(response["output"]) != len(self._items):
+        # An empty list says nothing of an answer that restarts; of one that is a replay, the unit tests see to it.
+        if response["output"] and len(response["output"]) != len(self._items):
             self.wrong.append("the final response has other items")
         for item, whole in zip(self._items, response["output"], strict=False):
             self._compare(item, whole, own_ids=self._own_ids)

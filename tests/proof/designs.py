@@ -52,7 +52,7 @@ class Design:
         self.retrying.discard(ticket)  # type: ignore[arg-type]
         self.succeeded(retried=ticket is not None)
 
-    def broke(self, ticket: Ticket, now: float, delay: object = None) -> None:
+    def broke(self, ticket: Ticket, now: float, delay: object = None, *, closed: bool = False) -> None:
         self.retrying.discard(ticket)
 
     def refused(self, ticket: Ticket, now: float, delay: object, *, promised: bool = False) -> None:

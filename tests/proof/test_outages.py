@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from openai_stream_guard import Policy
 from openai_stream_guard.engine import retry_budget
 from openai_stream_guard.engine.delivery import Delivery
+from tests.support.pages import table
 
 from .designs import DESIGNS
 from .outages import WEATHERS, Part, play, scenarios, simulate
@@ -17,12 +19,26 @@ from .world import World
 pytestmark = pytest.mark.slow
 
 QUICK = scenarios(quick=True)
+ROWS = table(Path(__file__).with_name("README.md").read_text("utf-8"), "outage of a host with 20 streams a second")
+TOLD = {name: guard.replace("*", "").replace(" %,", "%") for name, guard, *_ in ROWS}
+"""What the page says of the guard's own design."""
 
 
 @pytest.mark.parametrize("number", range(len(QUICK)), ids=[scenario.name for scenario in QUICK])
 def test_no_outage_breaks_the_laws(number: int) -> None:
-    """Mass cuts come back, refusals are probed, what breaks again costs a tenth, and soon all is as before."""
-    assert play(number, "guard", 1, quick=True).wrong == []
+    """Mass cuts come back, refusals are probed, what breaks again costs a tenth, and soon all is as before.
+
+    The figures are those of the page, where it has the outage.
+    """
+    result = play(number, "guard", 1, quick=True)
+    assert result.wrong == []
+    figures = f"{result.figures.share_back:.0%} {result.figures.requests_per_stream:.2f}"
+    assert TOLD.get(QUICK[number].name, figures) == figures
+
+
+def test_the_page_is_about_outages_that_are_played() -> None:
+    """By the names that the command prints."""
+    assert {name for name, *_ in ROWS} <= {scenario.name for scenario in QUICK}
 
 
 @pytest.mark.parametrize("design", ["none", *DESIGNS])
@@ -68,10 +84,10 @@ def test_what_a_broken_guard_does_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
         patch.setattr(Delivery, "begin_again", forget)
         assert simulate(Part(2, None, 0, 200, 1)).wrong
 
-    def never_take_back(self: Any, ticket: Any, now: float, delay: object = None) -> None:
+    def never_take_back(self: Any, ticket: Any, now: float, delay: object = None, *, closed: bool = False) -> None:
         with self._lock:
             state = self._host(ticket.host)
-            state.unanswered.discard(ticket)
+            state.unanswered.pop(ticket, None)
             ticket.loan = ticket.credited = ticket.granted = False
             state.tokens += 1
             self._advance(state)

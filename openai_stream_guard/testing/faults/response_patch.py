@@ -11,7 +11,7 @@ import functools
 import math
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .transforms import BodyEnd, BodyPart, ConnectionLost, Pause, TransformChain
@@ -166,16 +166,29 @@ async def _aapply(
                         wait, times_out = injected.wait(response, seconds)
                         await injected.timing.asleep(anyio.Event(), wait)
                         if times_out:
+                            await _drop(response, body)
                             raise _timed_out(response)
                     case BodyEnd():
                         if not body_ended:  # at the real end the library has closed it
-                            await response.aclose()
+                            await _drop(response, body)
                         return
                     case ConnectionLost():
+                        await _drop(response, body)
                         raise _connection_lost(response)
             data = await anext(body, None)
             body_ended = data is None
             parts = chain.finish() if data is None else chain.feed(data)
+
+
+async def _drop(response: HttpResponse, body: AsyncGenerator[bytes, None]) -> None:
+    """Close the response, and read what is left of its body: nothing.
+
+    Else the HTTP library's own generators would stay half-read, of which trio warns: closing the outer one ends none.
+    """
+    await response.aclose()
+    with suppress(library_from(response).TransportError, library_from(response).StreamError):
+        async for _ in body:
+            pass
 
 
 def _connection_lost(response: HttpResponse) -> Exception:

@@ -159,3 +159,22 @@ def test_any_json_is_read_and_nothing_repeated(path: str, value: object, event: 
     assert adapter.trim_repeated(due, ReplayChecker(transcript)) is due
     assert (adapter.partial_text(transcript), adapter.partial(transcript)) == ("", None)
     assert (adapter.response_id, adapter.resume_after, adapter.missing, adapter.went_on) == (None, None, False, False)
+
+
+def test_the_texts_of_messages_are_apart_and_in_order() -> None:
+    """By message and part, whatever the shape of what comes between."""
+    adapter, transcript = marked(), Transcript()
+
+    def delta(message: object, *parts: object) -> None:
+        value = {"id": message, "delta": {"content": [*parts]}}
+        reading = adapter.read(payload(value, "thread.message.delta"))
+        assert isinstance(reading, DataEvent)
+        transcript.add(reading.text_deltas, reading.identities, reading.kind)
+
+    def part(text: object, index: object = 0) -> object:
+        return {"index": index, "type": "text", "text": {"value": text}}
+
+    delta("msg_1", part("Blue"), part("red", 1))
+    delta("msg_2", part("green"))
+    delta("msg_1", part(" sky"), None, {"text": None}, part(5), part("", []), {"type": "image_file"})
+    assert adapter.partial_text(transcript) == "Blue skyredgreen"

@@ -321,6 +321,25 @@ def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
     assert not ResponsesAdapter(asked()).may_replay(transcript)
 
 
+@pytest.mark.parametrize("cut", [1, 6, 15])
+def test_a_later_lifecycle_is_a_response_of_its_own(cut: int) -> None:
+    """In a second answer it has the id that was delivered for it, or where none was its own: not that of the first."""
+    first, second = ([*told("text", serial), *told("text", serial + 2)] for serial in (1, 2))
+    delivered_events, left = first[:cut], left_of(delivered(*first[:cut]), *second, store=False)
+    ids = [event["response"]["id"] for event in (*delivered_events, *left) if "response" in event]
+    begun = max(cut - len(first) // 2, 0)
+    known = [first[0]["response"]["id"], (first if begun else second)[-1]["response"]["id"]]
+    assert ids == [name for name in known for _ in range(3)]
+
+
+def test_an_item_may_be_closed_by_its_id_alone() -> None:
+    """Its texts had a place: `[DONE]` is enough then, as where neither has one."""
+    adapter = ResponsesAdapter(asked())
+    for event in ({**delta("a", 1), "item_id": "x"}, {"type": "response.output_item.done", "item": {"id": "x"}}):
+        adapter.read(payload(event))
+    assert adapter.is_complete("auto", done=True)
+
+
 @pytest.mark.parametrize(
     ("item", "stored", "unstored"),
     [
@@ -452,3 +471,24 @@ def test_nesting_that_cannot_be_written_anew_diverges() -> None:
     assert isinstance(adapter.read(one), DataEvent)
     with pytest.raises(Diverged):
         adapter.trim_repeated(one, replay)
+
+
+def test_an_item_that_only_its_deltas_name_keeps_its_first_id_and_may_break_again_anywhere() -> None:
+    """Bridges announce no items. A third answer that adds no text to the second one is caught up as well."""
+
+    def answer(serial: int) -> list[dict[str, Any]]:
+        texts = [{**delta(text), "item_id": f"msg_{serial}"} for text in ("Blue", " sky")]
+        return [*texts, {"type": "response.completed", "response": {"id": f"resp_{serial}", "output": []}}]
+
+    transcript = delivered(*answer(1)[:1])
+    adapter, replay = ResponsesAdapter(asked()), ReplayChecker(transcript)
+    for value in answer(2)[:2]:
+        adapter.read(payload(value))
+        trimmed, news = adapter.trim_repeated(payload(value), replay), replay.news()
+        if trimmed is not None:
+            assert trimmed.value["item_id"] == "msg_1"
+            transcript.add(news.text_deltas, news.identities, news.kind, news.sequence)
+    transcript.held.clear()
+    assert left_of(transcript, *answer(3)) == answer(3)[2:]
+    (item,) = ResponsesAdapter(asked()).partial(transcript)["output"]
+    assert (item["id"], item["type"]) == ("msg_1", "message")

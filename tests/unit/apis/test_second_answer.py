@@ -267,6 +267,17 @@ def test_what_else_a_first_answer_says_of_itself_is_handed_on(said: str) -> None
     assert (outcome.values, outcome.network.requests, outcome.gave_up) == (events, 1, None)
 
 
+@pytest.mark.parametrize("said", ["", "a", "xy", "AB"])
+def test_what_an_answer_that_restarts_says_of_itself_is_no_more_than_in_a_first_one(said: str) -> None:
+    """Rule 4: nothing visible was delivered, so there is nothing that it could differ from."""
+    events = [CREATED, added(0), delta("ab"), done(said), item_done(0, said), completed()]
+    for begun in (events[:1], events[:2]):
+        assert twice(begun, events, STATELESS).values == events
+    lossy = [CREATED, added(0), delta("ac"), done("abc"), completed("abc")]
+    outcome = play([Response(wire(*part)) for part in (events[:1], lossy, lossy)], FREE, asked=STATELESS)
+    assert (outcome.values, outcome.network.requests, outcome.gave_up) == (lossy, 3, None), "a hole that comes again"
+
+
 @pytest.mark.parametrize("said", ["", "a", "xb", "x"])
 def test_what_a_first_answer_has_retold_comes_again_or_is_a_divergence(said: str) -> None:
     """Rule 4: a text that was told as a whole otherwise than it came is not that of an answer that tells it right."""

@@ -423,3 +423,17 @@ def test_a_body_that_is_one_json_value_is_kept(body: bytes) -> None:
     assert reader.fault.payload is not None
     assert reader.fault.payload.outside_field
     assert reader.fault.payload.value == json.loads(body)
+
+
+@pytest.mark.parametrize("size", [1, 18, 1000])
+def test_a_status_in_a_comment_is_that_of_its_event_however_it_is_read(size: int) -> None:
+    """Also where a read ends behind the comment; and it is not the status of the next event."""
+    events = [
+        b':HTTP_STATUS/429\ndata: {"a":1}\n\n',
+        b':HTTP_STATUS/500\n\ndata: {"a":1}\n\n',
+        b"id: 1\ndata: {}\n\n",
+    ]
+    body, reader = b"".join(events), Reader()
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    payloads = [payload for piece in pieces for payload in reader.feed(piece)]
+    assert [payload.http_status for payload in payloads] == [429, None, None]

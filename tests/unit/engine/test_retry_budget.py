@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from openai_stream_guard.engine.host_queue import CAPACITY, FIRST_WINDOW, Hold, Ticket
-from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, RetryBudget
+from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, STUCK_SECONDS, RetryBudget
 from tests.support.budgets import PATIENCE, asks, borrow, drained, new_ticket
 
 
@@ -252,6 +252,61 @@ def test_a_probe_whose_answer_is_lost_is_not_repeated_at_once() -> None:
     assert asks(budget, first, 1.0) is None
     budget.broke(first, 1.5, lambda refusals: 3.0)
     assert asks(budget, second, 1.6) == Hold(pytest.approx(2.9), PATIENCE - 1.6, "host", probes=True)
+
+
+def test_a_host_that_closes_connections_is_probed_and_the_tokens_are_spent() -> None:
+    """One that goes down or comes up accepts a request and closes it: no more are spent on that than the first few."""
+    budget = RetryBudget()
+    tickets = [new_ticket() for _ in range(FIRST_WINDOW + 2)]
+    assert [asks(budget, ticket) for ticket in tickets[:FIRST_WINDOW]] == [None] * FIRST_WINDOW
+    for ticket in tickets[:FIRST_WINDOW]:
+        budget.broke(ticket, 1.0, lambda refusals: 2.0, closed=True)
+    assert asks(budget, tickets[-2], 1.0) == Hold(2.0, PATIENCE - 1.0, "host", probes=True)
+    assert asks(budget, tickets[-1], 3.0) == Hold(PATIENCE - 3.0, PATIENCE - 3.0, "host")
+    assert asks(budget, tickets[-2], 3.0) is None
+    budget.answered(tickets[-2], 4.0)
+    assert asks(budget, tickets[-1], 4.0) is None
+
+
+def test_a_probe_that_gets_no_answer_holds_nobody_up_for_long() -> None:
+    """A host that restarts may accept it and never answer; the next one that waits probes as well."""
+    budget = RetryBudget()
+    hung, second, third = (new_ticket() for _ in range(3))
+    assert asks(budget, hung) is None
+    budget.refused(hung, 0.0, lambda refusals: 1.0)
+    assert asks(budget, hung, 1.0) is None
+    assert asks(budget, second, 2.0) == Hold(STUCK_SECONDS - 1.0, PATIENCE - 2.0, "host")
+    assert asks(budget, third, 1.0 + STUCK_SECONDS) == Hold(PATIENCE - 1.0 - STUCK_SECONDS, 25.0, "host")
+    assert asks(budget, second, 1.0 + STUCK_SECONDS) is None
+    budget.answered(second, 6.0)
+    assert asks(budget, third, 6.0) is None
+
+
+def test_re_issues_that_get_no_answer_hold_nobody_up_for_long() -> None:
+    """Though the host has refused nothing: those of the first window may be on their way to one that is gone."""
+    budget = RetryBudget()
+    hung, late = [new_ticket() for _ in range(FIRST_WINDOW)], [new_ticket() for _ in range(FIRST_WINDOW)]
+    assert [asks(budget, ticket) for ticket in hung] == [None] * FIRST_WINDOW
+    assert asks(budget, late[0]) == Hold(STUCK_SECONDS, PATIENCE, "host")
+    assert [asks(budget, ticket, STUCK_SECONDS) for ticket in late] == [None] * FIRST_WINDOW
+
+
+def test_who_has_waited_for_a_host_does_not_pay_for_doubts_of_before() -> None:
+    """The time in which nobody waits for long begins anew when the host is back."""
+    budget = drained("a")
+    budget.completed("a", None)
+    first, second = new_ticket(), new_ticket()
+    assert asks(budget, first) is None
+    budget.answered(first, 0.0)
+    budget.broke(first, 0.0)
+    probes = new_ticket()
+    budget.completed("a", None)
+    assert asks(budget, probes) is None
+    budget.refused(probes, 1.0, lambda refusals: 9.0)
+    assert isinstance(asks(budget, second, 1.0), Hold)
+    assert asks(budget, probes, 10.0) is None
+    budget.answered(probes, 11.0)
+    assert asks(budget, second, 11.0) == Hold(DOUBT_SECONDS, DOUBT_SECONDS, "budget")
 
 
 def test_without_waiting_it_is_yes_or_no() -> None:
