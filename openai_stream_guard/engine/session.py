@@ -259,7 +259,6 @@ class Session:
         """What was delivered so far."""
         return self._delivery.transcript
 
-    # What it means.
     def _read(self, payloads: list[Payload], now: float) -> None:
         """Take the payloads of one read, then judge whether they ended the attempt."""
         self._deadline = None

@@ -25,6 +25,7 @@ from openai_stream_guard.testing import (
     streaming,
 )
 from tests.support.agents import EVENTS, has_agents, new_session, session_events
+from tests.support.ported import unported
 from tests.support.streams import CLIENT_KINDS, VERSION, Seen, alone, consume, opened, run
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -197,7 +198,7 @@ def test_sessions_are_never_begun_again(server: Server, ask: Callable[[Any], Any
 
 def anything(client: Any) -> Any:
     """A stream of an API that the guard knows nothing about."""
-    stream_type = openai.Stream if isinstance(client, openai.OpenAI) else openai.AsyncStream
+    stream_type = openai.Stream if isinstance(unported(client), openai.OpenAI) else openai.AsyncStream
     item = openai.BaseModel
     return client.post("/x", cast_to=item, body={}, stream=True, stream_cls=stream_type[item])
 

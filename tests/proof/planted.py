@@ -1,6 +1,6 @@
 """Plants errors into a copy of the package, one at a time, and runs the tests that belong to the file.
 
-    python -m tests.proof.planted [--only TEXT] [--jobs N] [--quick] [--list]
+    python -m tests.proof.planted [--only TEXT ...] [--jobs N] [--quick] [--list]
 
 Prints for each error whether its tests found it and which was the first; exit status 1 where one was not found.
 """
@@ -112,12 +112,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.proof.planted", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--only", default="", metavar="TEXT", help="errors with this in their file or effect")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="errors with one of these in their file or effect"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="errors that are tried at the same time (1)")
     parser.add_argument("--quick", action="store_true", help="run only the test that is known to find each")
     parser.add_argument("--list", action="store_true", help="print the errors, and try none")
     options = parser.parse_args(arguments)
-    chosen = [error for error in PLANTED if options.only in f"{error.file}: {error.effect}"]
+    chosen = [error for error in PLANTED if any(text in f"{error.file}: {error.effect}" for text in options.only)]
     if options.list:
         print(*(f"{error.file}: {error.effect}" for error in chosen), sep="\n")
         return 0

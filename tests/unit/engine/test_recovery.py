@@ -125,6 +125,16 @@ def test_max_elapsed_counts_from_the_first_fault_without_progress_after_it() -> 
     assert recovery.deadline == 130.0
 
 
+def test_time_in_which_a_second_answer_repeats_does_not_count() -> None:
+    """The clock of `max_elapsed` stands still for it, and goes on where it had stopped."""
+    recovery = recovering(CHAT, max_elapsed=10.0)
+    recovery.failed(100.0)
+    recovery.repeated(8.0)
+    assert recovery.deadline == math.inf
+    recovery.repeated(None)
+    assert recovery.deadline == 118.0
+
+
 def test_a_divergence_that_others_met_meanwhile_forbids_a_replay() -> None:
     """The memory is asked again when the wait is over."""
     hosts, transcript = HostMemory(), Transcript()
