@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from .sequence import Gap
 from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole, retold_key
 
 
@@ -46,7 +45,7 @@ class SecondAnswer(ABC):
     spent = 0
     """Tokens of the attempts before that its usage does not count, at least."""
     restarts = False
-    """Nothing visible was delivered before: what it says of its own texts is as little proof as in a first answer."""
+    """Nothing visible was delivered before: a final response without items says as little as in a first answer."""
     repeated = 0
     """How often it has come nearer to the point that was delivered: with each text, id or milestone that came again."""
 
@@ -237,7 +236,6 @@ class ReplayChecker(SecondAnswer):
         Raises:
             Diverged: if this answer, or where it has told nothing of it the first one, has told another text; or the
                 first one has told another as a whole.
-            Gap: if the answer restarts, and a part of the text has not come.
         """
         behind, told = self._behind.get(key), self._transcript.told(key)
         piece = text.encode("utf-8", "surrogatepass")
@@ -252,12 +250,8 @@ class ReplayChecker(SecondAnswer):
             self.repeated += 1
         elif not told:
             self._add(key, text)
-        elif told != piece:
-            if not has_hole(told, piece):
-                if not self.restarts:
-                    raise Diverged
-            elif not self._transcript.note_hole(key, told, piece):
-                raise Gap if self.restarts else Diverged
+        elif told != piece and not (has_hole(told, piece) and self._transcript.note_hole(key, told, piece)):
+            raise Diverged
 
     def identify(self, key: Key, name: object) -> object:
         """The role or id that the consumer has been given here; None where it has none yet and `name` is news."""
