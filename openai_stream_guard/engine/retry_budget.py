@@ -67,6 +67,7 @@ class RetryBudget:
         with self._lock:
             state = self._host(ticket.host)
             state.forget_unanswered(now, STUCK_SECONDS)
+            self._advance(state)
             if not ticket.granted:
                 if outage_timeout == 0 or not (ticket.lends or state.refusing):
                     return self._take_without_waiting(state, ticket)
