@@ -70,7 +70,7 @@ CAPTURES = st.builds(
         errors_are_values=st.booleans(),
     ),
     st.builds(Policy, recovery=st.sampled_from([(), ("replay",)]), repair=st.sampled_from(["safe", "off"])),
-    st.builds(Timeouts, SECONDS, SECONDS | st.just(math.inf)),
+    st.tuples(SECONDS, SECONDS | st.just(math.inf)).map(lambda limits: Timeouts(*limits)),
     SECONDS,
     st.lists(RECORDINGS, max_size=3).map(tuple),
     written=WORDS,

@@ -156,13 +156,13 @@ def test_the_fast_way_gives_what_the_other_gives(body: bytes, mode: RepairMode, 
 @settings(deadline=None)
 @given(BODIES, st.sampled_from([b"", b'data: {"a":1}\n\n' * 400]), st.lists(st.integers(0, 120), max_size=6))
 def test_the_tail_is_the_end_of_what_came(body: bytes, before: bytes, places: list[int]) -> None:
-    """However the bytes are cut, and whatever is kept of a frame: 4 KiB, each byte once."""
+    """However the bytes are cut, and whatever is kept of a frame: 1,152 bytes, each once."""
     reader, came = Reader(), before
     reader.feed(before)
     for start, stop in pairwise([0, *sorted(places), len(body)]):
         reader.feed(body[start:stop])
         came += body[start:stop]
-        assert reader.tail == came[-4096:]
+        assert reader.tail == came[-1152:]
 
 
 def assert_equally_prompt(reads: list[bytes], mode: RepairMode, limit: int) -> None:
