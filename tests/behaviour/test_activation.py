@@ -53,6 +53,7 @@ def said(code: str, *options: str, **environment: str) -> str:
 ORDERS = {"guard first": "import openai_stream_guard, openai", "guard last": "import openai, openai_stream_guard"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
     ("value", "state", "enabled"),
@@ -106,6 +107,7 @@ def test_the_first_import_does_not_matter(first: str) -> None:
     assert said(f"{first.replace('%r', repr(PICKLED))}\n{AFTERWARDS}", OPENAI_STREAM_GUARD="1") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["0", "1"])
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_error_can_be_imported_from_openai(order: str, value: str) -> None:
@@ -174,6 +176,7 @@ PATCH_POINTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch_point", PATCH_POINTS)
 def test_a_removed_patch_point_leaves_a_working_unguarded_sdk(patch_point: str) -> None:
     """One warning names the SDK's version and what is missing, and `import openai` works."""
@@ -201,6 +204,7 @@ def test_a_removed_patch_point_leaves_a_working_unguarded_sdk(patch_point: str) 
     assert lines.splitlines() == ["StreamGuardWarning True True", "False", "k", "[False, False]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("removal", "missing"),
     [
@@ -218,6 +222,7 @@ def test_status_tells_of_a_removed_patch_point(removal: str, missing: list[str])
     )
 
 
+@pytest.mark.slow
 def test_status_tells_of_a_removed_module() -> None:
     """Not even the module of the patch point has to be there for the command to say so."""
     gone = 'import openai, sys; sys.modules["openai._streaming"] = None'
@@ -242,6 +247,7 @@ def test_status_of_a_healthy_install(value: str, state: str) -> None:
     assert states_in(done.stdout) == dict.fromkeys(PATCH_POINTS, state)
 
 
+@pytest.mark.slow
 def test_status_sees_the_guard_under_other_wrappers() -> None:
     """Those of `wrapt` and of `functools.wraps`, and both on one method."""
     others = """
@@ -258,6 +264,7 @@ def test_status_sees_the_guard_under_other_wrappers() -> None:
     assert status(others, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(PATCH_POINTS, "guarded"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     ["lambda stream, **given: None", "functools.wraps(original)(lambda *args, **given: original(*args, **given))"],
@@ -280,6 +287,7 @@ def test_status_says_what_the_process_does_and_not_what_its_environment_asks_for
     assert status(program, OPENAI_STREAM_GUARD="1") == (0, dict.fromkeys(PATCH_POINTS, "not guarded"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["openai", "openai_stream_guard.sdk"])
 @pytest.mark.parametrize(("value", "code"), [("1", 1), ("0", 0)])
 def test_status_where_nothing_can_be_guarded(module: str, value: str, code: int) -> None:

@@ -144,6 +144,7 @@ def test_a_client_may_be_closed_before(server: Server) -> None:
 ASYNC_KINDS = ("asyncio", "trio")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ASYNC_KINDS)
 @pytest.mark.parametrize("leave", ["close", "break", "error", "cancel", "drop", "hold"])
 def test_an_asynchronous_consumer_leaves(server: Server, kind: str, leave: str) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import openai
+import pytest
 
 from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
@@ -50,6 +51,7 @@ async def text_of(client: Any) -> Any:
     return said
 
 
+@pytest.mark.slow
 def test_an_outage_costs_a_tenth_more_requests_and_no_other_host() -> None:
     """1,000 streams at once to a failing host ask at most 1,110 times; its neighbour recovers as ever."""
     switch.enable(Policy(backoff_initial=0.01, backoff_max=0.01))

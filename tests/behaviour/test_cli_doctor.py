@@ -306,6 +306,7 @@ def test_a_wrong_command_is_one_sentence(
     assert server.requests == []
 
 
+@pytest.mark.slow
 def test_what_speaks_no_http_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """The wrong port is the likeliest mistake of all."""
 

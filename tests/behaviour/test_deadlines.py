@@ -79,6 +79,7 @@ class Socketless(HTTP.AsyncHTTPTransport):
         return response
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client_kind", ["asyncio", "trio"])
 @pytest.mark.parametrize("after", [0, 6])
 def test_an_async_transport_without_a_socket_has_the_same_clock(server: Server, client_kind: str, after: int) -> None:
@@ -182,6 +183,7 @@ def test_max_elapsed_stands_still_while_a_second_answer_repeats(sync: bool) -> N
     assert (heard.error, server.requests, heard.report.recoveries) == (None, 2, ["replay"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_headers_that_do_not_come_are_waited_for_no_longer_than_max_elapsed(server: Server, client_kind: str) -> None:
     """Whatever the client's own timeout: the request is called off, and the first failure raised."""
@@ -195,6 +197,7 @@ def test_headers_that_do_not_come_are_waited_for_no_longer_than_max_elapsed(serv
     never.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_body_that_was_asked_for_again_is_read_as_patiently_as_the_first(server: Server, client_kind: str) -> None:
     """Once something new has come max_elapsed is over, and a pause is one of any healthy stream."""

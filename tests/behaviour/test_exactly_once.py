@@ -26,7 +26,11 @@ CALLERS: dict[str, tuple[str, Ask]] = {
     "completions": ("sync", completions),
 }
 CASES = [
-    (caller, fault, after)
+    pytest.param(
+        *(caller, fault, after),
+        id=f"{caller}-{fault.name}-{after}",
+        marks=() if caller == next(iter(CALLERS)) else pytest.mark.slow,
+    )
     for caller in CALLERS
     for fault in BROKEN
     for after in ((None,) if not fault.placed else (1, 6) if caller == next(iter(CALLERS)) else (6,))
@@ -34,7 +38,6 @@ CASES = [
     if caller != "completions" or (fault.api is None and fault.name != "json_200")
 ]
 """Who asks, what strikes, and where: before the first text (of chat), or after some."""
-CASE_IDS = [f"{caller}-{fault.name}-{after}" for caller, fault, after in CASES]
 
 
 @cache
@@ -56,7 +59,7 @@ def assert_promised(fault: Fault, server: Server, seen: Seen, *, every_time: boo
     assert getattr(promise, "fault", None) == (None if seen.error is None else seen.error.fault)
 
 
-@pytest.mark.parametrize(("caller", "fault", "after"), CASES, ids=CASE_IDS)
+@pytest.mark.parametrize(("caller", "fault", "after"), CASES)
 def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """Before and after text the stream comes out as the unbroken one, in two requests, unless the API says no."""
     client_kind, ask = CALLERS[caller]
@@ -79,7 +82,7 @@ def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, faul
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize(("caller", "fault", "after"), CASES, ids=CASE_IDS)
+@pytest.mark.parametrize(("caller", "fault", "after"), CASES)
 def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """The typed error comes after exactly 1 + max_retries requests, and what was delivered is a true prefix."""
     client_kind, ask = CALLERS[caller]

@@ -347,6 +347,7 @@ def status(before: str = "", **environment: str) -> str:
     return line.removeprefix("items").strip()
 
 
+@pytest.mark.slow
 def test_status_says_how_items_are_built() -> None:
     """By plans, or by the SDK and why."""
     assert status() == "built by plans"
@@ -355,6 +356,7 @@ def test_status_says_how_items_are_built() -> None:
     assert status(OPENAI_STREAM_GUARD="") == "built by the SDK (nothing is guarded)"
 
 
+@pytest.mark.slow
 def test_status_names_who_came_first() -> None:
     """A wrapper below the guard's would be passed by: the SDK builds."""
     wrapped = """
@@ -369,6 +371,7 @@ def test_status_names_who_came_first() -> None:
     assert status(wrapped) == f"built by the SDK (openai {version}, as it is here, was not tested: {function})"
 
 
+@pytest.mark.slow
 def test_status_sees_that_the_guard_was_replaced() -> None:
     """By a function that does not call it."""
     replaced = """

@@ -220,6 +220,7 @@ def test_an_api_without_rules_ends_between_two_events_only(server: Server, lenie
         assert error is None or (error.fault, error.stopped_by) == ("truncated", "unsafe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_subscription_may_be_quiet_for_as_long_as_it_keeps_alive(server: Server, client_kind: str) -> None:
     """Where no end is known, keep-alives are life; an answer under which only they come is stalled."""

@@ -173,8 +173,8 @@ def guarded() -> None:
     (by_threads, 40, 0.0),
     (by_threads, 40, 0.8),
     (by_tasks, 100, 0.0),
-    (by_tasks, 100, 3.0),
-    (lambda host, streams: by_tasks(host, streams, loops=3), 90, 0.8),
+    pytest.param(by_tasks, 100, 3.0, marks=pytest.mark.slow),
+    pytest.param(lambda host, streams: by_tasks(host, streams, loops=3), 90, 0.8, marks=pytest.mark.slow),
 ], ids=["threads", "threads, refusing", "tasks", "tasks, refusing", "three loops, refusing"])  # fmt: skip
 def test_a_mass_cut_comes_back(run: Any, streams: int, refusing: float) -> None:
     """All of it, at 2.2 requests a stream or fewer."""
@@ -185,6 +185,7 @@ def test_a_mass_cut_comes_back(run: Any, streams: int, refusing: float) -> None:
     assert host.requests <= 2.2 * streams
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [by_threads, by_tasks])
 def test_a_host_that_closes_connections_while_it_restarts_is_waited_for(run: Any) -> None:
     """What it accepted costs a retry, so that few are spent on finding out that it is not back."""
@@ -195,6 +196,7 @@ def test_a_host_that_closes_connections_while_it_restarts_is_waited_for(run: Any
     assert host.requests <= 2.2 * 40
 
 
+@pytest.mark.slow
 def test_where_every_stream_breaks_again_it_is_over_soon() -> None:
     """One re-issue for each that was open, ten, and a tenth; and nobody waits longer than five seconds at a time."""
     with Host(breaks_after=3).running() as host:

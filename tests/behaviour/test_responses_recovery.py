@@ -71,6 +71,7 @@ def test_a_response_cut_anywhere_comes_out_whole_and_once(server: Server, name: 
         assert seen.report.recoveries in ([["resume"]] if background else [["restart"], ["replay"]])
 
 
+@pytest.mark.slow
 @has_helper
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NAMES)

@@ -73,7 +73,7 @@ async def by_drop(stream: Any) -> None:
 WAYS = (by_break, by_an_exception, by_close, by_with, by_drop)
 
 
-@pytest.mark.parametrize("fault", [None, "stall"])
+@pytest.mark.parametrize("fault", [None, pytest.param("stall", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("leave", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_stream_that_is_left_is_closed(
@@ -95,6 +95,7 @@ def test_a_stream_that_is_left_is_closed(
     assert settles(lambda: server.open_connections == 0)
 
 
+@pytest.mark.slow
 def test_trio_hears_no_more_complaints_than_without_the_guard(server: Server) -> None:
     """Dropped half-read or read whole, a guarded stream leaves no more generators to trio's finalizer."""
 

@@ -98,6 +98,7 @@ def test_a_stream_that_always_breaks_is_the_typed_error(variant: Variant, server
     assert theirs is None or isinstance(seen.error, type(theirs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [(Wait(),), (Repeat((BEAT, Wait(0.03))),)], ids=["silence", "heartbeats"])
 def test_a_stalled_stream_is_given_up_by_its_clock(variant: Variant, server: Server, steps: Any) -> None:
     """Silence and heartbeats alike end an attempt after `idle_timeout`, and the next one brings the rest.
@@ -113,6 +114,7 @@ def test_a_stalled_stream_is_given_up_by_its_clock(variant: Variant, server: Ser
     assert IDLE <= attempt.seconds < 2.5 * IDLE
 
 
+@pytest.mark.slow
 def test_a_slow_stream_runs_by_no_clock(variant: Variant, server: Server) -> None:
     """Only the time since the last event counts."""
     configure(idle_timeout=IDLE)

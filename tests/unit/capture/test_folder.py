@@ -93,6 +93,7 @@ def test_every_fault_is_captured_and_judged_again_as_it_was(
         assert sum(len(step.payloads) for step in one.steps) >= one.recording.verdict.events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [one for one in BROKEN if one.verdict == "stalled"], ids=lambda fault: fault.name)
 def test_a_slow_program_s_stream_is_judged_again_as_it_was(server: Server, folder: Path, fault: Any) -> None:
     """What it takes for an event is no silence of the stream's, neither live nor from the file."""

@@ -24,6 +24,7 @@ from tests.benchmark.bodies import PATHS, READS, reads
 
 SHAPES = [pytest.param(shape, marks=() if shape == "chat" else pytest.mark.slow) for shape in PATHS]
 """Counting takes some forty times as long as the work; the shapes go the same way through the engine."""
+READ_SIZES = [pytest.param(read, marks=() if read in ("event", "16 B") else pytest.mark.slow) for read in READS]
 COUNTS = (80, 160, 240)
 """Of events, in streams that are held against each other."""
 
@@ -80,7 +81,7 @@ def warm() -> None:
         received(session(shape), reads(shape, None, 3))
 
 
-@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("read", READ_SIZES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_event_costs_what_the_one_before_it_cost(shape: str, read: str) -> None:
     """Of three equal parts of a stream the last takes as many operations as the second, whatever the reads."""
@@ -104,6 +105,7 @@ def test_a_read_that_ends_nothing_is_cheap(shape: str) -> None:
     assert ((pieces[1] - pieces[0]) - (events[1] - events[0])) / more < 140
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["live", "tool_calls", "atomic"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_repetition_is_checked_in_linear_time(shape: str, delivery: str) -> None:
