@@ -155,7 +155,7 @@ class _CaptureRun:
             self._policy.replace(end_rule="auto" if rule == "learnt" else rule),
             self._hosts,
             now=self._opened_at(recording),
-            clocks=self._capture.timeouts,
+            timeouts=self._capture.timeouts,
             max_retries=len(self._capture.attempts) + 1,
             head=recording.head,
             observer=recorder,

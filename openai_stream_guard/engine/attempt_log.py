@@ -211,7 +211,7 @@ class AttemptLog:
         self._waiting_since = now
 
     def evidence(
-        self, fault: StreamFault, reader: Reader, clocks: Timeouts, now: float, marks: Marks = "finish_reason"
+        self, fault: StreamFault, reader: Reader, timeouts: Timeouts, now: float, marks: Marks = "finish_reason"
     ) -> Evidence:
         """Return the evidence for a fault of the open attempt; `marks` are those by which the API ends an answer."""
         first = not self.attempts  # a later attempt's waits may be waits for its recovery
@@ -232,7 +232,7 @@ class AttemptLog:
             error=fault.error,
             complaint=fault.verdict.complaint,
             reads=self.reads,
-            read_timeout=clocks.read,
+            read_timeout=timeouts.read,
             marks=marks,
             at=now,
         )

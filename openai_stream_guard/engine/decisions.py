@@ -1,6 +1,6 @@
 """The values that session and transport exchange: what ended an attempt, and what to do about it.
 
-They are tuples, as are the package's other values that no user sees: a frozen dataclass takes 0.4 ms of every start.
+They are tuples, as are the other values that no user sees: a frozen dataclass is compiled at each start of a program.
 """
 
 from __future__ import annotations

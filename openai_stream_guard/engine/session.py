@@ -37,9 +37,9 @@ class Session:
     """One logical stream, over as many attempts as it takes."""
 
     __slots__ = (
-        "_attempt", "_brought_progress", "_clocks", "_deadline", "_delivery", "_first", "_habits", "_hosts",
-        "_keeping_is_open", "_limit", "_log", "_notify", "_observer", "_policy", "_recovery", "_repeated", "decision",
-        "note", "outcome", "request", "waiting_since",
+        "_attempt", "_brought_progress", "_deadline", "_delivery", "_first", "_habits", "_hosts", "_keeping_is_open",
+        "_limit", "_log", "_notify", "_observer", "_policy", "_recovery", "_repeated", "_timeouts", "decision", "note",
+        "outcome", "request", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +50,7 @@ class Session:
         *,
         now: float,
         max_retries: int,
-        clocks: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         requests: int = 1,
         head: ResponseHead = ResponseHead(),  # noqa: B008 - frozen
         jitter: Callable[[], float] = lambda: 0.0,
@@ -69,7 +69,7 @@ class Session:
         """When the program asked for more after the last events. Its own time is not silence of the stream."""
         self._policy = policy
         self._hosts = hosts
-        self._clocks = clocks
+        self._timeouts = timeouts
         self._notify = notify
         self._first: FirstFailure | None = None
         self._delivery = Delivery(policy)
@@ -79,13 +79,13 @@ class Session:
         lenient = request.host_in(policy.lenient_hosts)
         self._habits = HabitTracker(hosts.habits, request, is_lenient=lenient, tell=self._report_server)
         self._recovery = Recovery(
-            policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self.note, idle=clocks.idle
+            policy, request, hosts, max_retries=max_retries, jitter=jitter, note=self.note, idle=timeouts.idle
         )
         self._keeping_is_open = request.background_added  # until the first event says whether the API keeps the answer
         self._observer = observer
         self._begin(None, is_straight=policy.delivery == "live")
         if observer is not None:
-            observer.stream_opened(stream_id, request, policy, clocks, now)
+            observer.stream_opened(stream_id, request, policy, timeouts, now)
             observer.attempt_opened(head, now)
 
     def _begin(self, resume: Resume | None, broken: ApiAdapter | None = None, *, is_straight: bool = False) -> None:
@@ -235,7 +235,7 @@ class Session:
         """When the stream is stalled, or over because its answer is complete, on the clock of `now`."""
         if self._deadline is None:  # most reads of a few bytes do not move it
             phase, goes_on = self._attempt.phase, self._habits.goes_on
-            found = next_deadline(phase, self._clocks, self._log, self.waiting_since, goes_on=goes_on)
+            found = next_deadline(phase, self._timeouts, self._log, self.waiting_since, goes_on=goes_on)
             self._deadline, self._limit = min(found, Deadline(self._recovery.deadline, "max_elapsed"))
         return self._deadline
 
@@ -325,7 +325,7 @@ class Session:
         if fault.kind == "stalled":
             late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
             fault = fault._replace(reason=late or f"{fault.reason}; the limit is {limit}")
-        found = self._log.evidence(fault, self._attempt.reader, self._clocks, now, self.adapter.end_marks)
+        found = self._log.evidence(fault, self._attempt.reader, self._timeouts, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, fault.reason, now)
         attempt = self._log.attempts[-1]

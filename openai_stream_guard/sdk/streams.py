@@ -118,7 +118,7 @@ class GuardedStream:
             RUNTIME.hosts,
             now=timing.current.clock(),
             max_retries=request.max_retries if policy.max_retries is None else policy.max_retries,
-            clocks=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
+            timeouts=stream_timeouts(response, policy.first_event_timeout, policy.idle_timeout, linger),
             requests=1 + self._retries_taken,
             head=response_head(response, self.credentials()),
             jitter=timing.current.jitter,

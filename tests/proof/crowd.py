@@ -208,7 +208,7 @@ class Crowd:
             self.hosts,
             now=loop.now,
             max_retries=RETRIES,
-            clocks=Timeouts(),
+            timeouts=Timeouts(),
             jitter=dice.random,
         )
         received = 0

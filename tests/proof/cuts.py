@@ -35,7 +35,7 @@ from .recorded import STREAMS, RecoveryMethod, Stream
 
 CLIENT_KINDS = ("sync", "async")
 LAYERS = ("session", "SDK")
-SLOWLY = 1.5 * wire.CLOCKS.idle
+SLOWLY = 1.5 * wire.TIMEOUTS.idle
 """Seconds that a program takes with what each read brings. One run of five is made so as well, and ends the same."""
 
 

@@ -18,7 +18,7 @@ from .law import Seen
 from .recorded import HOST, POLICIES, RecoveryMethod, Stream
 
 _T = TypeVar("_T")
-CLOCKS = Timeouts(first_event=10.0, idle=10.0)
+TIMEOUTS = Timeouts(first_event=10.0, idle=10.0)
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
@@ -76,7 +76,7 @@ class Wire:
             case "reset":
                 raise ConnectionResetError
             case "silence":
-                self.now += CLOCKS.idle
+                self.now += TIMEOUTS.idle
                 raise TimeoutError
         self.now += 4.0
         return KEEP_ALIVE
@@ -174,7 +174,7 @@ def see(
     """
     hosts = HostMemory()
     hosts.habits.expect_finish(Server(HOST, stream.path, "m"))  # as after the first stream in a process
-    session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, clocks=CLOCKS)
+    session = Session(stream.asked, POLICIES[way], hosts, now=0.0, max_retries=2, timeouts=TIMEOUTS)
     wire = Wire(first, again, busy)
     wire.session = session
     error: Exception | None = None

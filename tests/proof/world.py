@@ -33,7 +33,7 @@ from .wire import fault_from
 RETRIES = 2
 """The SDK's default for `max_retries`, and so the guard's."""
 IDLE = 20.0
-CLOCKS = Timeouts(first_event=IDLE, idle=IDLE)
+TIMEOUTS = Timeouts(first_event=IDLE, idle=IDLE)
 RATE = 20.0
 """Streams that begin in a second."""
 STRUCK = ("reset", "reset", "clean", "silence")
@@ -127,7 +127,7 @@ class World:
             self._hosts,
             now=loop.now,
             max_retries=RETRIES,
-            clocks=CLOCKS,
+            timeouts=TIMEOUTS,
             requests=1 + retries,
             jitter=dice.random,
         )

@@ -68,7 +68,7 @@ def recorded(
         HostMemory(),
         now=0.0,
         max_retries=0,
-        clocks=Timeouts(read=600.0),
+        timeouts=Timeouts(read=600.0),
         head=ResponseHead(200, None, headers, version),
         notify=notify,
         observer=recorder,

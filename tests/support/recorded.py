@@ -27,7 +27,7 @@ def record(
     policy: Policy = NO_BUDGET,
     *,
     request: StreamRequest = CHAT,
-    clocks: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
     hosts: HostMemory | None = None,
     started: float = 1000.0,
     busy: float = 0.0,
@@ -45,7 +45,7 @@ def record(
         hosts or HostMemory(),
         now=now,
         max_retries=9,
-        clocks=clocks,
+        timeouts=timeouts,
         head=HEAD,
         observer=recorder,
     )

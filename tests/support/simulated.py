@@ -133,7 +133,7 @@ def play(
     *,
     asked: StreamRequest = CHAT,
     hosts: HostMemory | None = None,
-    clocks: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
     requests: int = 1,
     busy: float = 0.0,
 ) -> Outcome:
@@ -151,7 +151,7 @@ def play(
         hosts or HostMemory(),
         now=0.0,
         max_retries=retries,
-        clocks=clocks,
+        timeouts=timeouts,
         requests=requests,
         notify=notices.append,
     )

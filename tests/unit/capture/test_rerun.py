@@ -55,7 +55,7 @@ def test_any_story_is_told_again(data: st.DataObject, name: str, size: int, deli
         reads = [raw[start : min(start + size, offset)] for start in range(0, offset, size)]
         responses.append(Response(reads, end, data.draw(st.sampled_from([0.0, 0.125, 1.0]))))
     busy = data.draw(st.sampled_from([0.0, 0.3, 2.0]))
-    capture = record(responses, NO_BUDGET.replace(delivery=delivery), clocks=Timeouts(2.0, 0.9), busy=busy)
+    capture = record(responses, NO_BUDGET.replace(delivery=delivery), timeouts=Timeouts(2.0, 0.9), busy=busy)
     runs = rerun(load(dump(capture)))
     assert [one.recording for one in runs] == list(capture.attempts)
     assert [one.comparison for one in runs] == ["same"] * len(capture.attempts)
@@ -71,7 +71,7 @@ def test_every_fault_byte_by_byte(fault: Any) -> None:
     sent = b"".join(step.data for step in steps if isinstance(step, Send | Raw) for _ in (1,))
     if any(isinstance(step, Repeat) for step in steps):
         sent += b": keep-alive\n\n" * 20
-    capture = record([Response([bytes([byte]) for byte in sent], pause=0.01)], clocks=Timeouts(1e9, 1.0))
+    capture = record([Response([bytes([byte]) for byte in sent], pause=0.01)], timeouts=Timeouts(1e9, 1.0))
     (one,) = rerun(load(dump(capture)))
     assert one.comparison == "same"
     assert one.recording == capture.attempts[0]
@@ -81,7 +81,9 @@ def test_every_fault_byte_by_byte(fault: Any) -> None:
 def test_what_the_program_took_for_itself_is_known_again() -> None:
     """A silence counts from when the program was done with the last event, on another machine too."""
     reads = [*words(3), b": keep-alive\n\n", b": keep-alive\n\n"]
-    capture = record([Response(reads, pause=0.5)], NO_BUDGET.replace(recovery=()), clocks=Timeouts(0.9, 0.9), busy=0.5)
+    capture = record(
+        [Response(reads, pause=0.5)], NO_BUDGET.replace(recovery=()), timeouts=Timeouts(0.9, 0.9), busy=0.5
+    )
     (recording,) = capture.attempts
     assert [read.waiting_since for read in recording.reads] == [0.0, 1.0, 2.0, 3.0, 3.0]
     assert recording.verdict is not None

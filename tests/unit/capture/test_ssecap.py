@@ -240,7 +240,7 @@ def test_the_largest_capture_takes_seconds() -> None:
 def test_a_request_of_another_api_is_kept() -> None:
     """What the end rule depends on is in the file."""
     request = replace(CHAT, host="api.openai.com", one_identity=True, starting_after=7, method="get")
-    capture = record([Response([])], request=request, clocks=Timeouts(1.5, math.inf))
+    capture = record([Response([])], request=request, timeouts=Timeouts(1.5, math.inf))
     assert load(dump(capture)) == capture
     assert capture.attempts[0].rule == "strict"
 

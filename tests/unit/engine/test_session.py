@@ -185,7 +185,7 @@ def test_keep_alives_do_not_hold_the_idle_clock() -> None:
     outcome = play(
         [Response([begun, *[b": ping\n\n"] * 100], pause=1.0)],
         NO_BUDGET.replace(max_retries=0),
-        clocks=Timeouts(first_event=50.0, idle=10.0),
+        timeouts=Timeouts(first_event=50.0, idle=10.0),
     )
     assert outcome.gave_up is not None
     assert outcome.gave_up.first_failure.fault.kind == "stalled"
@@ -196,7 +196,7 @@ def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
     """However long it is busy with an item, also after the last finish_reason: the clock runs while it waits."""
     frames = answer_variant("usage", 0).encode()
     reads = [part for frame in frames for part in (b": ping\n\n", frame[:9], frame[9:])]
-    outcome = play([Response(reads, pause=1.0)], NO_BUDGET, clocks=Timeouts(idle=4.5), busy=60.0)
+    outcome = play([Response(reads, pause=1.0)], NO_BUDGET, timeouts=Timeouts(idle=4.5), busy=60.0)
     report = outcome.session.report()
     assert (report.outcome, report.notes) == ("complete", ())
     assert said(outcome.values) == WHOLE["usage"]
@@ -205,9 +205,9 @@ def test_a_program_that_takes_its_time_is_no_silence_of_the_stream() -> None:
 def test_the_first_event_has_a_clock_of_its_own() -> None:
     """A model may think longer before its first event than between two."""
     late = Response([*[b": ping\n\n"] * 40, body(answer_variant("text", 0))], pause=1.0)
-    clocks = Timeouts(first_event=60.0, idle=5.0)
-    assert play([late], NO_BUDGET, clocks=clocks).gave_up is None
-    assert play([late, late, late], NO_BUDGET, clocks=Timeouts(first_event=20.0)).gave_up is not None
+    timeouts = Timeouts(first_event=60.0, idle=5.0)
+    assert play([late], NO_BUDGET, timeouts=timeouts).gave_up is None
+    assert play([late, late, late], NO_BUDGET, timeouts=Timeouts(first_event=20.0)).gave_up is not None
 
 
 def test_no_clock_runs_where_none_was_set() -> None:
@@ -222,7 +222,7 @@ def test_a_complete_answer_is_not_lost_to_a_connection_that_only_says_that_it_li
     raw = body(answer_variant("text", 0))
     finished = raw[: raw.index(b"data: [DONE]")]
     pings = Response([finished, *[b": ping\n\n"] * 20], pause=1.0)
-    outcome = play([pings], NO_BUDGET, clocks=Timeouts(idle=9.0, linger=5.0))
+    outcome = play([pings], NO_BUDGET, timeouts=Timeouts(idle=9.0, linger=5.0))
     report = outcome.session.report()
     assert report.outcome == "complete"
     assert outcome.network.now == pytest.approx(10.0)

@@ -25,7 +25,7 @@ from tests.support.responses import nameless
 from tests.vectors import in_pieces
 
 RESET = StreamFault("disconnected", "reset")
-CLOCKS = Timeouts(first_event=20.0, idle=10.0, linger=5.0)
+TIMEOUTS = Timeouts(first_event=20.0, idle=10.0, linger=5.0)
 RETRIES = 3
 
 
@@ -51,7 +51,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.given = 0  # events that the consumer must have
         self.between, self.left = True, False
         self.items: list[Any] = []
-        self.session = Session(stream.asked, policy, hosts, now=0.0, max_retries=RETRIES, clocks=CLOCKS)
+        self.session = Session(stream.asked, policy, hosts, now=0.0, max_retries=RETRIES, timeouts=TIMEOUTS)
 
     @property
     def reading(self) -> bool:
@@ -239,7 +239,7 @@ class SessionMachine(RuleBasedStateMachine):
     def a_silent_stream_has_a_deadline(self) -> None:
         """While it is read: the first event's or the idle time after the last progress; sooner only near the end."""
         if self.reading:
-            deadline = self.progress_at + (CLOCKS.idle if self.arrived else CLOCKS.first_event)
+            deadline = self.progress_at + (TIMEOUTS.idle if self.arrived else TIMEOUTS.first_event)
             near = self.requests + self.refusals > 1 or self.arrived > _last_needed(self.stream)
             assert self.session.deadline <= deadline if near else self.session.deadline == deadline
 
