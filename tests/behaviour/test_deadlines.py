@@ -112,6 +112,7 @@ def test_an_observed_read_is_never_called_off(
     assert (seen.text, seen.error) == (TEXT, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("steps", [(Wait(),), (Repeat((BEAT, Wait(0.03))),)], ids=["silence", "heartbeats"])
 def test_the_first_event_has_a_timeout_of_its_own(server: Server, client_kind: str, steps: tuple[Step, ...]) -> None:

@@ -275,6 +275,7 @@ def test_the_chat_helper_parses_the_same(server: Server, client_kind: str) -> No
         assert unequal(expected, found, {}, {}) is None
 
 
+@pytest.mark.slow
 @has_helper
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("name", ["text", "tool_calls", "reasoning", "refusal", "several"])

@@ -208,6 +208,7 @@ def test_where_every_stream_breaks_again_it_is_over_soon() -> None:
     assert host.requests - 60 <= 60 + 10 + 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["close", "cancel", "deadline"])
 def test_a_wait_ends_at_once(how: str) -> None:
     """A stream that waits for its host is closed, cancelled or timed out like any other."""

@@ -61,6 +61,7 @@ def the_file(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
 @pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: fault.name)
 def test_every_fault_is_captured_and_judged_again_as_it_was(

@@ -24,7 +24,7 @@ from tests.benchmark.bodies import PATHS, READS, reads
 
 SHAPES = [pytest.param(shape, marks=() if shape == "chat" else pytest.mark.slow) for shape in PATHS]
 """Counting takes some forty times as long as the work; the shapes go the same way through the engine."""
-READ_SIZES = [pytest.param(read, marks=() if read in ("event", "16 B") else pytest.mark.slow) for read in READS]
+READ_SIZES = [pytest.param(read, marks=() if read == "event" else pytest.mark.slow) for read in READS]
 COUNTS = (80, 160, 240)
 """Of events, in streams that are held against each other."""
 
