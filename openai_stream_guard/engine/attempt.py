@@ -57,8 +57,8 @@ class AttemptReader:
     """
 
     __slots__ = (
-        "_delivered", "_delivery", "_habits", "_media", "_note", "_only_failed", "_policy", "_request", "_usage",
-        "adapter", "answer_complete", "is_straight", "items", "out", "reader", "rule",
+        "_delivered", "_delivery", "_habits", "_is_subscription", "_media", "_note", "_only_failed", "_policy",
+        "_request", "_usage", "adapter", "answer_complete", "is_straight", "items", "out", "reader", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,9 @@ class AttemptReader:
         self._note = note
         self._delivered = delivered
         self._only_failed = only_failed
+        self._is_subscription = (
+            adapter.end_marks == "unknown"
+        )  # an API that marks no end may stream more than an answer
         self._media = media
         delivery.transcript.accepts_holes |= habits.leaves_out_text
         self.rule = self._end_rule()
@@ -105,7 +108,7 @@ class AttemptReader:
     @property
     def phase(self) -> Phase:
         """What the stream is waited for."""
-        if self.adapter.end_marks == "unknown":  # an API that marks no end may stream more than an answer
+        if self._is_subscription:
             return "subscription"
         return "complete" if self.answer_complete else "events" if self.items else "first_event"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.responses import has_responses
+
 from .answers import verdicts
 from .planted_answers import QUICK, found_after
 
@@ -16,6 +18,7 @@ def test_no_second_answer_is_an_exception_to_the_law(part_: int) -> None:
     assert sum(verdict == "recovered" for _, _, verdict in found) > 20
 
 
+@has_responses  # of which these rules speak
 @pytest.mark.parametrize("name", QUICK)
 def test_the_proof_finds_an_error_that_is_planted_in_a_rule(name: str) -> None:
     """A slice of `python -m tests.proof.planted_answers`."""

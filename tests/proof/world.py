@@ -262,7 +262,9 @@ class Network:
         """Close the response."""
         self.open = 0
 
-    release = close
+    async def release(self) -> None:
+        await self.close()
+        self.session.abandon(self.clock())
 
     async def drain(self) -> None:
         """Nothing is reused here."""
