@@ -290,7 +290,7 @@ def test_an_error_of_both_requests_is_the_programs_own(server: Server) -> None:
     server.script(refusing({"message": ZDR}), refusing({"message": "something else"}))
     error = consume(server).error
     assert isinstance(error, openai.BadRequestError)
-    assert error.message.endswith("something else")
+    assert "something else" in error.message
     assert consume(server).error is None
     assert sent(server) == [True, None, True]
 
