@@ -86,6 +86,9 @@ def names_in(kind: str, value: Mapping[str, Any], places: OutputPlaces) -> list[
         return [(places.response, {name: part for name, part in response.items() if name != "output"})]
     if kind == "response.output_item.added":
         return places.opened(value)[1]
+    part = value.get("part")
+    if isinstance(part, dict) and kind.startswith(_PART_EVENTS) and isinstance(part.get("type"), str):
+        return [((places.once(kind, value), "type"), part["type"])]
     return [((places.once(kind, value), "said"), fingerprint(value))] if kind.endswith(".annotation.added") else []
 
 

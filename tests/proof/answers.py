@@ -30,6 +30,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import openai
@@ -275,8 +276,10 @@ class Run:
             if not verbatim or (len(items) < len(first.told) and not self._enough(items)):
                 return "wrong: complete, and other items than were sent"
             return "wrong: a swallowed delta was not noticed" if first.hole else "whole"
-        if error is None and any(items == attempt.told and not attempt.hole for attempt in self.attempts[1:]):
-            return "recovered"  # nothing was delivered before, and so nothing stands against this answer
+        if error is None and any(
+            items == attempt.told and (before.hole or not attempt.hole) for before, attempt in pairwise(self.attempts)
+        ):
+            return "recovered"  # nothing was delivered to hold against this answer; and a hole that came twice is a habit
         reader: Any = (
             chat.ChatReader(self.answer)
             if self.is_chat

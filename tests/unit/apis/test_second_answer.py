@@ -105,6 +105,13 @@ def test_an_id_or_an_item_that_was_delivered_has_to_come_again() -> None:
     assert raises([text("a"), begun], [text("ab"), STOP]) == "diverged"
     opened = [CREATED, added(0), *part("a"), added(1)]
     assert raises(opened, [CREATED, added(0), *part("a"), item_done(0, "a"), completed("a")], STATELESS) == "diverged"
+    refusal, text_part = (
+        {"type": "response.content_part.added", "output_index": 0, "content_index": 0, "part": {"type": kind}}
+        for kind in ("refusal", "output_text")
+    )
+    again = [CREATED, added(0), text_part, delta("a"), done("a"), item_done(0, "a"), completed("a")]
+    assert raises([CREATED, added(0), refusal], again, STATELESS) == "diverged", "another kind of part"
+    assert twice([CREATED, added(0), text_part], again, STATELESS).values == again
 
 
 def test_with_nothing_delivered_nothing_is_trimmed() -> None:
