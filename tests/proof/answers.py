@@ -279,7 +279,7 @@ class Run:
         if error is None and any(
             items == attempt.told and (before.hole or not attempt.hole) for before, attempt in pairwise(self.attempts)
         ):
-            return "recovered"  # nothing was delivered to hold against this answer; and a hole that came twice is a habit
+            return "recovered"  # nothing was delivered to hold against it; and a hole that came twice is a habit
         reader: Any = (
             chat.ChatReader(self.answer)
             if self.is_chat
