@@ -153,7 +153,7 @@ def test_a_slow_but_living_stream_runs_by_no_clock(
 
 
 @pytest.mark.parametrize(
-    ("read", "policy", "clocks"),
+    ("read", "policy", "limits"),
     [
         (600.0, (None, None), (1800.0, 600.0, 600.0)),
         (5.0, (None, None), (1800.0, 5.0, 300.0)),
@@ -165,12 +165,12 @@ def test_a_slow_but_living_stream_runs_by_no_clock(
     ],
 )
 def test_the_default_clock_is_the_read_timeout_but_at_least_five_minutes(
-    read: float | None, policy: tuple[float | None, float | None], timeouts: tuple[float, float, float]
+    read: float | None, policy: tuple[float | None, float | None], limits: tuple[float, float, float]
 ) -> None:
     """A model may think for minutes; a queue may keep a request waiting for half an hour, if it says so."""
     request = HTTP.Request("POST", "http://wire.test", extensions={"timeout": {"read": read}})
     found = timeouts.stream_timeouts(HTTP.Response(200, request=request), *policy)
-    assert (found.first_event, found.first_byte, found.idle) == timeouts
+    assert (found.first_event, found.first_byte, found.idle) == limits
 
 
 @pytest.mark.parametrize("sync", [True, False], ids=["sync", "asyncio"])
