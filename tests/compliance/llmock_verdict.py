@@ -20,6 +20,8 @@ from .judging import APIS, CLIENT_KINDS, GUARDS, IDLE_TIMEOUT, Endpoint, cell, o
 WEATHER = {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
 CALL = ToolCall("get_weather", {"city": "Paris"})
 STALL = IDLE_TIMEOUT + 1.0
+BY_CHANCE = "WARN `malformed_chunk_ignored`"
+"""Given where the server could send on before the guard had closed: a matter of milliseconds."""
 TOO_LONG = "This model's maximum context length was exceeded."
 
 SCENARIOS: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -72,8 +74,10 @@ def judged(server: LLMockServer, scenario: str, api: str, client_kind: str, guar
     state.scenarios.add(*SCENARIOS[scenario])
     seen = stream(endpoint, client_kind, guard, request)
     verdict = judge(state.journal.records(wait=STALL + 1.0))
-    findings = (f"{'FAIL' if one.severity == 'error' else 'WARN'} `{one.code}`" for one in verdict.findings)
-    return f"{outcome(seen, complete)}: {', '.join(findings) or 'PASS'}"
+    found = {f"{'FAIL' if one.severity == 'error' else 'WARN'} `{one.code}`" for one in verdict.findings}
+    if guard == "on" and scenario.startswith("malformed chunk"):
+        found = {*(found - {BY_CHANCE}), f"PASS or {BY_CHANCE}"}
+    return f"{outcome(seen, complete)}: {', '.join(sorted(found)) or 'PASS'}"
 
 
 def main() -> None:
