@@ -30,23 +30,31 @@ def choices_from(transcript: Transcript, *, chat: bool) -> list[dict[str, object
 
 
 def _plant(tree: object, path: Key, leaf: object) -> None:
-    """Put a leaf where its path says; an integer in a path is the `index` of an entry in a list."""
+    """Put a leaf where its path says; an integer in a path is the `index` of an entry in a list.
+
+    A member that was told in two shapes keeps the first.
+    """
     for name, following in zip(path, (*path[1:], None), strict=True):
         match tree:
-            case list():
+            case list() if isinstance(name, int):
                 entry = next((one for one in tree if isinstance(one, dict) and one.get("index") == name), None)
                 if entry is None:
                     tree.append(entry := {"index": name})
                 tree = entry
+            case dict() if name is ENTRIES:
+                return
             case dict() if following is None:
                 tree[name] = leaf
             case dict() if following is ENTRIES:
-                tree[name] = [*(tree.get(name) or ()), *map(json.loads, str(leaf).splitlines())]
+                if isinstance(entries := tree.get(name) or [], list):
+                    tree[name] = [*entries, *map(json.loads, str(leaf).splitlines())]
                 return
             case dict():
                 if tree.get(name) is None:
                     tree[name] = {} if isinstance(following, str) else []
                 tree = tree[name]
+            case _:
+                return
 
 
 def outputs_from(transcript: Transcript) -> list[dict[str, object]]:

@@ -66,6 +66,14 @@ hostile = (
     None,
     "/completions",
 )
+@example(
+    [
+        {"choices": [{"delta": {"logprobs": [{"token": "a"}]}}]},
+        {"choices": [{"delta": {"logprobs": {"tokens": [{"token": "b"}]}}}]},
+    ],
+    None,
+    "/chat/completions",
+)
 def test_any_json_is_read_without_an_exception(values: list[object], event: str | None, path: str) -> None:
     """A reading for every value; a repetition of what was read is nothing new; a first trim tells the same pieces."""
     asked = StreamRequest("post", path, "host", {})
