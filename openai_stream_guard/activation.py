@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields as fields_of
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,7 +71,7 @@ def observe(policy: Policy | None = None, **fields: Unpack[PolicyFields]) -> Non
 
 def disable() -> None:
     """Leave streams requested from now on to the SDK alone. Open ones stay guarded."""
-    _apply(Settings("off", _settings.policy, _settings.given))
+    _apply(replace(_settings, mode="off"))
 
 
 def is_enabled() -> bool:
@@ -87,7 +88,7 @@ def configure(**fields: Unpack[PolicyFields]) -> Policy:
     global _settings
     policy = _settings.policy.replace(**fields)
     warn_of_useless(policy, stacklevel=2)
-    _settings = Settings(_settings.mode, policy, _settings.given)
+    _settings = replace(_settings, policy=policy)
     return policy
 
 
@@ -187,7 +188,7 @@ def _switch(mode: Literal["on", "observe"], policy: object, fields: PolicyFields
         raise TypeError(f"{function}() takes a Policy, or settings as keyword arguments; not an object of type {kind}")
     policy = policy.replace(**fields)
     warn_of_useless(policy, stacklevel=3)
-    _apply(Settings(mode, policy, settings.given))
+    _apply(replace(settings, mode=mode, policy=policy))
 
 
 def _apply(settings: Settings) -> None:
@@ -265,7 +266,7 @@ def _without_losing_changes(settings: Settings) -> Settings:
         for field in fields_of(Policy)
         if getattr(now, field.name) != getattr(default, field.name)
     }
-    return Settings(settings.mode, settings.policy.replace(**changed), settings.given)
+    return replace(settings, policy=settings.policy.replace(**changed))
 
 
 def _patch(errors: Any) -> None:

@@ -60,7 +60,7 @@ def credentials(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, s
 
     That may be any header but those that are public by their name, and of the query what is secret by its name.
     """
-    sent = [*((name, value) for name, value in headers if not _PUBLIC_HEADERS.fullmatch(name))]
+    sent = [(name, value) for name, value in headers if not _PUBLIC_HEADERS.fullmatch(name)]
     sent += [(name, value) for name, value in query if _CREDENTIAL_NAMES.search(name)]
     return frozenset(
         word

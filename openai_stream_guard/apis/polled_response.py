@@ -80,8 +80,8 @@ def _item(item: Mapping[str, Any], place: int) -> Iterator[dict[str, Any]]:
             part, {**where, "summary_index": index}, "text", "reasoning_summary_text", "reasoning_summary_part"
         )
     for index, part in enumerate(item.get("content") or ()):
-        member, kind = _TEXTS.get(part.get("type"), ("text", str(part.get("type"))))
-        yield from _part(part, {**where, "content_index": index}, member, kind, "content_part")
+        member, name = _TEXTS.get(part.get("type"), ("text", str(part.get("type"))))
+        yield from _part(part, {**where, "content_index": index}, member, name, "content_part")
     yield from _steps(kind, told.before, where)
     if told.text is not None:
         member, name = told.text

@@ -16,7 +16,8 @@ from .second_answer import Diverged, SecondAnswer, Unsafe
 from .transcript import Milestone
 from .whole_items import fingerprint
 
-_LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
+LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
+"""Events that say how a response begins; each carries it, without its output."""
 _PART_EVENTS = ("response.content_part.", "response.reasoning_summary_part.")
 _STEPS = frozenset(step for told in TOLD.values() for step in (*told.before, *told.after, "failed"))
 """How far an item has come, which says nothing of what is in it."""
@@ -37,11 +38,9 @@ def trim_event(
         Unsafe: if it holds what is only good under its own id.
     """
     new, delta = dict(value), value.get("delta")
-    if (
-        "item_id" in value
-        and (known := replay.identify(("item", places.of(value), "id"), value["item_id"])) is not None
-    ):
-        new["item_id"] = known
+    if "item_id" in value:
+        known = replay.identify(("item", places.of(value), "id"), value["item_id"])
+        new["item_id"] = value["item_id"] if known is None else known
     if kind.endswith(".delta") and isinstance(delta, str):
         live = replay.caught_up
         new["delta"] = surplus = replay.take(places.channel(kind, value), delta) if delta else ""
@@ -73,7 +72,7 @@ def _is_repeated(kind: str, value: Mapping[str, Any], replay: SecondAnswer, plac
             return True
         raise Diverged
     response = value.get("response")
-    output = response.get("output") if isinstance(response, dict) and kind not in _LIFECYCLE else None
+    output = response.get("output") if isinstance(response, dict) and kind not in LIFECYCLE else None
     if isinstance(output, list) and places.count and len(output) != places.count and (output or not replay.restarts):
         raise Diverged
     return repeated
@@ -113,7 +112,7 @@ def _rename(kind: str, new: dict[str, Any], replay: SecondAnswer, places: Output
         return
     named = replay.known(places.response)
     first = {"id": named.get("id") or response.get("id")} if isinstance(named, dict) else {}
-    if kind in _LIFECYCLE:
+    if kind in LIFECYCLE:
         new["response"] = {**response, **first}
     elif one_identity:
         output = response.get("output")

@@ -28,13 +28,12 @@ from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity
 from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_as, reported_failure
 from .output_places import OutputPlaces, integer_in
 from .partial_answer import outputs_from
-from .repeated_events import names_in, trim_event
+from .repeated_events import LIFECYCLE, names_in, trim_event
 from .request import EndRule, Resume, StreamRequest
 from .second_answer import SecondAnswer
 from .sequence import Sequence
 from .transcript import Identity, TextDelta, Transcript
 
-_LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _FINAL = ("completed", "incomplete", "failed", "cancelled")
 """Values of a response's `status` that end it, whatever the event is called: `response.done` of some gateways."""
@@ -177,7 +176,7 @@ class ResponsesAdapter(ApiAdapter):
 
     def _read_event(self, kind: str, value: Mapping[str, object]) -> DataEvent:
         lifecycles, delta = self._lifecycles, value.get("delta")
-        if kind in _LIFECYCLE:
+        if kind in LIFECYCLE:
             lifecycles.begin(anew=kind == "response.created")
         elif "output_index" in value or "item_id" in value or "item" in value or (delta and isinstance(delta, str)):
             lifecycles.add_output()
@@ -194,7 +193,7 @@ class ResponsesAdapter(ApiAdapter):
             self.response_id = plain_id(response.get("id")) or self.response_id
             if self._says_kept is None:
                 self._says_kept = response.get("background") is True
-        if kind not in _LIFECYCLE and _is_terminal(kind, value):
+        if kind not in LIFECYCLE and _is_terminal(kind, value):
             lifecycles.settle()
         if kind == "response.output_item.added":
             self._places.begin(value)
@@ -286,6 +285,6 @@ class ResponsesAdapter(ApiAdapter):
 
 
 def _is_terminal(kind: str, value: Mapping[str, object]) -> bool:
-    """Whether an event that is none of `_LIFECYCLE` ends a response."""
+    """Whether an event that is none of `LIFECYCLE` ends a response."""
     response = value.get("response")
     return kind in _TERMINAL or (isinstance(response, dict) and response.get("status") in _FINAL)

@@ -55,7 +55,7 @@ class BlockParser:
     After `out` has a fault or is done, no line may follow.
     """
 
-    __slots__ = ("_block", "_http_status", "_interrupted", "_repairing", "out", "undecodable")
+    __slots__ = ("_block", "_http_status", "_repairing", "out", "undecodable")
 
     def __init__(self, repair: RepairMode) -> None:
         self.out = Dispatcher(repair)

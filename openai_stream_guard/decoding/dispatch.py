@@ -67,16 +67,8 @@ class Dispatcher:
     """
 
     __slots__ = (
-        "_interrupted",
-        "_repairing",
-        "done",
-        "event_begun",
-        "fault",
-        "last_id",
-        "payloads",
-        "repairs",
-        "unfinished",
-    )
+        "_interrupted", "_repairing", "done", "event_begun", "fault", "last_id", "payloads", "repairs", "unfinished",
+    )  # fmt: skip
 
     def __init__(self, repair: RepairMode) -> None:
         self.payloads: list[Payload] = []

@@ -92,9 +92,8 @@ class AttemptReader:
         self._note = note
         self._delivered = delivered
         self._only_failed = only_failed
-        self._is_subscription = (
-            adapter.end_marks == "unknown"
-        )  # an API that marks no end may stream more than an answer
+        # An API that marks no end may stream more than an answer.
+        self._is_subscription = adapter.end_marks == "unknown"
         self._media = media
         delivery.transcript.accepts_holes |= habits.leaves_out_text
         self.rule = self._end_rule()

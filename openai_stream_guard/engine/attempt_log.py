@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..diagnosis.evidence import Complaint, Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
@@ -186,9 +185,10 @@ class AttemptLog:
 
     def refused(self, way: RecoveryMethod, refusal: Refusal) -> None:
         """Record a re-issue that got no stream."""
-        status, request_id, error = refusal.status, refusal.request_id, refusal.error
-        attempt = Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True, error=error)
-        self.attempts.append(replace(attempt, error_message=refusal.error_message))
+        status, request_id, error, message = refusal.status, refusal.request_id, refusal.error, refusal.error_message
+        self.attempts.append(
+            Attempt(None, way, 1, 0, 0, 0.0, request_id, None, status, refused=True, error=error, error_message=message)
+        )
 
     def progress(self, delivered: int, now: float) -> None:
         """Record a read that brought events, of which `delivered` were handed to the consumer."""
@@ -336,6 +336,11 @@ def error_name(body: object, credentials: Collection[str] = ()) -> str:
     error = body.get("error", body) if isinstance(body, Mapping) else None
     if not isinstance(error, Mapping):
         return ""
+    return type_and_code(error, 60, credentials)
+
+
+def type_and_code(error: Mapping[str, object], longest: int, credentials: Collection[str] = ()) -> str:
+    """Return type and code of an error object, each of so many characters at most; empty if it has none."""
     parts = [(key, error.get(key)) for key in ("type", "code")]
     told = [(key, identifier(str(value), credentials)) for key, value in parts if isinstance(value, str | int)]
-    return ", ".join(f"{key} {value[:60]}" for key, value in told if value is not None)
+    return ", ".join(f"{key} {value[:longest]}" for key, value in told if value is not None)

@@ -251,13 +251,17 @@ class Recovery:
         assert self._planned is not None
         if self._planned.way != "continue" or refusal.status not in _BODY_REFUSED:
             return "not_retryable"
-        if self._ticket is not None:
-            self._hosts.budget.refused(self._ticket, now, None)
-            self._ticket = None
+        self._return_token(now)
         self._count_reissue()
         self._may_continue = False
         answer = self.plan(adapter, transcript, now)
         return answer if isinstance(answer, Reissue) else "not_retryable"
+
+    def _return_token(self, now: float) -> None:
+        """Give back what was borrowed for a re-issue that was refused for a reason of this stream alone."""
+        if self._ticket is not None:
+            self._hosts.budget.refused(self._ticket, now, None)
+            self._ticket = None
 
     def _diverged_recently(self, now: float) -> bool:
         request = self._request
@@ -325,9 +329,7 @@ class Recovery:
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
         """Return when to poll again for a response that is not finished: that generates nothing and costs no retry."""
         self._count_no_time(now)
-        if self._ticket is not None:  # it was refused, since the response can no longer be streamed
-            self._hosts.budget.refused(self._ticket, now, None)
-            self._ticket = None
+        self._return_token(now)  # of a resume that was refused, since the response can no longer be streamed
         delay = max(backoff(self._policy, self._polls, jitter=self._jitter(), retry_after=None), MIN_POLL)
         self._polls += 1
         if now + delay > min(self.deadline, self._fault_at + self._idle):

@@ -14,7 +14,7 @@ from ..config.policy import Policy
 from ..diagnosis.evidence import Complaint
 
 MAX_RETRY_AFTER = 120.0
-"""Seconds. Asked to wait longer, openai 3.x does not retry at all; older releases used their own backoff."""
+"""Seconds. Where a server names a longer wait, openai 3.x does not retry at all; older ones used their own backoff."""
 
 Effect: TypeAlias = Literal["passing", "lasting", "refused"]
 """What an error means for the same request: `passing`, it may be answered the next time; `lasting`, it will not;

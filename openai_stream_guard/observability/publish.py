@@ -127,9 +127,8 @@ def _log(notice: Notice) -> None:
             _write(level, text, where, fields)
         case CancelSent(response_id, status, error):
             fields |= {"stream_event": "cancel", "response_id": response_id, "http_status": status, "error": error}
-            _write(
-                logging.INFO if error is None else logging.WARNING, f"{notice.outcome}: {response_id}", where, fields
-            )
+            level = logging.INFO if error is None else logging.WARNING
+            _write(level, f"{notice.outcome}: {response_id}", where, fields)
 
 
 def _ending(report: StreamReport, stopped_by: StoppedBy | None) -> tuple[int, str]:

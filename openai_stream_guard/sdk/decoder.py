@@ -48,11 +48,11 @@ class GuardedDecoder:
 
     def iter_bytes(self, body: Iterator[bytes]) -> Iterator[Any]:
         """Yield the events of a body. The SDK calls it once a stream."""
-        return self._decode(body, drive, SyncExchange, self._sdk_decoder.iter_bytes)  # type: ignore[no-any-return]
+        return self._decode(body, drive, SyncExchange, self._sdk_decoder.iter_bytes)  # type: ignore[no-any-return] # a generator
 
     def aiter_bytes(self, body: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         """Yield the events of a body. The SDK calls it once a stream."""
-        return self._decode(body, adrive, AsyncExchange, self._sdk_decoder.aiter_bytes)  # type: ignore[no-any-return]
+        return self._decode(body, adrive, AsyncExchange, self._sdk_decoder.aiter_bytes)  # type: ignore[no-any-return] # a generator
 
     def _decode(self, body: Any, driver: Callable[..., Any], exchange_type: Any, by_sdk: Callable[..., Any]) -> Any:
         watched = isinstance(body, WatchedBody)

@@ -35,6 +35,7 @@ from openai_stream_guard.testing import (
     build_answer,
     replying,
 )
+from tests.support import commands
 from tests.support.examined import CHUNKED, DONE, HEALTHY, SECRET, STOP, WORDS, paced, recorded, seen
 from tests.support.streams import KEY, VERSION
 
@@ -82,12 +83,7 @@ def examine(server: Server, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
     """The sentence of a command that exits with 2."""
-    with pytest.raises(SystemExit) as caught:
-        main(["doctor", *arguments])
-    assert caught.value.code == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    said = output.err.strip().splitlines()[-1]
+    said = commands.refused("doctor", *arguments, capsys=capsys).strip().splitlines()[-1]
     assert said.startswith("openai-stream-guard doctor: ")
     return said.partition(": ")[2]
 

@@ -184,7 +184,7 @@ def is_json(text: str) -> bool:
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize(("rule", "whole"), [("auto", True), ("lenient", True), ("strict", False)])
 def test_a_server_that_ignores_n(server: Server, rule: Any, whole: bool, client_kind: str) -> None:
-    """Asked for two choices it sends one and `[DONE]`; only `strict` wants them all."""
+    """Of two choices that were wanted it sends one and `[DONE]`; only `strict` wants them all."""
     configure(end_rule=rule, max_retries=0)
 
     def two(client: Any) -> Any:

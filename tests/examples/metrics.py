@@ -14,7 +14,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import start_http_server
 
-import openai_stream_guard  # noqa: F401
+import openai_stream_guard  # noqa: F401 - importing it is all
 
 PORT = 9464
 

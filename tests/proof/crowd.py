@@ -213,7 +213,7 @@ class Crowd:
         )
         received = 0
         try:
-            async for event in adrive(lambda: network):  # type: ignore[arg-type, return-value]
+            async for event in adrive(lambda: network):  # type: ignore[arg-type, return-value] # it stands in
                 received += not event.is_done
         except GaveUp as error:
             figures.stopped[error.decision.stopped_by] += 1

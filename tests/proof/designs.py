@@ -49,7 +49,7 @@ class Design:
 
     def completed(self, host: str, ticket: Ticket | None) -> None:
         self.open -= 1
-        self.retrying.discard(ticket)  # type: ignore[arg-type]
+        self.retrying.discard(ticket)  # type: ignore[arg-type] # any token will do
         self.succeeded(retried=ticket is not None)
 
     def broke(self, ticket: Ticket, now: float, delay: object = None, *, closed: bool = False) -> None:

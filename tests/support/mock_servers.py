@@ -14,7 +14,7 @@ import openai
 import openai_stream_guard
 from openai_stream_guard import Policy
 
-from .ported import HTTP, Ported, unported
+from .ported import HTTP, Ported
 from .real_servers import ARGUMENTS, Heard, resource_of
 from .streams import run
 
@@ -55,16 +55,7 @@ class MockServer:
         made = kind(base_url=self.base_url, api_key="none", http_client=http, timeout=timeout)
         async with Ported(made) if sync else made as client:
             resource, method = resource_of(client, api)
-            stream = None
-            try:
-                stream = await getattr(resource, method)(**arguments)
-                async for item in stream:
-                    heard.add(item)
-            except Exception as error:
-                heard.error = error
-            heard.report = openai_stream_guard.report(unported(stream))
-            if stream is not None:
-                await stream.close()
+            await heard.read(lambda: getattr(resource, method)(**arguments))
 
     def _answer(self, content: Any) -> Any:
         body = self.bodies[min(self.requests, len(self.bodies) - 1)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,6 +110,19 @@ class Heard:
         """One more item, as a plain value. A server's odd values are no concern of pydantic's serializer here."""
         self.items.append((type(item).__name__, plain_value(item)))
 
+    async def read(self, ask: Callable[[], Awaitable[Any]]) -> None:
+        """Make a request, read its stream to the end that it comes to, and close it."""
+        stream = None
+        try:
+            stream = await ask()
+            async for item in stream:
+                self.add(item)
+        except Exception as error:
+            self.error = error
+        self.report = openai_stream_guard.report(unported(stream))
+        if stream is not None:
+            await stream.close()
+
 
 def plain_value(item: Any) -> Any:
     """An item without its class."""
@@ -151,27 +164,21 @@ def listen(
 async def _listen(
     heard: Heard, server: Server, api: str, body: dict[str, Any], door: str, client_kind: str, timeout: float
 ) -> None:
-    stream = None
     async with opened(server, client_kind, timeout=timeout) as client, AsyncExitStack() as stack:
         resource, method = resource_of(client, api)
         arguments = {"model": "m", **ARGUMENTS[api], **body}
-        try:
+
+        async def ask() -> Any:
             if door == "stream":
-                stream = await stack.enter_async_context(resource.stream(**arguments))
-            elif door == "create":
-                stream = await getattr(resource, method)(**arguments, stream=True)
-            elif door == "with_raw_response":
-                stream = (await resource_method(resource, door, method)(**arguments, stream=True)).parse()
-            else:
-                response = resource_method(resource, door, method)(**arguments, stream=True)
-                stream = await awaited((await stack.enter_async_context(response)).parse())
-            async for item in stream:
-                heard.add(item)
-        except Exception as error:
-            heard.error = error
-        heard.report = openai_stream_guard.report(unported(stream))
-        if stream is not None:
-            await stream.close()
+                return await stack.enter_async_context(resource.stream(**arguments))
+            if door == "create":
+                return await getattr(resource, method)(**arguments, stream=True)
+            if door == "with_raw_response":
+                return (await resource_method(resource, door, method)(**arguments, stream=True)).parse()
+            response = resource_method(resource, door, method)(**arguments, stream=True)
+            return await awaited((await stack.enter_async_context(response)).parse())
+
+        await heard.read(ask)
 
 
 def resource_method(resource: Any, door: str, method: str) -> Any:

@@ -113,7 +113,7 @@ def test_a_report_equals_one_of_lists_and_dicts() -> None:
     assert not REPORT.recoveries != ["replay", "restart"]  # noqa: SIM202 - it has a method of its own
     assert REPORT.recoveries != ["restart", "replay"]
     assert REPORT.recoveries != "replay"
-    assert {"bare_json": 2} == REPORT.repairs  # noqa: SIM300
+    assert {"bare_json": 2} == REPORT.repairs  # noqa: SIM300 - the same
     assert REPORT.repairs != {"bare_json": 1}
     assert len({REPORT, dataclasses.replace(REPORT), StreamReport("open")}) == 2
 

@@ -14,8 +14,7 @@ from ...apis.registry import adapter_for
 from ...capture.recording import Capture, Ending, Read, Recording
 from ...capture.rerun import Step, StepReader, from_first_event
 from ...diagnosis.evidence import Evidence, clues_from
-from ...engine.attempt_log import AttemptTimes, evidence_from
-from ...redaction import identifier
+from ...engine.attempt_log import AttemptTimes, evidence_from, type_and_code
 
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 
@@ -213,10 +212,7 @@ def _last_payload(steps: Sequence[Step]) -> Mapping[str, object]:
 def _error_name(payload: Mapping[str, object]) -> str:
     """Return type and code of the API's error object, which the payload has or is."""
     error = payload.get("error")
-    members = error if isinstance(error, dict) else payload
-    parts = [(name, members.get(name)) for name in ("type", "code")]
-    told = [(name, identifier(str(part))) for name, part in parts if isinstance(part, str | int)]
-    return ", ".join(f"{name} {part[:80]}" for name, part in told if part is not None)
+    return type_and_code(error if isinstance(error, dict) else payload, 80)
 
 
 def _is_last(value: object) -> bool:

@@ -266,7 +266,7 @@ def test_the_user_asks_for_the_rest() -> None:
     request = continued_request("anchored", ASKED, said, 10)
     assert request is not None
     assert request.anchor == "trams 🚋 climb past cafés, 東京 postcards and "
-    *before, partial, asks = request.body["messages"]  # type: ignore[misc]
+    *before, partial, asks = request.body["messages"]  # type: ignore[misc] # a list, in what is sent
     assert before == ASKED["messages"]
     assert partial == {"role": "assistant", "content": said}
     assert asks["role"] == "user"

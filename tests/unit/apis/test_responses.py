@@ -172,7 +172,7 @@ def test_numbers_decide_the_order() -> None:
     ],
 )
 def test_the_rest_of_an_answer_begins_behind_its_number(request_: StreamRequest, resume: Resume | None) -> None:
-    """Asked for what comes after a number, that is where counting goes on."""
+    """Where the request names a number to go on after, counting goes on there."""
     adapter = ResponsesAdapter(request_, resume)
     assert (adapter.response_id, adapter.resume_after) == ("resp_1", 4)
     assert arranged(adapter, 4, 6, 5) == [5, 6]

@@ -43,7 +43,7 @@ def test_an_attempt_that_broke_is_unknown() -> None:
     assert second.usage is not None
     assert second.usage["total_tokens"] == 33
     with pytest.raises(TypeError):
-        second.usage["total_tokens"] = 0  # type: ignore[index]
+        second.usage["total_tokens"] = 0  # type: ignore[index] # it is read-only
     assert len({first, second}) == 2, "it is no part of the hash"
 
 

@@ -16,6 +16,7 @@ from openai_stream_guard.capture.recording import Capture
 from openai_stream_guard.capture.ssecap import dump
 from openai_stream_guard.cli import main
 from openai_stream_guard.diagnosis.evidence import ResponseHead
+from tests.support.commands import refused
 from tests.support.recorded import NO_BUDGET, a_capture, record
 from tests.support.simulated import Response, answer_variant, body
 
@@ -37,16 +38,6 @@ def replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         return code, capsys.readouterr().out
 
     return run
-
-
-def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a wrong command says, which exits with 2."""
-    with pytest.raises(SystemExit) as caught:
-        main(["replay", *arguments])
-    assert caught.value.code == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    return output.err
 
 
 def test_every_read_is_shown_with_its_time_and_place(replay: Run) -> None:
@@ -155,13 +146,13 @@ def test_what_is_no_capture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     cases.append((dump(a_capture()).replace(b'"at": 0.125', b'"at": -1'), "line 3: 'at' must be a number"))
     for data, said in cases:
         path.write_bytes(data)
-        error = refused(str(path), capsys=capsys)
+        error = refused("replay", str(path), capsys=capsys)
         assert error.startswith(f"openai-stream-guard replay: {path}: ")
         assert said in error
         assert error.count("\n") == 1
-    assert "No such file" in refused(str(tmp_path / "none"), capsys=capsys)
-    assert "directory" in refused(str(tmp_path), capsys=capsys)
-    assert "invalid choice" in refused(str(path), "--repair", "all", capsys=capsys)
+    assert "No such file" in refused("replay", str(tmp_path / "none"), capsys=capsys)
+    assert "directory" in refused("replay", str(tmp_path), capsys=capsys)
+    assert "invalid choice" in refused("replay", str(path), "--repair", "all", capsys=capsys)
 
 
 def test_it_needs_no_sdk(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_first_event_lets_others_go_in_order() -> None:
     first, woken = sent(budget, 10), []
     queue = waiting(budget, 5)
     for number, ticket in enumerate(queue):
-        ticket.on_call(lambda number=number: woken.append(number))  # type: ignore[misc]
+        ticket.on_call(lambda number=number: woken.append(number))  # type: ignore[misc] # mypy infers no type of it
     budget.first_event(first[0])
     assert woken == [0, 1]
     assert [asks(budget, ticket) is None for ticket in queue] == [True, True, False, False, False]

@@ -28,7 +28,7 @@ class Words(BaseModel):
     type: Literal["words"]
     text: str
     weight: Optional[float] = None  # noqa: UP045 - as the SDK writes them
-    more: Optional[list[str]] = None  # noqa: UP045
+    more: Optional[list[str]] = None  # noqa: UP045 - as the SDK writes them
 
 
 class Number(BaseModel):
@@ -36,7 +36,7 @@ class Number(BaseModel):
 
     type: Literal["number"]
     value: int
-    inner: Optional[Words] = None  # noqa: UP045
+    inner: Optional[Words] = None  # noqa: UP045 - as the SDK writes them
 
 
 class Tree(BaseModel):
@@ -44,7 +44,7 @@ class Tree(BaseModel):
 
     name: str
     children: list[Tree]
-    parts: dict[str, Optional[Tree]]  # noqa: UP045
+    parts: dict[str, Optional[Tree]]  # noqa: UP045 - as the SDK writes them
 
 
 Tree.model_rebuild()
@@ -54,11 +54,11 @@ UNION = Union[Words, Number]  # noqa: UP007 - as the SDK writes them
 class Whole(BaseModel):
     """All of them."""
 
-    one: Union[Words, Number]  # noqa: UP007
-    several: list[Union[Words, Number, str]]  # noqa: UP007
+    one: Union[Words, Number]  # noqa: UP007 - as the SDK writes them
+    several: list[Union[Words, Number, str]]  # noqa: UP007 - as the SDK writes them
     named: dict[str, object]
     rate: float
-    tree: Optional[Tree] = None  # noqa: UP045
+    tree: Optional[Tree] = None  # noqa: UP045 - as the SDK writes them
 
 
 JSON = st.recursive(
@@ -95,7 +95,7 @@ def same(annotation: Any, value: Any, plan: Any) -> None:
 
 
 @given(JSON)
-@pytest.mark.parametrize("annotation", [Whole, Tree, UNION, list[Optional[Number]], dict[str, float]])  # noqa: UP045
+@pytest.mark.parametrize("annotation", [Whole, Tree, UNION, list[Optional[Number]], dict[str, float]])  # noqa: UP045 - as the SDK writes them
 def test_a_plan_does_what_construct_type_does(annotation: Any, value: Any) -> None:
     """For any JSON at all."""
     same(annotation, value, Planner(sdk_functions()).plan(annotation))
@@ -128,7 +128,7 @@ class Extras(BaseModel):
 class Mutable(BaseModel):
     """A default that must not be shared."""
 
-    words: list[str] = []  # noqa: RUF012
+    words: list[str] = []  # noqa: RUF012 - a field of pydantic, which copies it
 
 
 class ByName(BaseModel):

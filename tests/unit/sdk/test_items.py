@@ -244,7 +244,7 @@ def test_a_program_that_makes_classes_as_it_goes_fills_no_memory() -> None:
 def test_data_that_no_plan_is_for_is_left_to_the_sdk(data: Any) -> None:
     """It may be no object at all, or of a kind that this SDK does not know."""
     union = getattr(openai.types, "responses", None) or openai.types.beta
-    event = getattr(union, "ResponseStreamEvent", None) or getattr(union, "AssistantStreamEvent")  # noqa: B009
+    event = getattr(union, "ResponseStreamEvent", None) or getattr(union, "AssistantStreamEvent")  # noqa: B009 - mypy knows one of them
     build = plans().for_stream(CLIENT, event).build
     assert [build(data) for _ in range(3)] == [NOT_BUILT] * 3
 

@@ -40,5 +40,5 @@ def test_the_old_habits_of_a_server_warn_and_work() -> None:
 def test_a_name_that_never_was_is_an_attribute_error() -> None:
     """As in any module, so that `hasattr` works; all public names are there."""
     with pytest.raises(AttributeError, match="has no attribute 'Perfomance'"):
-        testing.Perfomance  # noqa: B018
+        testing.Perfomance  # noqa: B018 - reading it is what is tested
     assert all(hasattr(testing, name) for name in testing.__all__)

@@ -19,7 +19,7 @@ _placed = defining(Equal())
 _healthy = defining(Equal(), placed=False)
 
 
-def _unchanged(answer: Answer, at: int) -> ScriptedResponse:
+def unchanged(answer: Answer, at: int) -> ScriptedResponse:
     return healthy(answer)
 
 
@@ -52,7 +52,7 @@ def compressed(parts: Iterable[bytes], end: bytes | None = None) -> ScriptedResp
 
 # fmt: off
 HEALTHY: Final = (
-    _healthy("clean", "Nothing is wrong: one event a chunk.", _unchanged),
+    _healthy("clean", "Nothing is wrong: one event a chunk.", unchanged),
     _healthy("one_chunk", "Everything comes in one chunk.", changing(lambda parts: [b"".join(parts)])),
     _healthy("byte_by_byte", "Every byte is a chunk and a write of its own.",
              injected(lambda at: injections.split(size=1))),
@@ -71,7 +71,7 @@ HEALTHY: Final = (
              changing(lambda parts: [part.replace(b"data: ", b"data:", 1) for part in parts])),
     _healthy("unicode_separators",
              "The text has unescaped U+2028, U+2029 and U+0085, legal in JSON and no line ends in SSE.",
-             _unchanged, answer="separators"),
+             unchanged, answer="separators"),
     _healthy("gzip", "The body is compressed, flushed after every event.",
              lambda answer, at: compressed(answer.encode())),
     _healthy("huge_event", "One event has two million characters and comes in chunks of 64 KiB.",
@@ -81,16 +81,16 @@ HEALTHY: Final = (
     _healthy("close_delimited", "The body ends with the connection.", _framed("close")),
     _healthy("trailing_after_done", "Junk follows the last event.",
              changing(lambda parts: [*parts, b'data: {"junk": \n\n'])),
-    _healthy("finish_length", "`finish_reason` is `length`: short, but not broken.", _unchanged,
+    _healthy("finish_length", "`finish_reason` is `length`: short, but not broken.", unchanged,
              answer="length", api="chat"),
     _healthy("early_finish",
              "A `finish_reason` comes in mid-answer; the text goes on after a gateway has run a tool of its own.",
              _early_finish, answer="early_finish", api="chat"),
-    _healthy("no_finish", "The server never sends a `finish_reason`, only `[DONE]`.", _unchanged,
+    _healthy("no_finish", "The server never sends a `finish_reason`, only `[DONE]`.", unchanged,
              answer="no_finish", api="chat"),
-    _healthy("tool_clean", "A healthy stream of tool calls.", _unchanged, answer="tool_calls", api="chat"),
+    _healthy("tool_clean", "A healthy stream of tool calls.", unchanged, answer="tool_calls", api="chat"),
     _healthy("response_failed", "The API gives up in a `response.failed` event: its word, not a broken stream.",
-             _unchanged, answer="failed", api="responses"),
+             unchanged, answer="failed", api="responses"),
     _healthy("no_final_newline",
              "The last event, `[DONE]` where there is one, has neither its newline nor its blank line.",
              changing(lambda parts: [*parts[:-1], parts[-1].rstrip(b"\n")])),

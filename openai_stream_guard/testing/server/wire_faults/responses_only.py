@@ -6,8 +6,9 @@ from typing import Final
 
 from ...faults import injections
 from ..answers.answer import Answer, Frame, Json, compact
-from ..scripted_response import End, ScriptedResponse, Send, healthy, streaming
+from ..scripted_response import End, ScriptedResponse, Send, streaming
 from .fault import Build, Equal, Raises, Whole, defining, injected, up_to
+from .healthy import unchanged
 
 ERROR: Final[Json] = {"type": "error", "code": "server_error", "message": "The server had an error.", "param": None}
 INVALID: Final[Json] = {**ERROR, "code": "invalid_prompt", "message": "No such tool.", "param": "tools"}
@@ -20,10 +21,6 @@ _raised = defining(Raises("upstream_error", requests=1), retryable=False, api="r
 def _terminal(answer: Answer) -> int:
     """Return the number of the frame that says how the response ended."""
     return max(number for number, frame in enumerate(answer.frames) if frame.data != "[DONE]")
-
-
-def _unchanged(answer: Answer, at: int) -> ScriptedResponse:
-    return healthy(answer)
 
 
 def _unnamed(answer: Answer, at: int) -> ScriptedResponse:
@@ -54,9 +51,9 @@ RESPONSES_ONLY: Final = (
     _healthy("named_lost", "The `event:` lines are missing; each payload has its type in it.", _unnamed),
     _healthy("interim_completed",
              "A gateway runs a tool: its first `response.completed` is interim, and a second response answers.",
-             _unchanged, answer="interim"),
-    _healthy("seq_restart", "The same, and `sequence_number` starts again at 0.", _unchanged, answer="restarted"),
-    _healthy("seq_partial", "A bridge numbers its `output_item.done` only.", _unchanged, answer="litellm_bridge"),
+             unchanged, answer="interim"),
+    _healthy("seq_restart", "The same, and `sequence_number` starts again at 0.", unchanged, answer="restarted"),
+    _healthy("seq_partial", "A bridge numbers its `output_item.done` only.", unchanged, answer="litellm_bridge"),
     _repaired("seq_duplicate", "One event comes twice, with the same `sequence_number`.", _duplicate),
     _repaired("seq_disorder", "Two neighbours have changed places: `sequence_number` steps back.", _swap),
     _recovered("seq_gap", "One delta is missing: `sequence_number` jumps by two.",
