@@ -6,8 +6,10 @@ No record holds answer text, headers or keys, so that each of them may be logged
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NoReturn, TypeAlias
+
+from .records import Record
 
 FaultKind: TypeAlias = Literal[
     "disconnected",
@@ -35,8 +37,7 @@ Outcome: TypeAlias = Literal["open", "complete", "recovered", "failed", "abandon
 """How a stream ended; `open` while it has not."""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Record):
     """One HTTP response of a logical stream, or one refused re-issue."""
 
     fault: FaultKind | None
@@ -132,8 +133,7 @@ def _immutable(mapping: Mapping[str, object]) -> _ImmutableDict:
     )
 
 
-@dataclass(frozen=True, repr=False)
-class StreamReport:
+class StreamReport(Record):
     """What happened to one logical stream; see `openai_stream_guard.report`."""
 
     outcome: Outcome
@@ -178,8 +178,7 @@ class StreamReport:
         return f"<StreamReport {self.outcome}{methods}: {attempts}; {counted(self.events, 'event')} delivered>"
 
 
-@dataclass(frozen=True)
-class FaultSeen:
+class FaultSeen(Record):
     """An attempt ended with a fault."""
 
     reason: str
@@ -193,8 +192,7 @@ class FaultSeen:
     stream_id: str = ""
 
 
-@dataclass(frozen=True)
-class Recovering:
+class Recovering(Record):
     """A request is about to be sent again. The provider may bill it again."""
 
     way: RecoveryMethod
@@ -207,8 +205,7 @@ class Recovering:
     stream_id: str = ""
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(Record):
     """A re-issue got no stream."""
 
     status: int | None
@@ -223,8 +220,7 @@ class Refused:
     """What that exception says, on one line and without secrets."""
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(Record):
     """A broken stream waits before its request is sent again."""
 
     reason: WaitReason
@@ -237,8 +233,7 @@ class Waiting:
     stream_id: str = ""
 
 
-@dataclass(frozen=True)
-class ServerNotice:
+class ServerNotice(Record):
     """Something about the server: it was learnt or unlearnt, or it ended its answer in an unusual way."""
 
     text: str
@@ -249,8 +244,7 @@ class ServerNotice:
     stream_id: str = ""
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Record):
     """The stream has ended."""
 
     report: StreamReport
@@ -261,8 +255,7 @@ class Ended:
     stream_id: str = ""
 
 
-@dataclass(frozen=True)
-class CancelSent:
+class CancelSent(Record):
     """The API was asked to cancel a response that nobody reads any more, and that the guard had made in the background.
 
     It comes after `Ended`, and not from the thread that read the stream.

@@ -36,18 +36,16 @@ _FORMS = r"""
         \\*["']?\s*[:=]\s*\\*["']?(?:(?:bearer|basic)\s+)?(?=[^\s"',}&\\]{4})
     ) [^\s"',}&\\]+
 """
-_TOKENS = re.compile(
-    rb"""(?ix)
+_TOKENS = rb"""(?ix)
     \b(?:sk|pk|rk|sess)-[a-z0-9_\-]{12,}
   | (?<=bearer\ )[a-z0-9._~+/=\-]{12,}
   | (?<![a-z0-9_\-])eyJ[a-z0-9_\-]{8,}\.[a-z0-9_\-]+\.[a-z0-9_\-]+
   | \bAKIA[A-Z0-9]{12,}
-    """
-)
+"""
 """Those of `_FORMS` that cannot be words and stand inside one piece of text, so that an event stays an event."""
-_LABEL = re.compile(r"(?ix) api[-_]?key | authorization | access[-_]?token | secret | password")
-_CREDENTIAL_NAMES = re.compile(r"(?i)key|token|secret|authorization|cookie|organization|project|\bsig\b|\bcode\b")
-_PUBLIC_HEADERS = re.compile(
+_LABEL = r"(?ix) api[-_]?key | authorization | access[-_]?token | secret | password"
+_CREDENTIAL_NAMES = r"(?i)key|token|secret|authorization|cookie|organization|project|\bsig\b|\bcode\b"
+_PUBLIC_HEADERS = (
     r"(?i)(accept|content|x-stainless|sec|access-control)(-.*)?|host|connection|user-agent|transfer-encoding|te"
     r"|trailer|upgrade|expect|via|date|age|pragma|cache-control|if-.*|(x-)?forwarded(-.*)?|x-real-ip|openai-beta"
     r"|.*(request|correlation|trace|span)-?id|traceparent|tracestate|baggage|.*-version"
@@ -60,13 +58,13 @@ def credentials(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, s
 
     That may be any header but those that are public by their name, and of the query what is secret by its name.
     """
-    sent = [(name, value) for name, value in headers if not _PUBLIC_HEADERS.fullmatch(name)]
-    sent += [(name, value) for name, value in query if _CREDENTIAL_NAMES.search(name)]
+    sent = [(name, value) for name, value in headers if not re.fullmatch(_PUBLIC_HEADERS, name)]
+    sent += [(name, value) for name, value in query if re.search(_CREDENTIAL_NAMES, name)]
     return frozenset(
         word
         for name, value in sent
         for word in (*re.split(r"[\s;,]+", value), *re.split(r"[\s;,=\"]+", value))
-        if _is_credential(word, is_named=_CREDENTIAL_NAMES.search(name) is not None)
+        if _is_credential(word, is_named=re.search(_CREDENTIAL_NAMES, name) is not None)
     )
 
 
@@ -98,7 +96,7 @@ def blanked(raw: bytes, known: Collection[str] = ()) -> bytes:
     """Return the bytes with each token replaced by as many asterisks: other bytes keep their positions."""
     for word in known:
         raw = re.sub(_exactly(word).encode(), b"*" * len(word.encode()), raw)
-    return _TOKENS.sub(lambda found: b"*" * len(found[0]), raw)
+    return re.sub(_TOKENS, lambda found: b"*" * len(found[0]), raw)
 
 
 def redact_tail(raw: bytes, known: Collection[str] = ()) -> bytes:
@@ -129,7 +127,7 @@ def redact_tree(value: object, known: Collection[str] = (), depth: int = 0) -> o
     if isinstance(value, list):
         return [redact_tree(entry, known, depth + 1) for entry in value]
     return {
-        redact(name, known): MASK if part and _LABEL.fullmatch(name) else redact_tree(part, known, depth + 1)
+        redact(name, known): MASK if part and re.fullmatch(_LABEL, name) else redact_tree(part, known, depth + 1)
         for name, part in value.items()
     }
 

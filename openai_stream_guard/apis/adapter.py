@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..decoding.payload import Payload
 from ..notices import FaultKind
+from ..records import Record
 from ..redaction import redact
 from .completion import Oddity
 from .error_shapes import OTHER_ITEMS, ItemShape, ReportedError, find_error, has_error
@@ -41,12 +41,11 @@ class DataEvent(NamedTuple):
     """Of an event by which an answer ends as failed: why."""
 
 
-@dataclass(frozen=True)
-class KeepAlive:
+class KeepAlive(Record):
     """A payload that only says that the connection lives."""
 
 
-class FaultEvent(NamedTuple):
+class FaultEvent(Record):
     """A payload that ends the attempt: an error of the API, or a body that is no stream."""
 
     fault: FaultKind

@@ -38,10 +38,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from ..decoding.json_text import Scanner
+from ..records import Record
 from .request import EndRule
 from .transcript import Key
 
@@ -54,7 +54,7 @@ NO_TERMINAL = "it sends [DONE] without a terminal event"
 NO_FINISH = "it sends [DONE] without a finish_reason"
 
 
-class Oddity(NamedTuple):
+class Oddity(Record):
     """Something that keeps an answer from being complete, and that a server may do each time."""
 
     habit: str
@@ -98,23 +98,29 @@ class CallArguments:
         return True
 
 
-@dataclass(slots=True)
 class Choices:
-    """The choices of a chat answer, and which of them have finished."""
+    """The choices of a chat answer, and which of them have finished.
 
-    expected: int
-    """How many were asked for. Where it is one, all indexes are one choice: some servers count tokens by `index`."""
-    seen: set[int] = field(default_factory=set)
-    standing: Counter[int] = field(default_factory=Counter)
-    """How many finish reasons stand, by choice: more than one where all are sent under one index."""
-    with_text: Counter[int] = field(default_factory=Counter)
-    """How many chunks carried both text and a reason, by choice."""
-    always_finishing: bool = False
-    """Reasons come with the text, again and again: they mark nothing."""
-    revoked: bool = False
-    """A finish was taken back by text behind it."""
-    arguments: dict[Key, CallArguments] = field(default_factory=dict)
-    """The arguments of every function call whose arguments are text, by their channel."""
+    Args:
+        expected: how many were asked for. Where it is one, all indexes are one choice: some servers count tokens by
+            `index`.
+    """
+
+    __slots__ = ("always_finishing", "arguments", "expected", "revoked", "seen", "standing", "with_text")
+
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
+        self.seen: set[int] = set()
+        self.standing: Counter[int] = Counter()
+        """How many finish reasons stand, by choice: more than one where all are sent under one index."""
+        self.with_text: Counter[int] = Counter()
+        """How many chunks carried both text and a reason, by choice."""
+        self.always_finishing = False
+        """Reasons come with the text, again and again: they mark nothing."""
+        self.revoked = False
+        """A finish was taken back by text behind it."""
+        self.arguments: dict[Key, CallArguments] = {}
+        """The arguments of every function call whose arguments are text, by their channel."""
 
     def add_text(self, index: int) -> None:
         """A choice has grown, which revokes its finish."""
@@ -160,24 +166,26 @@ class Choices:
         return all(call.is_whole for key, call in arguments if self.always_finishing or key[0] not in self.standing)
 
 
-@dataclass(slots=True)
 class Lifecycles:
     """The lifecycles of a streamed response: nearly always one; gateways that run tools send several."""
 
-    number: int = 0
-    """Of the current lifecycle, from 0."""
-    running: bool = False
-    """An event of the current lifecycle came."""
-    announced: bool = False
-    """A lifecycle event came at all: then `[DONE]` alone is no end."""
-    settled: bool = False
-    """The last terminal event stands."""
-    revoked: bool = False
-    """A terminal event was taken back by output behind it."""
-    terminals: int = 0
-    open_items: set[Key] = field(default_factory=set)
-    """Output items and texts that have begun and not been closed."""
-    closed_items: int = 0
+    __slots__ = ("announced", "closed_items", "number", "open_items", "revoked", "running", "settled", "terminals")
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Of the current lifecycle, from 0."""
+        self.running = False
+        """An event of the current lifecycle came."""
+        self.announced = False
+        """A lifecycle event came at all: then `[DONE]` alone is no end."""
+        self.settled = False
+        """The last terminal event stands."""
+        self.revoked = False
+        """A terminal event was taken back by output behind it."""
+        self.terminals = 0
+        self.open_items: set[Key] = set()
+        """Output items and texts that have begun and not been closed."""
+        self.closed_items = 0
 
     def begin(self, *, anew: bool) -> None:
         """A lifecycle is announced. One that begins after other events has output of its own."""
@@ -217,15 +225,17 @@ class Lifecycles:
         return bool(self.closed_items) and not self.open_items and not self.terminals
 
 
-@dataclass(slots=True)
 class EndMarks:
     """The end marks of an API that sends one for each result."""
 
-    expected: int = 1
-    came: int = 0
-    known_types: bool = False
-    """An event came whose type is known, so that an end mark has to come too."""
-    events: int = 0
+    __slots__ = ("came", "events", "expected", "known_types")
+
+    def __init__(self, expected: int = 1) -> None:
+        self.expected = expected
+        self.came = 0
+        self.known_types = False
+        """An event came whose type is known, so that an end mark has to come too."""
+        self.events = 0
 
     @property
     def complete(self) -> bool:

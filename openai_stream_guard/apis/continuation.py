@@ -20,9 +20,9 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from ..records import Record
 from .second_answer import Diverged, SecondAnswer
 from .transcript import Key, Transcript
 
@@ -50,8 +50,7 @@ where it stood, and forbids what chat models like to put in front. The anchor co
 without marks around it that they would copy too. It says *rest*, and not *answer*, which would invite a new one."""
 
 
-@dataclass(frozen=True)
-class ContinuedRequest:
+class ContinuedRequest(Record):
     """What asks for the rest of an answer."""
 
     body: dict[str, object]

@@ -17,11 +17,11 @@ from .error_shapes import has_error
 from .request import EndRule, StreamRequest
 from .transcript import TextDelta, Transcript
 
-_RUN_ENDS = re.compile(r"thread\.run\.(completed|failed|cancelled|expired|incomplete|requires_action)|done")
-_MEDIA_ENDS = re.compile(r"(image_generation|image_edit)\.completed|(transcript\.text|speech\.audio)\.done")
-_MEDIA_TYPES = re.compile(r"(image_generation|image_edit|transcript|speech)\..*")
+_RUN_ENDS = r"thread\.run\.(completed|failed|cancelled|expired|incomplete|requires_action)|done"
+_MEDIA_ENDS = r"(image_generation|image_edit)\.completed|(transcript\.text|speech\.audio)\.done"
+_MEDIA_TYPES = r"(image_generation|image_edit|transcript|speech)\..*"
 """Types of OpenAI's own: a stream that has one has to have an end mark too."""
-_WITH_A_RESULT = re.compile(r".*\.(done|completed)")
+_WITH_A_RESULT = r".*\.(done|completed)"
 """What other servers call the event that carries the whole result."""
 
 
@@ -62,7 +62,7 @@ class RunAdapter(ApiAdapter):
         return DataEvent(text_deltas) if text_deltas else UNKNOWN_EVENT
 
     def _read_kind(self, kind: str, value: object) -> None:
-        self._marks.came += _RUN_ENDS.fullmatch(kind) is not None
+        self._marks.came += re.fullmatch(_RUN_ENDS, kind) is not None
 
     def _texts(self, kind: str, value: object) -> list[TextDelta]:
         """Return the texts of a message's delta, each by the message and its place in that."""
@@ -89,9 +89,9 @@ class MediaAdapter(RunAdapter):
 
     def _read_kind(self, kind: str, value: object) -> None:
         marks = self._marks
-        marks.known_types = marks.known_types or _MEDIA_TYPES.fullmatch(kind) is not None
+        marks.known_types = marks.known_types or re.fullmatch(_MEDIA_TYPES, kind) is not None
         has_result = isinstance(value, dict) and any(isinstance(value.get(name), str) for name in ("text", "b64_json"))
-        ends = _MEDIA_ENDS.fullmatch(kind) or (has_result and _WITH_A_RESULT.fullmatch(kind))
+        ends = re.fullmatch(_MEDIA_ENDS, kind) or (has_result and re.fullmatch(_WITH_A_RESULT, kind))
         marks.came += bool(ends)
 
     def _texts(self, kind: str, value: object) -> list[TextDelta]:

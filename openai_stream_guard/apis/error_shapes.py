@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from ..decoding.payload import Payload
+from ..records import Record
 
 JsonObject: TypeAlias = Mapping[str, object]
 
 
-class ReportedError(NamedTuple):
+class ReportedError(Record):
     """An error that the API has written into the stream."""
 
     body: object
@@ -118,7 +120,7 @@ def reported_failure(payload: Payload) -> ReportedError | None:
     value = payload.value
     response = value.get("response") if isinstance(value, dict) else None
     error = response.get("error") if isinstance(response, dict) else None
-    return reported_as(payload, error)._replace(payload=error) if error else None
+    return replace(reported_as(payload, error), payload=error) if error else None
 
 
 def has_error(payload: Payload) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from ..records import Record
 
 _TEXTS = {
     "output_text": ("text", "output_text"),
@@ -17,7 +19,7 @@ _TEXTS = {
 }
 
 
-class _Told(NamedTuple):
+class _Told(Record):
     """How an item is told between `output_item.added` and `output_item.done`, besides its parts.
 
     Steps are events `response.{type of the item}.{step}`; a text is told by `response.{kind}.delta` and `.done`.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import field
+from typing import Literal, TypeAlias
 
+from ..records import Record
 from ..redaction import identifier
 
 EndRule: TypeAlias = Literal["strict", "learnt", "auto", "lenient"]
@@ -19,8 +20,7 @@ _EXACT_HOSTS = (
 )
 
 
-@dataclass(frozen=True)
-class StreamRequest:
+class StreamRequest(Record):
     """What the request asked for, as far as it bears on judging and repeating the answer."""
 
     method: str
@@ -134,7 +134,7 @@ def _is_hosted(tool: object) -> bool:
     return isinstance(tool, dict) and tool.get("type") not in ("function", "custom")
 
 
-class Resume(NamedTuple):
+class Resume(Record):
     """The rest of a stored response."""
 
     response_id: str

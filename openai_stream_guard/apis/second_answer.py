@@ -16,7 +16,6 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, field
 
 from .transcript import Aside, Identity, Key, Milestone, TextDelta, Transcript, has_hole, retold_key
 
@@ -29,14 +28,14 @@ class Unsafe(Diverged):
     """It may be, and cannot be joined to the first one: it holds what is only good under its own id."""
 
 
-@dataclass
 class Addition:
     """What one payload adds to a transcript."""
 
-    text_deltas: list[TextDelta] = field(default_factory=list)
-    identities: list[Identity] = field(default_factory=list)
-    kind: Hashable = None
-    sequence: int | None = None
+    def __init__(self) -> None:
+        self.text_deltas: list[TextDelta] = []
+        self.identities: list[Identity] = []
+        self.kind: Hashable = None
+        self.sequence: int | None = None
 
 
 class SecondAnswer(ABC):

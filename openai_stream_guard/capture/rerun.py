@@ -181,7 +181,7 @@ class _RecordedSession(NamedTuple):
 
 def _reopen(recorded: _RecordedSession, decision: Reissue, recording: Recording, now: float) -> None:
     if decision.resume is not None:
-        decision = decision._replace(resume=decision.resume._replace(poll=recording.polled))
+        decision = replace(decision, resume=replace(decision.resume, poll=recording.polled))
     recorded.session.reopened(decision, recording.head, now)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from ..records import Record
 from .fields import InvalidValue, checked, suggestion
 from .policy import ENVIRONMENT_PREFIX, SETTINGS, Policy, read_environment
 
@@ -33,8 +33,7 @@ class StreamGuardWarning(UserWarning):
     """The guard is not set up as its user probably expects. Nothing has failed."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Record):
     """The mode and the policy that the environment asks for."""
 
     mode: Mode

@@ -10,9 +10,9 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
+from ..records import Record
 from ..redaction import redact
 
 NONE = "none"
@@ -20,14 +20,14 @@ NONE = "none"
 T = TypeVar("T")
 R = TypeVar("R")
 
-_SIZE = re.compile(r"([0-9]{1,18}) ?(KiB|MiB|GiB)?", re.IGNORECASE)
+_SIZE = r"(?i)([0-9]{1,18}) ?(KiB|MiB|GiB)?"
 _UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_HOST = re.compile(r"(?:[^\s/@:\[\]]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = r"(?:[^\s/@:\[\]]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 _BOOLEANS = {
     **dict.fromkeys(("1", "true", "on", "yes"), True),
     **dict.fromkeys(("0", "false", "off", "no"), False),
 }
-_USERINFO = re.compile(rb"//[^/@]*@")
+_USERINFO = rb"//[^/@]*@"
 
 
 class StreamGuardConfigError(ValueError):
@@ -38,8 +38,7 @@ class InvalidValue(ValueError):
     """A setting rejects a value. Its argument, if any, is the reason; the caller adds the setting's name."""
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Record):
     """
     How the values of a setting are checked and parsed.
 
@@ -62,7 +61,7 @@ def _displayed(value: object) -> str:
     if not plain and not isinstance(value, str | int | float | None):
         return f"<{type(value).__name__}>"
     try:
-        text = _USERINFO.sub(b"//***@", redact(repr(value).encode())).decode()
+        text = re.sub(_USERINFO, b"//***@", redact(repr(value).encode())).decode()
     except ValueError:  # an int of more digits than Python agrees to write out
         return f"<{type(value).__name__}>"
     return text if len(text) <= 80 else text[:79] + "…"
@@ -106,7 +105,7 @@ def _integer(minimum: int) -> Callable[[object], object]:
 
 
 def _read_size(text: str) -> object:
-    match = _SIZE.fullmatch(text)
+    match = re.fullmatch(_SIZE, text)
     if match is None:
         raise InvalidValue
     return int(match[1]) * _UNITS[(match[2] or "").lower()]
@@ -179,7 +178,7 @@ def any_of(words: Iterable[str]) -> Setting:
 
 def _hosts(value: object) -> object:
     hosts = _names(value)
-    if not all(_HOST.fullmatch(host) for host in hosts):
+    if not all(re.fullmatch(_HOST, host) for host in hosts):
         raise InvalidValue
     return hosts
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
+from ..records import Record
 from . import fields
 from .fields import Setting, StreamGuardConfigError, checked, optional, suggestion
 
@@ -57,8 +57,7 @@ class PolicyFields(TypedDict, total=False):
     capture: str | os.PathLike[str] | None
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(Record):
     """
     How one stream is guarded. It is read once, when the request is sent, and stays the same for the stream's life.
 

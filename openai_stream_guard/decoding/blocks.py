@@ -12,8 +12,9 @@ before it.
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from ..records import Record
 from ..sse import Line, parse_retry, split_field
 from .dispatch import CUT_DONE, CUT_SHORT, Block, Dispatcher, Fields, RepairMode, error_object
 from .event_data import DONE, EventData, Position
@@ -24,24 +25,24 @@ StrayKind = Literal["blank", "page", "bare_done", "bare_json", "error_line", "js
 
 _FIELD_NAMES = (b"data", b"event", b"id", b"retry")
 _LINE_ENDS_INSIDE = "a line ends inside a JSON string"
-_PADDING = re.compile(rb"(?:[ \t\v\f\0]|\xef\xbb\xbf)*")
-_STRAY_LINES: tuple[tuple[StrayKind, re.Pattern[bytes]], ...] = (
-    ("blank", re.compile(rb"$")),
-    ("page", re.compile(rb"<!doctype|<html|<\?xml", re.IGNORECASE)),
-    ("bare_done", re.compile(rb"\[DONE\][ \t\0]*$")),
-    ("bare_json", re.compile(rb"(?=\{)")),
-    ("error_line", re.compile(rb"error:[ \t]*(?=\{)")),
-    ("json_array", re.compile(rb"(?=\[[ \t]*(?:\{|$))")),
-    ("fragment", re.compile(rb"""(?=b['"](?:data:|event:|id:|retry:|:|\{|\[DONE\]))""")),  # as Python writes bytes
-    ("fragment", re.compile(rb"""(?=.*":)|(?=.*[}\]][ \t\0]*$)""", re.DOTALL)),
+_PADDING = rb"(?:[ \t\v\f\0]|\xef\xbb\xbf)*"
+_STRAY_LINES: tuple[tuple[StrayKind, bytes], ...] = (
+    ("blank", rb"$"),
+    ("page", rb"(?i)<!doctype|<html|<\?xml"),
+    ("bare_done", rb"\[DONE\][ \t\0]*$"),
+    ("bare_json", rb"(?=\{)"),
+    ("error_line", rb"error:[ \t]*(?=\{)"),
+    ("json_array", rb"(?=\[[ \t]*(?:\{|$))"),
+    ("fragment", rb"""(?=b['"](?:data:|event:|id:|retry:|:|\{|\[DONE\]))"""),  # as Python writes bytes
+    ("fragment", rb"""(?s)(?=.*":)|(?=.*[}\]][ \t\0]*$)"""),
 )
 """Lines that no SSE field begins: the first pattern that matches names the kind. All others are `ignored`."""
-_UNKNOWN_FIELD = re.compile(rb"(?!a:|ta:|ata:)[A-Za-z][\w.-]*:(.*)", re.DOTALL)
+_UNKNOWN_FIELD = rb"(?s)(?!a:|ta:|ata:)[A-Za-z][\w.-]*:(.*)"
 """A field that SSE does not have. What is left of `data:` when its beginning was lost is none."""
-_HTTP_STATUS = re.compile(rb"\s*HTTP_STATUS/([0-9]{3})")
+_HTTP_STATUS = rb"\s*HTTP_STATUS/([0-9]{3})"
 
 
-class StrayLine(NamedTuple):
+class StrayLine(Record):
     """A line that no SSE field begins: its kind, and the text of the payload that it holds or begins."""
 
     kind: StrayKind
@@ -148,7 +149,7 @@ class BlockParser:
 
     def _read_comment(self, line: Line, value: bytes) -> None:
         """Look for a status that DashScope writes. What begins with `:` may also be the rest of an event."""
-        if status := _HTTP_STATUS.match(value):
+        if status := re.match(_HTTP_STATUS, value):
             self._http_status = int(status[1])
         elif value.rstrip().endswith((b"}", b"]")) and closes_more_than_it_opens(value):
             self._take_fragment(line, line.text)
@@ -298,7 +299,7 @@ class BlockParser:
 
 def without_padding(line: bytes) -> bytes:
     """Return the line without what a keep-alive may have left before it: white space, NUL, a byte order mark."""
-    padding = _PADDING.match(line)
+    padding = re.match(_PADDING, line)
     return line[padding.end() :] if padding else line
 
 
@@ -306,8 +307,8 @@ def classify_stray_line(line: bytes) -> StrayLine:
     """Return what a line is that no SSE field begins, judged by this line alone."""
     text = without_padding(line)
     for kind, pattern in _STRAY_LINES:
-        if found := pattern.match(text):
-            if kind == "fragment" and (unknown := _UNKNOWN_FIELD.match(text)) and stock_error(unknown[1]) is None:
+        if found := re.match(pattern, text):
+            if kind == "fragment" and (unknown := re.match(_UNKNOWN_FIELD, text)) and stock_error(unknown[1]) is None:
                 break
             return StrayLine(kind, DONE if kind == "bare_done" else text[found.end() :])
     return StrayLine("ignored", text)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Literal
+
+from ..records import Record
 
 REPAIRS = {
     "missing_blank_line": "an event began though no blank line had ended the one before",
@@ -91,8 +92,7 @@ class IrregularPayload(Payload):
         self.http_status = http_status
 
 
-@dataclass(frozen=True)
-class DecodeFault:
+class DecodeFault(Record):
     """
     Why no more payloads can be read.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..notices import FaultKind
+from ..records import Record
 from .evidence import Evidence, Party
 
 
-class Cause(NamedTuple):
+class Cause(Record):
     """
     A likely cause of a fault, and its remedy.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import field
+from typing import Literal, TypeAlias
 
 from ..notices import FaultKind
+from ..records import Record
 
 Ending: TypeAlias = Literal[
     "open",  # it had not ended: what had come was enough to decide
@@ -76,8 +77,7 @@ _ENCODINGS = ("gzip", "br", "zstd", "deflate")
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 
-@dataclass(frozen=True)
-class ResponseHead:
+class ResponseHead(Record):
     """What is kept of a response besides its body."""
 
     status: int | None = None
@@ -87,7 +87,7 @@ class ResponseHead:
     http_version: str = ""
 
 
-class Clues(NamedTuple):
+class Clues(Record):
     """What the headers of a response say about it, and about what it passed through."""
 
     media: Media = "events"
@@ -137,7 +137,7 @@ SAME_MOMENT = 1.0
 """Seconds after a cut within which another stream that was open then was cut together with it."""
 
 
-class Cut(NamedTuple):
+class Cut(Record):
     """A connection that was cut, and how many were cut together with it."""
 
     seconds: float
@@ -164,7 +164,7 @@ def alike(first: float, second: float) -> bool:
     return abs(first - second) <= max(0.25, 0.02 * max(first, second))
 
 
-class Evidence(NamedTuple):
+class Evidence(Record):
     """One attempt, seen from its end. All times are in seconds."""
 
     fault: FaultKind | None = None

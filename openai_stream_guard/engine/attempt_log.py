@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..diagnosis.evidence import Complaint, Ending, Evidence, Headers, Marks, ResponseHead, clues_from, opening_from
 from ..notices import (
@@ -22,6 +22,7 @@ from ..notices import (
     Waiting,
     WaitReason,
 )
+from ..records import Record
 from ..redaction import identifier
 from .retry_rules import judge_error
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _WAITS: dict[WaitReason, str] = {"host": "the host to accept requests", "budget": "a token of the retry budget"}
 
 
-class AttemptTimes(NamedTuple):
+class AttemptTimes(Record):
     """The times of one attempt, in seconds, as `Evidence` explains them."""
 
     seconds: float
@@ -86,7 +87,7 @@ def evidence_from(
         marks=marks,
         read_timeout=read_timeout,
         at=at,
-        **times._asdict(),
+        **vars(times),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..apis.error_shapes import ReportedError
@@ -15,11 +14,12 @@ from ..apis.request import Resume
 from ..decoding.payload import Payload
 from ..diagnosis.evidence import Ending, Evidence
 from ..notices import Attempt, FaultKind, RecoveryMethod, StoppedBy, WaitReason
+from ..records import Record
 from .host_queue import Ticket
 from .retry_rules import ErrorVerdict, judge_error
 
 
-class StreamFault(NamedTuple):
+class StreamFault(Record):
     """What ended an attempt before its answer was complete."""
 
     kind: FaultKind
@@ -44,7 +44,7 @@ class StreamFault(NamedTuple):
         return judge_error(self.reported.payload, self.reported.http_status)
 
 
-class FirstFailure(NamedTuple):
+class FirstFailure(Record):
     """The first fault of a stream and what is known about it: the contents of the error that is raised."""
 
     fault: StreamFault
@@ -55,7 +55,7 @@ class FirstFailure(NamedTuple):
     """What the likely cause is found from."""
 
 
-class Reissue(NamedTuple):
+class Reissue(Record):
     """Decision: send the request again after `delay` seconds."""
 
     delay: float
@@ -75,7 +75,7 @@ class Reissue(NamedTuple):
         return self.resume is not None and self.resume.poll
 
 
-class Wait(NamedTuple):
+class Wait(Record):
     """Decision: wait until the ticket is called, or so many seconds."""
 
     seconds: float
@@ -87,19 +87,18 @@ class Wait(NamedTuple):
     """Only time has to pass, since this stream is the next to probe the host; it depends on no other stream."""
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(Record):
     """Decision: the answer is complete, end the stream."""
 
 
-class Fail(NamedTuple):
+class Fail(Record):
     """Decision: raise the first failure."""
 
     first_failure: FirstFailure
     stopped_by: StoppedBy
 
 
-class Refusal(NamedTuple):
+class Refusal(Record):
     """A re-issue that got no stream: an HTTP error, or no response at all."""
 
     retryable: bool

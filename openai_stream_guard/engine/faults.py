@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..apis.adapter import FaultEvent, api_error
@@ -30,7 +31,7 @@ def fault_from(event: FaultEvent, *, begun: bool, complete: bool) -> StreamFault
         elif complete:
             return None
         else:
-            event = event._replace(fault="malformed", reason=f"{event.reason}, in the middle of the answer")
+            event = replace(event, fault="malformed", reason=f"{event.reason}, in the middle of the answer")
     return StreamFault(event.fault, event.reason, body=event.body, reported=event.reported)
 
 

@@ -10,6 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 from weakref import WeakSet
 
@@ -69,14 +70,14 @@ class HostMemory:
         if evidence.fault in ("disconnected", "truncated"):
             earlier, cut = self._cuts.get(host, ()), Cut(evidence.seconds, evidence.silence, evidence.at)
             if earlier and earlier[-1].includes(cut.at, cut.seconds):
-                cut = cut._replace(at=earlier[-1].at, together=earlier[-1].together + 1)
+                cut = replace(cut, at=earlier[-1].at, together=earlier[-1].together + 1)
                 earlier = earlier[:-1]
             self._record(self._cuts, host, (*earlier, cut)[-_MAX_CUTS:])
         return self.with_cuts(host, evidence)
 
     def with_cuts(self, host: str, evidence: Evidence) -> Evidence:
         """Return the evidence with the latest cuts by this host."""
-        return evidence._replace(cuts=self._cuts.get(host, ()))
+        return replace(evidence, cuts=self._cuts.get(host, ()))
 
     def record_keeps_nothing(self, host: str, model: str | None, account: int | None = None) -> bool:
         """Remember that responses of this model are not kept in the background; return whether that is news.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..notices import WaitReason
+from ..records import Record
 
 CAPACITY = 10.0
 """Tokens of a host that nothing has happened to."""
@@ -54,7 +53,7 @@ class Ticket:
             wake()
 
 
-class Hold(NamedTuple):
+class Hold(Record):
     """A ticket that may not be sent yet."""
 
     seconds: float
@@ -66,33 +65,33 @@ class Hold(NamedTuple):
     """It is the next to probe a host that refuses."""
 
 
-@dataclass
 class HostQueue:
     """What is known of one host."""
 
-    tokens: float = CAPACITY
-    doubtful_since: float | None = None
-    """When a re-issue broke, if none has led on since. No token comes back for a mere first event then."""
-    waiting: OrderedDict[Ticket, float] = field(default_factory=OrderedDict)
-    """Tickets that need a token, in order, and when they joined."""
-    free: OrderedDict[Ticket, float] = field(default_factory=OrderedDict)
-    """The same for tickets that need none."""
-    refusing: bool = False
-    probes: int = 0
-    """Probes in a row that were refused."""
-    probe_at: float = 0.0
-    promised_at: float = -math.inf
-    """The same where the host itself named the time, which is waited for however long it is."""
-    prober: Ticket | None = None
-    """Whose probe is under way."""
-    next_prober: Ticket | None = None
-    """Who knows that it is the next to probe."""
-    back_at: float = -math.inf
-    """When the host answered a probe."""
-    window: int = FIRST_WINDOW
-    """Re-issues that may wait for an answer at the same time."""
-    unanswered: dict[Ticket, float] = field(default_factory=dict)
-    """Re-issues that wait for an answer, and since when; infinite until it is sent."""
+    def __init__(self) -> None:
+        self.tokens: float = CAPACITY
+        self.doubtful_since: float | None = None
+        """When a re-issue broke, if none has led on since. No token comes back for a mere first event then."""
+        self.waiting: OrderedDict[Ticket, float] = OrderedDict()
+        """Tickets that need a token, in order, and when they joined."""
+        self.free: OrderedDict[Ticket, float] = OrderedDict()
+        """The same for tickets that need none."""
+        self.refusing = False
+        self.probes = 0
+        """Probes in a row that were refused."""
+        self.probe_at = 0.0
+        self.promised_at = -math.inf
+        """The same where the host itself named the time, which is waited for however long it is."""
+        self.prober: Ticket | None = None
+        """Whose probe is under way."""
+        self.next_prober: Ticket | None = None
+        """Who knows that it is the next to probe."""
+        self.back_at = -math.inf
+        """When the host answered a probe."""
+        self.window = FIRST_WINDOW
+        """Re-issues that may wait for an answer at the same time."""
+        self.unanswered: dict[Ticket, float] = {}
+        """Re-issues that wait for an answer, and since when; infinite until it is sent."""
 
     @property
     def is_idle(self) -> bool:

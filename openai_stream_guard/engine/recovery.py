@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..apis.continuation import Continuation, continuation_from, continued_request
 from ..apis.request import Resume
 from ..notices import RecoveryMethod, StoppedBy
+from ..records import Record
 from .decisions import Refusal, Reissue, StreamFault, Wait
 from .host_queue import Hold, Ticket
 from .retry_budget import MAX_PROBE_DELAY
@@ -19,6 +20,7 @@ from .retry_rules import MAX_RETRY_AFTER, backoff
 
 if TYPE_CHECKING:
     from ..apis.adapter import ApiAdapter
+    from ..apis.continuation import Continuation
     from ..apis.request import StreamRequest
     from ..apis.transcript import Transcript
     from ..config.policy import Policy
@@ -35,7 +37,7 @@ _BODY_REFUSED = (400, 413, 422)
 """Statuses by which a server refuses what a request says, and not who asks or when."""
 
 
-class RecoveryPlan(NamedTuple):
+class RecoveryPlan(Record):
     """The recovery method to use."""
 
     way: RecoveryMethod
@@ -281,7 +283,7 @@ class Recovery:
         self._ticket.since = self._fault_at
         hold = self._hosts.budget.request(self._ticket, now, outage_timeout=policy.outage_timeout)
         if hold is None:
-            return planned._replace(within=self.deadline - now)
+            return replace(planned, within=self.deadline - now)
         if isinstance(hold, Hold):
             left = self.deadline - now
             if left > 0 and not (hold.probes and hold.seconds > left):
@@ -323,7 +325,7 @@ class Recovery:
         if now + delay > self.deadline:
             return "time"
         within = min(self.deadline - now - delay, policy.max_elapsed)
-        self._planned = planned._replace(delay=delay, retry=self._reissues + 1, within=within)
+        self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=within)
         return self._planned
 
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
@@ -344,6 +346,8 @@ class Recovery:
         key, how = adapter.may_continue(transcript), self._policy.continuation
         if key is None or how is None:
             return None
+        from ..apis.continuation import continuation_from, continued_request  # opt-in
+
         last, planned = self.continuation, self._planned
         before = last.spent if last is not None and planned is not None and planned.way == "continue" else 0
         spent = max(transcript.deltas, before + adapter.tokens)  # a delta is a token or more

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ..config.policy import Policy
 from ..diagnosis.evidence import Complaint
+from ..records import Record
 
 MAX_RETRY_AFTER = 120.0
 """Seconds. Where a server names a longer wait, openai 3.x does not retry at all; older ones used their own backoff."""
@@ -21,18 +22,18 @@ Effect: TypeAlias = Literal["passing", "lasting", "refused"]
 `refused`, it is not accepted as it is, which gateways also say of errors that pass: any better evidence beats it."""
 
 
-class Meaning(NamedTuple):
+class Meaning(Record):
     """What an error means whose code or type has one of these parts."""
 
     effect: Effect
     complaint: Complaint | None
     """What it is about, for the hint."""
-    parts: re.Pattern[str]
-    """Compared with the lower-case letters alone: `rate_limit_error` and `RateLimitError` are the same."""
+    parts: str
+    """A pattern for the lower-case letters alone: `rate_limit_error` and `RateLimitError` are the same."""
 
 
 def _meaning(effect: Effect, complaint: Complaint | None, *parts: str) -> Meaning:
-    return Meaning(effect, complaint, re.compile("|".join(" ".join(parts).split())))
+    return Meaning(effect, complaint, "|".join(" ".join(parts).split()))
 
 
 _MEANINGS = (
@@ -84,20 +85,19 @@ _MINIMAX_CODES = {
 """What the numbers in MiniMax's `base_resp` stand for, in words of `_MEANINGS`; no number that is not here may pass.
 https://platform.minimax.io/docs/api-reference/errorcode"""
 
-_TOO_LARGE = re.compile(
-    r"context[ _]?(?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx"
+_TOO_LARGE = (
+    r"(?i)context[ _]?(?:length|window|size|limit)|maximum context|(?:input|prompt|sequence) length|kv cache|n_ctx"
     r"|max_model_len|(?:maximum|max) (?:input|prompt|model|sequence|length|number of (?:input )?tokens)"
     r"|number of input tokens|size limit|tokens.{0,40}must be <=|must have less than"
     r"|reduce (?:the |your )?(?:length|prompt|input|size)"
-    r"|(?<!took )(?<!takes )(?<!taking )(?<!waited )(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)",
-    re.IGNORECASE,
+    r"|(?<!took )(?<!takes )(?<!taking )(?<!waited )(?<!waiting )(?<!running )(?<!been )too (?:long|large|big)"
 )
 """The only words of a message that are looked at. Rate limits speak of billing, quotas and plans there."""
-_RATE = re.compile(r"\bper (?:second|min(?:ute)?|hour|day)\b|rate limit", re.IGNORECASE)
+_RATE = r"(?i)\bper (?:second|min(?:ute)?|hour|day)\b|rate limit"
 """A limit in time: then `reduce the prompt` is advice on how to stay below it."""
-_OUT_OF_MEMORY = re.compile("out of memory|outofmemory|failed to allocate", re.IGNORECASE)
-_STATUS = re.compile(r"\s*(?:HTTP[ _/-]?)?([45][0-9]{2})(?!\S)", re.IGNORECASE)
-_LONG_STATUS = re.compile(r"([45][0-9]{2})[0-9]{2,3}")
+_OUT_OF_MEMORY = "(?i)out of memory|outofmemory|failed to allocate"
+_STATUS = r"(?i)\s*(?:HTTP[ _/-]?)?([45][0-9]{2})(?!\S)"
+_LONG_STATUS = r"([45][0-9]{2})[0-9]{2,3}"
 """Codes that begin with an HTTP status, as FastChat's 50004 does."""
 _STATUS_COMPLAINTS: dict[int, Complaint] = {402: "quota", 429: "rate", 503: "overloaded", 529: "overloaded"}
 _CODES = {"code", "status", "statuscode", "errorcode", "errcode", "reason"}
@@ -178,12 +178,11 @@ def judge_error(body: object, http_status: int | None = None) -> ErrorVerdict:
     words.read(body, 0)
     if http_status is not None and 400 <= http_status <= 599:
         words.statuses.append(http_status)
-    if any(_TOO_LARGE.search(text) and not _RATE.search(text) for text in words.messages):
+    if any(map(_is_too_large, words.messages)):
         return ErrorVerdict(False, "context")
-    retryable, complaint = words.verdict()
-    if any(map(_OUT_OF_MEMORY.search, words.messages)):
-        complaint = "memory"
-    return ErrorVerdict(retryable, complaint)
+    verdict = words.verdict()
+    is_memory = any(re.search(_OUT_OF_MEMORY, text) for text in words.messages)
+    return verdict._replace(complaint="memory") if is_memory else verdict
 
 
 class _ErrorWords:
@@ -227,7 +226,7 @@ class _ErrorWords:
     def _read_text(self, text: str) -> None:
         """An error that is nothing but a text: its words are read as a code's are."""
         self.messages.append(text)
-        if not _TOO_LARGE.search(text) or _RATE.search(text):
+        if not _is_too_large(text):
             self._read_code(text)
 
     def _read_code(self, value: object) -> None:
@@ -264,7 +263,11 @@ class _ErrorWords:
 def _meanings_of(word: str) -> list[Meaning]:
     """Return the meaning of a code, a type or a sentence: one, or none. A sentence was held against `_TOO_LARGE`."""
     letters, known = _letters(word), _MEANINGS[1:] if " " in word else _MEANINGS
-    return next(([meaning] for meaning in known if meaning.parts.search(letters)), [])
+    return next(([meaning] for meaning in known if re.search(meaning.parts, letters)), [])
+
+
+def _is_too_large(message: str) -> bool:
+    return re.search(_TOO_LARGE, message) is not None and re.search(_RATE, message) is None
 
 
 def _passes(status: int) -> bool:
@@ -285,7 +288,7 @@ def _status(value: object) -> int | None:
         value = str(int(value))
     if not isinstance(value, str):
         return None
-    match = _STATUS.match(value) or _LONG_STATUS.fullmatch(value.strip())
+    match = re.match(_STATUS, value) or re.fullmatch(_LONG_STATUS, value.strip())
     return int(match[1]) if match else None
 
 

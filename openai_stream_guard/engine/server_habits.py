@@ -17,19 +17,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..apis.adapter import ApiAdapter
 from ..apis.completion import HOLES, NO_FINISH, UNTOLD_TEXT, Oddity
 from ..apis.request import StreamRequest
+from ..records import Record
 
 PROOF = 5
 """Answers in a row that all ended with a finish_reason, before one is expected of the next."""
 _MAX_SERVERS = 1024
 
 
-class Server(NamedTuple):
+class Server(Record):
     """Whom something is learnt about."""
 
     host: str
@@ -37,12 +36,12 @@ class Server(NamedTuple):
     model: str | None
 
 
-@dataclass
 class _Known:
-    goes_on: bool = False
-    habits: frozenset[str] = frozenset()
-    finishes: tuple[int, int] = (0, 0)
-    """How many answers in a row ended with a finish_reason: without a tool call, and with one."""
+    def __init__(self) -> None:
+        self.goes_on = False
+        self.habits: frozenset[str] = frozenset()
+        self.finishes = (0, 0)
+        """How many answers in a row ended with a finish_reason: without a tool call, and with one."""
 
 
 class ServerHabits:

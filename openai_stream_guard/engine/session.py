@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from ..apis.adapter import ApiAdapter
 from ..apis.registry import adapter_for
@@ -109,8 +110,7 @@ class Session:
         if self._observer is not None:
             now = round(now, 6)
             self._observer.bytes_received(data, now, self.waiting_since)
-        log, attempt = self._log, self._attempt
-        reader = attempt.reader
+        log, attempt, reader = self._log, self._attempt, self._attempt.reader
         log.reads += 1
         log.read_at = now
         payloads, over = reader.feed(data), reader.over
@@ -205,7 +205,7 @@ class Session:
         self._log.refused(decision.way, refusal)
         self._notify(self._log.refusal_seen())
         if decision.resume is not None and refusal.no_longer_streamed and self.request.starting_after is None:
-            self._recover(self._recovery.poll(decision.resume._replace(poll=True), now), now)
+            self._recover(self._recovery.poll(replace(decision.resume, poll=True), now), now)
         elif refusal.retryable:
             self._recover(self._recovery.refused(refusal, now), now)
         else:
@@ -324,7 +324,7 @@ class Session:
             return
         if fault.kind == "stalled":
             late = "nothing new within max_elapsed after a fault" if limit == "max_elapsed" else ""
-            fault = fault._replace(reason=late or f"{fault.reason}; the limit is {limit}")
+            fault = replace(fault, reason=late or f"{fault.reason}; the limit is {limit}")
         found = self._log.evidence(fault, self._attempt.reader, self._timeouts, now, self.adapter.end_marks)
         request, evidence = self.request, self._hosts.record_fault(self.request.host, found)
         self._close_attempt(fault, fault.reason, now)
@@ -359,7 +359,7 @@ class Session:
 
     def _give_up(self, stopped_by: StoppedBy) -> None:
         assert self._first is not None
-        self._first = self._first._replace(evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
+        self._first = replace(self._first, evidence=self._hosts.with_cuts(self.request.host, self._first.evidence))
         self._habits.failed()
         if (last_event := self._first.fault.last_event) is not None and not self.transcript.visible:
             self._attempt.out.append(last_event)

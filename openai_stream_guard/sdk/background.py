@@ -14,13 +14,12 @@ from typing import Any
 import openai
 
 from ..apis.request import StreamRequest
-from ..transport.cancelling import CANCEL_SECONDS
 from .requests import OriginalRequest, body_from, copy_options, host_from, options_to_send_once, turn_into
 from .runtime import RUNTIME
 
 _RAW_HEADER = "X-Stainless-Raw-Response"
 _PARAMETERS = ("background", "store")
-_NAMED = re.compile(r"(?<![a-z])(background|store|data[ _-]retention)(?![a-z])", re.IGNORECASE)
+_NAMED = r"(?i)(?<![a-z])(background|store|data[ _-]retention)(?![a-z])"
 LEFT_AS_ASKED = "background is left as the program asked, since it reads the response by with_streaming_response"
 
 
@@ -69,7 +68,7 @@ def refuses_background(error: openai.APIStatusError) -> bool:
         return error.param in _PARAMETERS
     body = error.body
     said = body.get("message") if isinstance(body, Mapping) else body
-    return isinstance(said, str) and _NAMED.search(said) is not None
+    return isinstance(said, str) and re.search(_NAMED, said) is not None
 
 
 @contextmanager
@@ -120,6 +119,8 @@ def _may_open_again(client: Any) -> bool:
 
 
 def _cancel_options(request: OriginalRequest, response_id: str) -> Any:
+    from ..transport.cancelling import CANCEL_SECONDS
+
     options = options_to_send_once(request)
     turn_into(options, "post", f"/{response_id}/cancel", dict(options.params))
     options.idempotency_key = None

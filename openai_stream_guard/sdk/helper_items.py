@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import openai
 import wrapt
 
 from ..items import NOT_BUILT
+from ..records import Record
 from .runtime import RUNTIME
 from .streams import GuardedStream, guarded_stream_of
 
@@ -27,7 +28,7 @@ _MARK = "openai_stream_guard_stream"
 """Under this name a helper's state holds what the guard knows of its stream."""
 
 
-class Helper(NamedTuple):
+class Helper(Record):
     """A `.stream()` helper of the SDK: its module, its classes, and the state that they keep."""
 
     module: str

@@ -20,6 +20,7 @@ import pydantic
 
 from ..items import NOT_BUILT, ItemBuilder, Planner, SdkFunctions
 from ..observability.publish import logger
+from ..records import Record
 from .known_functions import FUNCTIONS, PROCESS_RESPONSE_DATA, Files, KnownFunction
 
 TESTED_PYDANTIC = ((2, 4), (2, 14))
@@ -28,7 +29,7 @@ MAX_ITEM_TYPES = 64
 """A program that streams items of more types than this makes them as it goes: those beyond are left to the SDK."""
 
 
-class PlansStatus(NamedTuple):
+class PlansStatus(Record):
     """Whether items are built by plans in this process."""
 
     in_use: bool

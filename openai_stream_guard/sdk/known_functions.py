@@ -10,19 +10,21 @@ import hashlib
 import re
 import sys
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
+
+from ..records import Record
 
 ABSENT = "absent"
 """Stands for the digest of a function that a release did not have yet."""
 PROCESS_RESPONSE_DATA = "BaseClient._process_response_data"
 """The function that the guard puts a wrapper around."""
-_MARKS = re.compile(r"\s+# (?:type|ty|pyright|noqa)\b.*$")
+_MARKS = r"\s+# (?:type|ty|pyright|noqa)\b.*$"
 
 Files = dict[str, list[str]]
 """The lines of source files, by path, kept while several functions are looked at."""
 
 
-class KnownFunction(NamedTuple):
+class KnownFunction(Record):
     """A function of the SDK that plans stand for."""
 
     module: str
@@ -84,7 +86,7 @@ def source(function: Any, files: Files) -> str:
             indentation = indent
         if in_body and indent <= indentation:
             break
-        lines.append(_MARKS.sub("", line).rstrip())
+        lines.append(re.sub(_MARKS, "", line).rstrip())
         in_body = in_body or lines[-1].endswith(":")
     return "\n".join(lines)
 

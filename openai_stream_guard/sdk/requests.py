@@ -19,6 +19,7 @@ from ..config.policy import Policy
 from ..engine.decisions import Refusal, Reissue
 from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
+from ..records import Record
 from ..redaction import identifier
 from ..transport.exceptions import fault_from, is_closed_request, is_lost_response, message_of
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
@@ -31,7 +32,7 @@ _MIN_WAIT = 1.0
 """Seconds that a re-issue may wait for its headers, however late it is sent."""
 
 
-class Guarding(NamedTuple):
+class Guarding(Record):
     """How the streams of a request are guarded."""
 
     policy: Policy

@@ -7,25 +7,27 @@ import random
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 
 from ..engine.decisions import Fail, Refusal, Reissue
-from ..engine.observer import SessionObserver
 from ..engine.session import Session
 from ..errors import OpenAIStreamParseError, add_notes, stream_error
 from ..items import NOT_BUILT
 from ..notices import CancelSent, Ended, FaultSeen, Notice, StreamReport
 from ..observability.publish import publish, publish_raw
 from ..transport import clock as timing
-from ..transport.cancelling import Canceller, acancel_in_call, canceller_for
 from ..transport.http import HttpResponse, MethodOverride, credentials_from, response_head
 from ..transport.timeouts import stream_timeouts
 from .background import acancel, account_from, cancel
 from .items import StreamItems, left_to_sdk
 from .requests import OriginalRequest, areissue, refusal_from, reissue, stream_request_from
 from .runtime import RUNTIME
+
+if TYPE_CHECKING:
+    from ..engine.observer import SessionObserver
+    from ..transport.cancelling import Canceller
 
 KEY = "openai_stream_guard"
 """Under this name the `extensions` of a response hold its `GuardedStream`."""
@@ -129,6 +131,8 @@ class GuardedStream:
             credentials=self.credentials,
         )
         if request.background_options is not None:
+            from ..transport.cancelling import canceller_for  # as rarely
+
             self._canceller = canceller_for(is_async=isinstance(request.client, openai.AsyncOpenAI))
             self._canceller.opened(self)
         for note in request.notes:
@@ -221,6 +225,8 @@ class GuardedStream:
         """Cancel the response of an asynchronous stream that was left, where nobody else does."""
         canceller, session = self._canceller, self.session
         if canceller is not None and canceller.in_call and session is not None and session.response_to_cancel:
+            from ..transport.cancelling import acancel_in_call
+
             self._canceller = None  # once
             await acancel_in_call(self)
 

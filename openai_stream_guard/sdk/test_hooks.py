@@ -12,13 +12,13 @@ stay for the life of the process, and do nothing while no hook is set.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
 import wrapt
 
 from ..notices import RecoveryMethod
+from ..records import Record
 from ..transport.http import HttpRequest, HttpResponse
 from .requests import asks_for_speech
 from .runtime import RUNTIME
@@ -27,8 +27,7 @@ BASE_CLIENT = "openai._base_client"
 RAW = "X-Stainless-Raw-Response"
 
 
-@dataclass(frozen=True, eq=False)
-class Sending:
+class Sending(Record):
     """A request on its way out, for a stream or for the rest of one."""
 
     request: HttpRequest
@@ -60,8 +59,7 @@ class TestHook(Protocol):
         """Whether the SDK is not to wait so many seconds between two requests of its own."""
 
 
-@dataclass(frozen=True)
-class SentBy:
+class SentBy(Record):
     """How the streaming request was made that is being sent."""
 
     max_retries: int

@@ -33,10 +33,10 @@ _CONNECTION_ERRNOS = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
-_GEVENT_SWITCH = re.compile(r"gevent.*greenlet_primitives")
+_GEVENT_SWITCH = r"gevent.*greenlet_primitives"
 """Where gevent throws an exception into a greenlet that waits."""
 _GEVENT_SOCKET_TIMEOUTS = ("timed out", "The read operation timed out", "The write operation timed out")
-_QUOTE = re.compile("['\"]")
+_QUOTE = "['\"]"
 
 
 def fault_from(error: Exception) -> StreamFault | None:
@@ -100,7 +100,7 @@ def _is_thrown_by_program(error: BaseException) -> bool:
         traceback = traceback.tb_next
     if not frames:
         return False
-    if _GEVENT_SWITCH.search(frames[-1].f_code.co_filename):
+    if re.search(_GEVENT_SWITCH, frames[-1].f_code.co_filename):
         is_timeout = isinstance(error, TimeoutError) and str(error) in _GEVENT_SOCKET_TIMEOUTS
         return not (is_timeout or _is_closed_elsewhere(error))
     handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
@@ -178,7 +178,7 @@ def message_of(error: Exception) -> str:
 
 
 def _without_quotes(message: str) -> str:
-    before, *quoted = _QUOTE.split(message, maxsplit=1)
+    before, *quoted = re.split(_QUOTE, message, maxsplit=1)
     return before.removesuffix("b").rstrip(" (=:,<") if quoted else before
 
 

@@ -19,23 +19,25 @@ FACADE = "openai_stream_guard"
 
 # Each room, a folder or a module at the root, and what it may import. The standard library is free.
 THINKING = {
+    "records": "",
     "redaction": "",
-    "notices": "",
+    "notices": "records",
     "sse": "",
-    "config": "redaction",
-    "diagnosis": "notices",
-    "decoding": "diagnosis sse",
-    "apis": "decoding notices redaction",
-    "engine": "apis config decoding diagnosis notices redaction",
+    "config": "records redaction",
+    "diagnosis": "notices records",
+    "decoding": "diagnosis records sse",
+    "apis": "decoding notices records redaction",
+    "engine": "apis config decoding diagnosis notices records redaction",
 }
 DOING = {
     "imports": "",
     "observability": "notices redaction opentelemetry",
     "capture": "apis config decoding diagnosis engine notices redaction",
     "transport": "decoding diagnosis engine redaction anyio",
-    "items": "pydantic pydantic_core typing_extensions",
+    "items": "records pydantic pydantic_core typing_extensions",
     "errors": "diagnosis engine notices redaction transport openai",
-    "sdk": "apis capture config engine errors items notices observability redaction transport openai pydantic wrapt",
+    "sdk": "apis capture config engine errors items notices observability records redaction transport"
+    " openai pydantic wrapt",
 }
 DOORS = {
     "activation": "config imports wrapt",
@@ -51,6 +53,7 @@ MAY_IMPORT = {**THINKING, **DOING, **DOORS}
 
 # What they may import in a function, or for the type checker alone: not before it is needed.
 MAY_IMPORT_INSIDE = {
+    "records": "typing_extensions",
     "config": "typing_extensions",
     "decoding": "jiter",
     "items": "annotationlib",

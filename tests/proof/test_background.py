@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_each_kind_of_item_is_cut(name: str) -> None:
 def test_a_step_that_is_not_told_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A poll that leaves out how a search went on is no whole answer."""
     told = polled_response.TOLD["web_search_call"]
-    monkeypatch.setitem(polled_response.TOLD, "web_search_call", told._replace(after=()))  # type: ignore[arg-type] # a dict
+    monkeypatch.setitem(polled_response.TOLD, "web_search_call", replace(told, after=()))
     _, _, wrong = cut_everywhere(101, "web_search_call")
     assert any("polled: not the answer" in each for each in wrong)
     assert not any("resumed" in each for each in wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -42,7 +43,7 @@ def test_the_canary_says_what_changed(tmp_path: Path, capsys: pytest.CaptureFixt
     name = "openai._models._construct_field"
     told[name] = told[name].replace("if value is None:", "if value is ...:")
     table = known_functions.FUNCTIONS
-    unknown = tuple(known._replace(digests=frozenset()) if known.name == name else known for known in table)
+    unknown = tuple(replace(known, digests=frozenset()) if known.name == name else known for known in table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(items, "FUNCTIONS", unknown)
         told_now = list(items.changes(told))

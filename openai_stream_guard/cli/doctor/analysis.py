@@ -7,7 +7,7 @@ hold no text of an answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ...apis.registry import adapter_for
@@ -200,7 +200,7 @@ def _evidence(capture: Capture, recording: Recording, step_reader: StepReader, h
         read_timeout=capture.timeouts.read,
         marks=adapter_for(capture.request).end_marks,
     )
-    return evidence._replace(bytes=sum(len(read.data) for read in reads) + recording.lost_bytes)
+    return replace(evidence, bytes=sum(len(read.data) for read in reads) + recording.lost_bytes)
 
 
 def _last_payload(steps: Sequence[Step]) -> Mapping[str, object]:

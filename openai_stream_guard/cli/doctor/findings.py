@@ -190,12 +190,12 @@ _NEXT = 3600.0
 
 def findings_from(streams: Sequence[Stream]) -> tuple[Finding, ...]:
     """Return everything that is found in streams of one server, the worst first, each finding once."""
-    streams = [replace(s, evidence=s.evidence._replace(at=_NEXT * number)) for number, s in enumerate(streams)]
+    streams = [replace(s, evidence=replace(s.evidence, at=_NEXT * number)) for number, s in enumerate(streams)]
     broken = [s.evidence for s in streams if s.answered and s.evidence.fault]
     cuts = tuple(Cut(evidence.seconds, evidence.silence, evidence.at) for evidence in broken)
     found: dict[str, Finding] = {}
     for number, stream in enumerate(streams, 1):
-        compared = replace(stream, evidence=stream.evidence._replace(cuts=cuts if stream.evidence.fault else ()))
+        compared = replace(stream, evidence=replace(stream.evidence, cuts=cuts if stream.evidence.fault else ()))
         for finding in [*_causes(compared, number), *_checked(compared, number, CHECKS)]:
             known = found.get(finding.name)
             found[finding.name] = finding if known is None else replace(known, streams=(*known.streams, number))

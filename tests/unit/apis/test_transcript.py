@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_stream_guard.apis.second_answer import Addition, Diverged, ReplayChecker
+from openai_stream_guard.apis.second_answer import Diverged, ReplayChecker
 from openai_stream_guard.apis.transcript import Key, TextDelta, Transcript
 
 TEXT: Key = (0, "content")
@@ -117,7 +117,9 @@ def test_a_replay_answers_with_the_names_the_consumer_knows() -> None:
     replay = ReplayChecker(transcript)
     assert replay.identify(("id",), "chatcmpl-2") == "chatcmpl-1"
     assert replay.identify((0, "role"), "assistant") is None
-    assert replay.news() == Addition([], [((0, "role"), "assistant")])
+    news = replay.news()
+    assert not news.text_deltas
+    assert news.identities == [((0, "role"), "assistant")]
 
 
 @given(st.lists(st.sampled_from("abc")), st.lists(st.sampled_from("abc")))
@@ -138,8 +140,8 @@ def test_news_are_those_since_the_last_call_and_only_what_is_new() -> None:
     replay = ReplayChecker(delivered((TEXT, "Blue")))
     replay.take(TEXT, "Blue trams")
     replay.take(TOOL, "{")
-    assert replay.news() == Addition([(TEXT, " trams"), (TOOL, "{")])
-    assert replay.news() == Addition()
+    assert replay.news().text_deltas == [(TEXT, " trams"), (TOOL, "{")]
+    assert not replay.news().text_deltas
 
 
 def test_news_added_to_the_transcript_make_the_answer() -> None:

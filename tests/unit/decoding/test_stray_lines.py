@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openai_stream_guard.decoding.blocks import classify_stray_line
+from openai_stream_guard.decoding.blocks import StrayKind, StrayLine, classify_stray_line
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ from openai_stream_guard.decoding.blocks import classify_stray_line
         (b"x{}", "fragment", b"x{}"),
     ],
 )
-def test_what_is_recognised(line: bytes, kind: str, text: bytes) -> None:
+def test_what_is_recognised(line: bytes, kind: StrayKind, text: bytes) -> None:
     """What WHATWG ignores though it is plainly a payload, the start of one, or no event stream at all."""
-    assert classify_stray_line(line) == (kind, text)
+    assert classify_stray_line(line) == StrayLine(kind, text)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -130,7 +131,7 @@ BURSTS = Evidence(events=40, reads=4, first_event_seconds=0.1, worst_gap=3.0)
 )
 def test_bursts_are_many_events_in_few_reads_after_a_wait(change: dict[str, Any], bursts: bool) -> None:
     """Unless it was the program that kept them waiting."""
-    assert BURSTS._replace(**change).bursts is bursts
+    assert replace(BURSTS, **change).bursts is bursts
 
 
 def test_equal_cuts_are_counted_per_host() -> None:
@@ -141,9 +142,9 @@ def test_equal_cuts_are_counted_per_host() -> None:
     hosts.record_fault("b", cut)
     hosts.record_fault("a", Evidence("stalled", seconds=9.0, silence=2.0, at=150.0))
     assert not hosts.with_cuts("a", cut).same_silence
-    again = hosts.record_fault("a", cut._replace(seconds=30.0, silence=2.1, at=200.0))
+    again = hosts.record_fault("a", replace(cut, seconds=30.0, silence=2.1, at=200.0))
     assert (again.same_silence, again.same_length) == (True, False)
-    older = hosts.record_fault("a", cut._replace(seconds=9.1, silence=0.0, at=300.0))
+    older = hosts.record_fault("a", replace(cut, seconds=9.1, silence=0.0, at=300.0))
     assert (older.same_silence, older.same_length) == (False, True)
 
 
@@ -152,11 +153,11 @@ def test_cuts_at_one_moment_are_one_event() -> None:
     hosts = HostMemory()
     cut = Evidence("disconnected", seconds=3.0, silence=0.6)
     for stream in range(40):
-        seen = hosts.record_fault("a", cut._replace(at=100.0 + stream / 40))
+        seen = hosts.record_fault("a", replace(cut, at=100.0 + stream / 40))
     assert (seen.cut_together, seen.same_silence, seen.same_length) == (40, False, False)
-    first = hosts.with_cuts("a", cut._replace(at=100.0))
+    first = hosts.with_cuts("a", replace(cut, at=100.0))
     assert first.cut_together == 40
-    later = hosts.record_fault("a", cut._replace(at=160.0))
+    later = hosts.record_fault("a", replace(cut, at=160.0))
     assert (later.cut_together, later.same_silence, later.same_length) == (1, True, True)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -129,7 +130,7 @@ def test_a_function_that_says_something_else_is_not_known(
     function: KnownFunction, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A release that nobody has tested is named, with what it changed, and logged once."""
-    table = tuple(known._replace(digests=frozenset()) if known == function else known for known in FUNCTIONS)
+    table = tuple(replace(known, digests=frozenset()) if known == function else known for known in FUNCTIONS)
     monkeypatch.setattr(items, "FUNCTIONS", table)
     fresh = plans()
     with caplog.at_level(logging.DEBUG, "openai_stream_guard"):
