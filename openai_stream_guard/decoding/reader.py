@@ -28,6 +28,7 @@ __all__ = ["REPAIRS", "DecodeFault", "Payload", "Reader", "RepairMode"]
 
 _MAX_HEAD = 4
 _TAIL = 1152
+_MAX_TAIL = _TAIL + 256  # shortened to the former not at every read, since that moves bytes
 _CR, _LF = b"\r\n"
 _EVENT_LINE = rb"(?:event: ?([^\r\n:]*)%b)?"
 
@@ -146,7 +147,7 @@ class Reader:
                 self._uncounted += len(data)
                 self.events += 1
                 return [payload]
-        position = self._read_frames(data, 0) if self._at_boundary else 0
+        position = self._read_frames(data, 0, data.rfind(self._frames.blank)) if self._at_boundary else 0
         if position < len(data):
             self._read_mixed(data, position)
         self._count(data[: -len(partial)] if partial else data)
@@ -157,7 +158,7 @@ class Reader:
         self._bytes += len(data)
         tail = self._tail
         tail += data[-_TAIL:]
-        if len(tail) > _TAIL + 256:  # not at every read, since it moves bytes
+        if len(tail) > _MAX_TAIL:
             del tail[:-_TAIL]
 
     def finish(self) -> list[Payload]:
@@ -210,7 +211,7 @@ class Reader:
             position = self._read_lines(data, position)
             self._at_boundary = self._lines.at_line_start and self._blocks.is_idle and not self._has_ended()
             if self._at_boundary:
-                position = self._read_frames(data, position)
+                position = self._read_frames(data, position, len(data))
         self.over = self._has_ended()
 
     def _read_head(self, data: bytes) -> None:
@@ -219,25 +220,30 @@ class Reader:
             reason = "the body is compressed, and nobody has undone that"
             self._out.fault = DecodeFault("not_a_stream", reason, 0, undecodable(self._head))
 
-    def _read_frames(self, data: bytes, start: int) -> int:
+    def _read_frames(self, data: bytes, start: int, last: int) -> int:
         """
         Read frames up to the first event that is anything else, and return the offset where that begins.
 
-        Call it only between two events. The beginning of a frame at the end of `data` is kept.
+        Call it only between two events. No frame begins from `last` on. The beginning of a frame at the end of `data`
+        is kept.
         """
         payloads, match = self._out.payloads, self._frames.match
-        position, size, last = start, len(data), data.rfind(self._frames.blank)
-        while position < last and (found := match(data, position)):
+        position = start
+        while position < last and (found := match(data, position)) is not None:
             payload = self._payload_in(found)
             if payload is None:
                 break
             payloads.append(payload)
             position = found.end()
         self._uncounted += position - start
-        if position < size <= position + self._limit and self._frames.begins(data, position):
-            self._partial_frame += data[position:]
-            return size
-        return position
+        size = len(data)
+        if not position < size <= position + self._limit:
+            return position
+        has_line_end = data.find(_LF, position) >= 0 or data.find(_CR, position) >= 0
+        if has_line_end and self._frames.begins(data, position) is None:
+            return position
+        self._partial_frame += data[position:]
+        return size
 
     def _payload_in(self, frame: re.Match[bytes]) -> Payload | None:
         """Return the payload of a frame; None where it has to be read line by line."""
