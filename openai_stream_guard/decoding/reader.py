@@ -43,7 +43,7 @@ class _Frames:
         frame = re.compile((_EVENT_LINE + rb"data: ?(\{.*)%b%b") % (end, end, end))
         self.match, self.matches = frame.match, frame.fullmatch
         """Find a frame, with its event name, if any, and its object: at the beginning, or alone."""
-        begins = re.compile((_EVENT_LINE + rb"(?:data: ?\{[^\r\n]*%b|[^\r\n]*)") % (end, end))
+        begins = re.compile((_EVENT_LINE + rb"(?:data: ?\{[^\r\n]*%b?|[^\r\n]*)|event: ?[^\r\n:]*\r") % (end, end))
         self.begins = begins.fullmatch
         """Finds the beginning of what may become a frame, of which the line-by-line path could not return anything yet
         either."""
