@@ -266,6 +266,8 @@ class Reader:
         found = data.find(blank, start)
         end = len(data) if found < 0 else found + len(blank)
         blocks = self._blocks
+        if data[start] == _LF and blocks.is_idle:  # as after a carriage return at the end of the read before
+            end = start + 1
         for line in self._lines.feed(data[start:end]):
             if blocks.held_bytes + len(line.text) > self._limit:
                 self._fail_oversized(line.start)
