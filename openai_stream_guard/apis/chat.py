@@ -10,7 +10,7 @@ transcript's own text is the answer once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..decoding.payload import Payload
@@ -71,7 +71,7 @@ class ChatAdapter(ApiAdapter):
         if self.response_id is None or transcript.overflowed:
             return start
         end, size = start, 0
-        text_channels, choices = transcript.text_channels, self._choices
+        text_channels, known, choices = transcript.text_channels, transcript.identities, self._choices
         is_single, standing, arguments = choices.expected == 1, choices.standing, choices.arguments
         try:
             while end < len(payloads):
@@ -82,11 +82,23 @@ class ChatAdapter(ApiAdapter):
                     break
                 if is_single:
                     index = 0
-                more = [] if index in standing else self._more_texts(index, choice, transcript.identities)
-                pieces = [(key, text_channels[key], text.encode("utf-8", "surrogatepass")) for key, text in more]
-                if not pieces:
+                if index in standing:
                     break
-                for key, channel, piece in pieces:
+                delta: Any = choice.get("delta")
+                more: Sequence[TextDelta]
+                if self._text_in_delta and len(delta) == 1:  # nearly always
+                    ((name, said),) = delta.items()
+                    is_text = said.__class__ is str
+                    more = (((index, name), said) if is_text else _more_arguments(index, name, said, known),)
+                    if not said:
+                        break
+                else:
+                    more = self._more_texts(index, choice, known)
+                    if len(more) != 1 and not (more and all(key in text_channels for key, _ in more)):
+                        break
+                for key, text in more:
+                    channel = text_channels[key]
+                    piece = text.encode("utf-8", "surrogatepass")
                     channel += piece
                     size += len(piece)
                     if key in arguments:
@@ -103,11 +115,11 @@ class ChatAdapter(ApiAdapter):
     def _more_texts(self, index: int, choice: Mapping[str, Any], known: Mapping[Key, object]) -> list[TextDelta]:
         """Channels and texts of a choice that names nothing but what is `known`. Raises for one of another shape."""
         delta: Any = choice.get("delta")
-        if delta is None and choice["text"].__class__ is str and "message" not in choice:
+        if delta is None and "message" not in choice and choice["text"].__class__ is str:
             return [((index, "text"), choice["text"])] if choice["text"] else []
-        if not self._text_in_delta:
-            return []
         more: list[TextDelta] = []
+        if not self._text_in_delta:
+            return more
         for name, part in delta.items():
             if not part:
                 continue
@@ -322,13 +334,13 @@ def _more_arguments(index: int, name: str, calls: list[dict[str, Any]], known: M
     text = function["arguments"]
     if name != "tool_calls" or place.__class__ is not int or text.__class__ is not str or not text:
         raise ValueError
-    if len(function) > 1 and any(part for member, part in function.items() if member != "arguments"):
-        raise ValueError
-    if len(call) > 2:
-        for member, part in call.items():
-            is_known = member in IDENTITIES and part.__class__ is str and (index, name, place, member) in known
-            if part and not is_known and member not in ("index", "function"):
-                raise ValueError
+    if len(call) + len(function) > 3:
+        said = {member: part for member, part in call.items() if part and member not in ("index", "function")}
+        names = (member in IDENTITIES and (index, name, place, member) in known for member in said)
+        if not all(names) or any(part.__class__ is not str for part in said.values()):
+            raise ValueError
+        if any(part for member, part in function.items() if member != "arguments"):
+            raise ValueError
     return (index, name, place, "function", "arguments"), text
 
 

@@ -28,7 +28,6 @@ __all__ = ["REPAIRS", "DecodeFault", "Payload", "Reader", "RepairMode"]
 
 _MAX_HEAD = 4
 _TAIL = 1152
-_MAX_TAIL = _TAIL + 256  # shortened to the former not at every read, since that moves bytes
 _CR, _LF = b"\r\n"
 _EVENT_LINE = rb"(?:event: ?([^\r\n:]*)%b)?"
 
@@ -82,7 +81,7 @@ class Reader:
         self._blocks = BlockParser(repair)
         self._out = self._blocks.out
         self._head = b""
-        self._tail = bytearray()
+        self._tail = b""
         self._frames = _FRAMES[b"\n"]  # by the line end that the stream used last
         self._at_boundary = False  # between two events, and not over: a frame may begin
         self._partial_frame = bytearray()  # kept until the rest of it comes, and counted then
@@ -126,7 +125,7 @@ class Reader:
     @property
     def tail(self) -> bytes:
         """The last bytes that were fed, at most 1,152: more than is shown, so that the label of a key is there."""
-        return bytes((self._tail + self._partial_frame[-_TAIL:])[-_TAIL:])
+        return (self._tail + self._partial_frame[-_TAIL:])[-_TAIL:]
 
     def feed(self, data: bytes) -> list[Payload]:
         """Take the bytes of one read, and return the payloads that they complete."""
@@ -156,10 +155,7 @@ class Reader:
     def _count(self, data: bytes) -> None:
         """Note bytes that were read, and are not kept for a frame."""
         self._bytes += len(data)
-        tail = self._tail
-        tail += data[-_TAIL:]
-        if len(tail) > _MAX_TAIL:
-            del tail[:-_TAIL]
+        self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
 
     def finish(self) -> list[Payload]:
         """End the body, and return the payloads that were whole but for their blank line."""
@@ -186,10 +182,10 @@ class Reader:
         if not (nothing_came and self._repairing and 0 < self.bytes_fed <= _TAIL):
             return
         try:
-            value = loads(bytes(self._tail))
+            value = loads(self._tail)
         except (ValueError, RecursionError):
             return
-        payload = IrregularPayload(None, bytes(self._tail), value, None, None, outside_field=True)
+        payload = IrregularPayload(None, self._tail, value, None, None, outside_field=True)
         self._out.fault = DecodeFault("not_a_stream", "the body is one JSON value", 0, payload=payload)
 
     def _has_ended(self) -> bool:

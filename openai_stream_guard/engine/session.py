@@ -17,7 +17,7 @@ from ..apis.transcript import Transcript
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..diagnosis.causes import advice
-from ..diagnosis.evidence import ResponseHead, clues_from
+from ..diagnosis.evidence import ResponseHead
 from ..notices import Notice, Outcome, StoppedBy, StreamReport
 from .attempt import DIVERGED, AttemptReader, stop_reason
 from .attempt_log import AttemptLog
@@ -95,11 +95,9 @@ class Session:
             self._policy,
             self._delivery,
             self._habits,
-            note=self.note,
-            delivered=lambda: self._log.delivered,
+            self._log,
             only_failed=self._first is None or self._first.fault.last_event is not None,
             is_straight=is_straight,
-            media=lambda: clues_from(self._log.head.headers).media,
         )
         self._brought_progress, self._limit, self._repeated = False, "", 0
         self._deadline: float | None = None
