@@ -132,7 +132,7 @@ class ItemPlans:
             functions = tuple(self._find(function) for function in FUNCTIONS)
             pairs = zip(FUNCTIONS, functions, strict=True)
             unknown = [function.path for function, found in pairs if not function.knows(found, files)]
-        except (OSError, AttributeError, UnicodeDecodeError) as error:
+        except (OSError, AttributeError, KeyError, UnicodeDecodeError) as error:
             return f"the functions of openai {openai.__version__} cannot be read ({type(error).__name__})"
         if unknown:
             return f"openai {openai.__version__}, as it is here, was not tested: {', '.join(unknown)}"
