@@ -10,7 +10,7 @@ transcript's own text is the answer once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..decoding.payload import Payload
@@ -24,7 +24,7 @@ from .adapter import (
     is_keep_alive,
     plain_id,
 )
-from .chat_deltas import NO_REASON, aside_from, choice_index, finish_line, text_member, trim_choice, walk
+from .chat_deltas import IDENTITIES, NO_REASON, aside_from, choice_index, finish_line, text_member, trim_choice, walk
 from .completion import NO_FINISH, CallArguments, Choices, Oddity
 from .error_shapes import COMPLETION_ITEMS, WHOLE_ANSWER, has_error
 from .partial_answer import choices_from
@@ -67,42 +67,73 @@ class ChatAdapter(ApiAdapter):
         return None if choices.always_finishing or not choices.seen else choices.all_finished
 
     def append_text_deltas(self, payloads: list[Payload], start: int, transcript: Transcript) -> int:
-        """Append the chunks whose one choice has nothing but more text, or more of a call's arguments."""
-        if self.response_id is None or not self._text_in_delta or transcript.overflowed:
+        """Append the chunks whose one choice has nothing but more of texts that have begun."""
+        if self.response_id is None or transcript.overflowed:
             return start
         end, size = start, 0
-        text_channels, choices = transcript.text_channels, self._choices
-        is_single, standing = choices.expected == 1, choices.standing
+        text_channels, known, choices = transcript.text_channels, transcript.identities, self._choices
+        is_single, standing, arguments = choices.expected == 1, choices.standing, choices.arguments
         try:
             while end < len(payloads):
                 value: Any = payloads[end].value
                 (choice,) = value["choices"]
-                ((name, text),) = choice["delta"].items()
-                index = choice["index"]
-                if index.__class__ is not int or not text or choice.get("finish_reason") or value.get("error"):
+                index, reason = choice["index"], choice.get("finish_reason")
+                if index.__class__ is not int or (reason and reason != NO_REASON) or value.get("error"):
                     break
                 if is_single:
                     index = 0
                 if index in standing:
                     break
-                if text.__class__ is str:
-                    channel = text_channels[index, name]
-                    piece = text.encode("utf-8", "surrogatepass")
+                delta: Any = choice.get("delta")
+                more: Sequence[TextDelta]
+                if self._text_in_delta and len(delta) == 1:  # nearly always
+                    ((name, said),) = delta.items()
+                    is_text = said.__class__ is str
+                    more = (((index, name), said) if is_text else _more_arguments(index, name, said, known),)
+                    if not said:
+                        break
                 else:
-                    key, text = _more_arguments(index, name, text)
+                    more = self._more_texts(index, choice, known)
+                    if len(more) != 1 and not (more and all(key in text_channels for key, _ in more)):
+                        break
+                for key, text in more:
                     channel = text_channels[key]
                     piece = text.encode("utf-8", "surrogatepass")
-                    choices.arguments[key].add(piece)
-                channel += piece
-                size += len(piece)
+                    channel += piece
+                    size += len(piece)
+                    if key in arguments:
+                        arguments[key].add(piece)
                 end += 1
                 if value.get("usage"):
                     self._note_usage(value)
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             pass  # of another shape, or the first text of its channel
         transcript.deltas += end - start
         transcript.size += size
         return end
+
+    def _more_texts(self, index: int, choice: Mapping[str, Any], known: Mapping[Key, object]) -> list[TextDelta]:
+        """Channels and texts of a choice that names nothing but what is `known`. Raises for one of another shape."""
+        delta: Any = choice.get("delta")
+        if delta is None and "message" not in choice and choice["text"].__class__ is str:
+            return [((index, "text"), choice["text"])] if choice["text"] else []
+        more: list[TextDelta] = []
+        if not self._text_in_delta:
+            return more
+        for name, part in delta.items():
+            if not part:
+                continue
+            if part.__class__ is str and name not in IDENTITIES:
+                more.append(((index, name), part))
+            elif name in _TOOLS:
+                more.append(_more_arguments(index, name, part, known))
+            else:
+                for key, text, is_identity in walk((index, name), part):
+                    if not is_identity:
+                        more.append((key, text))
+                    elif key not in known:
+                        return []
+        return more
 
     def fault_in(self, payload: Payload) -> FaultEvent | None:
         """Return the fault of a payload that is an error of the API, a page, or a whole answer in place of a stream."""
@@ -296,16 +327,21 @@ class ChatAdapter(ApiAdapter):
         }
 
 
-def _more_arguments(index: int, name: str, calls: list[dict[str, Any]]) -> tuple[Key, str]:
-    """Channel and text of a delta that holds nothing but more of one call's arguments."""
+def _more_arguments(index: int, name: str, calls: list[dict[str, Any]], known: Mapping[Key, object]) -> TextDelta:
+    """Channel and text of a delta that holds nothing new but more of one call's arguments. Raises for any other."""
     (call,) = calls
-    ((member, text),) = call["function"].items()
-    place = call["index"]
-    if name != "tool_calls" or member != "arguments" or place.__class__ is not int or len(call) != 2:
+    place, function = call["index"], call["function"]
+    text = function["arguments"]
+    if name != "tool_calls" or place.__class__ is not int or text.__class__ is not str or not text:
         raise ValueError
-    if text.__class__ is not str or not text:
-        raise ValueError
-    return (index, name, place, "function", member), text
+    if len(call) + len(function) > 3:
+        said = {member: part for member, part in call.items() if part and member not in ("index", "function")}
+        names = (member in IDENTITIES and (index, name, place, member) in known for member in said)
+        if not all(names) or any(part.__class__ is not str for part in said.values()):
+            raise ValueError
+        if any(part for member, part in function.items() if member != "arguments"):
+            raise ValueError
+    return (index, name, place, "function", "arguments"), text
 
 
 def _has_message(choice: object) -> bool:

@@ -18,6 +18,13 @@ from .whole_items import fingerprint
 
 LIFECYCLE = ("response.created", "response.queued", "response.in_progress")
 """Events that say how a response begins; each carries it, without its output."""
+LEFT_OUT = ...
+"""Stands for a member of a response that is not kept. Instructions and tools, which it repeats from its request, may be
+hundreds of kilobytes."""
+_MAX_KEPT = 4096
+"""Characters that are kept of what a response is called, with its settings."""
+_NODE = 32
+"""What each value in it counts for besides its characters."""
 _PART_EVENTS = ("response.content_part.", "response.reasoning_summary_part.")
 _STEPS = frozenset(step for told in TOLD.values() for step in (*told.before, *told.after, "failed"))
 """How far an item has come, which says nothing of what is in it."""
@@ -82,13 +89,40 @@ def names_in(kind: str, value: Mapping[str, Any], places: OutputPlaces) -> list[
     """Return the identities that an event without text of its own names, and what it says once as a fingerprint."""
     response = value.get("response")
     if isinstance(response, dict):
-        return [(places.response, {name: part for name, part in response.items() if name != "output"})]
+        return [(places.response, _kept_of(response))]
     if kind == "response.output_item.added":
         return places.opened(value)[1]
     part = value.get("part")
     if isinstance(part, dict) and kind.startswith(_PART_EVENTS) and isinstance(part.get("type"), str):
         return [((places.once(kind, value), "type"), part["type"])]
     return [((places.once(kind, value), "said"), fingerprint(value))] if kind.endswith(".annotation.added") else []
+
+
+def _kept_of(response: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a response for as long as its stream is open; `LEFT_OUT` stands for what is large."""
+    kept, room = dict[str, Any](), _MAX_KEPT
+    for name in ("id", *response):
+        room -= len(name) + _NODE
+        if room < 0:
+            break
+        if name in response and name != "output":
+            left = _room_beside(response[name], room)
+            kept[name], room = (response[name], left) if left >= 0 else (LEFT_OUT, room)
+    return kept
+
+
+def _room_beside(value: object, room: int) -> int:
+    """Return how much of some room is left beside a JSON value, or a negative number where it does not fit."""
+    room -= _NODE
+    if isinstance(value, str):
+        return room - len(value)
+    if isinstance(value, dict):
+        for name, part in value.items():
+            room = _room_beside(part, room - len(name)) if room >= 0 else room
+    elif isinstance(value, list):
+        for part in value:
+            room = _room_beside(part, room) if room >= 0 else room
+    return room
 
 
 def _closing(kind: str, value: Mapping[str, Any], places: OutputPlaces) -> list[Milestone]:
@@ -111,7 +145,8 @@ def _rename(kind: str, new: dict[str, Any], replay: SecondAnswer, places: Output
     if not isinstance(response, dict):
         return
     named = replay.known(places.response)
-    first = {"id": named.get("id") or response.get("id")} if isinstance(named, dict) else {}
+    known = named.get("id") if isinstance(named, dict) else None
+    first = {"id": known} if isinstance(known, str) and known else {}
     if kind in LIFECYCLE:
         new["response"] = {**response, **first}
     elif one_identity:

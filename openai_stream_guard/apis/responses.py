@@ -28,7 +28,7 @@ from .completion import HOLES, NO_TERMINAL, Lifecycles, Oddity
 from .error_shapes import RESPONSE_ITEMS, WHOLE_ANSWER, has_error, reported_as, reported_failure
 from .output_places import OutputPlaces, integer_in
 from .partial_answer import outputs_from
-from .repeated_events import LIFECYCLE, names_in, trim_event
+from .repeated_events import LEFT_OUT, LIFECYCLE, names_in, trim_event
 from .request import EndRule, Resume, StreamRequest
 from .second_answer import SecondAnswer
 from .sequence import Sequence
@@ -280,7 +280,10 @@ class ResponsesAdapter(ApiAdapter):
     def partial(self, transcript: Transcript) -> dict[str, object] | None:
         """A response with as much of every output as was delivered."""
         named = transcript.identities.get(("response",))
-        base: dict[str, object] = dict(named) if isinstance(named, dict) else {"id": "", "model": self._request.model}
+        base: dict[str, object] = {"id": "", "model": self._request.model}
+        if isinstance(named, dict):
+            asked = self._request.body
+            base = {name: asked.get(name) if part is LEFT_OUT else part for name, part in named.items()}
         return {**base, "object": "response", "status": "incomplete", "output": outputs_from(transcript)}
 
 

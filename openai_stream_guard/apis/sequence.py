@@ -17,6 +17,9 @@ _MAX_WAITING = 64
 _REMEMBERED = 64
 """Events of which a second copy is known. Another event under a number of theirs, or an older one, is no duplicate."""
 
+_32_BITS = 0xFFFFFFFF
+"""Of a hash; a stream is open for long, and 64 whole ones would be the largest thing that is kept of it."""
+
 
 class Gap(Exception):
     """A number is missing and will not come."""
@@ -41,7 +44,7 @@ class Sequence:
         self.trusted = trusted or self._is_proof
         """Whether the numbers have made sense so far."""
         self._waiting: dict[int, Payload] = {}
-        self._hashes = array("q", [0]) * _REMEMBERED
+        self._hashes = array("I", [0]) * _REMEMBERED
         """Of the payloads delivered last, each at its number modulo the length."""
         self._start = self._next
         """The first number of this count."""
@@ -64,7 +67,7 @@ class Sequence:
         """Take an event if its number is the one that is due and none waits; else return False and take nothing."""
         if number.__class__ is not int or number != self._next or self._waiting or self._restarted_at is not None:
             return False
-        self._hashes[self._next % _REMEMBERED] = hash(payload.raw)
+        self._hashes[self._next % _REMEMBERED] = hash(payload.raw) & _32_BITS
         self._next += 1
         return True
 
@@ -89,6 +92,8 @@ class Sequence:
             if number == self._restarted_at != self._next:
                 return [*self.distrust(), payload]
             self._restarted_at = None
+        if self.follow(payload, number):
+            return [payload]
         assert self._next is not None
         if number < self._next:
             return [] if self._is_duplicate(payload, number) else [*self.distrust(), payload]
@@ -148,7 +153,7 @@ class Sequence:
         if self._is_proof:
             return True
         is_remembered = number >= self._start and self._next - number <= _REMEMBERED
-        return is_remembered and self._hashes[number % _REMEMBERED] == hash(payload.raw)
+        return is_remembered and self._hashes[number % _REMEMBERED] == hash(payload.raw) & _32_BITS
 
     def _due(self) -> list[Payload]:
         """Take the events that wait for none any more."""
@@ -157,7 +162,7 @@ class Sequence:
             assert self._next is not None
             payload = self._waiting.pop(self._next, None)
             if payload is not None:
-                self._hashes[self._next % _REMEMBERED] = hash(payload.raw)
+                self._hashes[self._next % _REMEMBERED] = hash(payload.raw) & _32_BITS
                 due.append(payload)
                 self._next += 1
                 continue

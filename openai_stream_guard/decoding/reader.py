@@ -29,14 +29,26 @@ __all__ = ["REPAIRS", "DecodeFault", "Payload", "Reader", "RepairMode"]
 _MAX_HEAD = 4
 _TAIL = 1152
 _CR, _LF = b"\r\n"
-_LINE_ENDS = (b"\n", b"\r\n")
 _EVENT_LINE = rb"(?:event: ?([^\r\n:]*)%b)?"
-_FRAME = {end: re.compile((_EVENT_LINE + rb"data: ?(\{.*)%b%b") % (end, end, end)) for end in _LINE_ENDS}
-"""By the line end of the stream: a frame, with its event name, if any, and its object."""
-_PARTIAL_FRAME = {
-    end: re.compile((_EVENT_LINE + rb"(?:data: ?\{[^\r\n]*%b|[^\r\n]*)") % (end, end)) for end in _LINE_ENDS
-}
-"""The beginning of what may become a frame, of which the line-by-line path could not return anything yet either."""
+
+
+class _Frames:
+    """What frames look like in a stream whose lines end so."""
+
+    __slots__ = ("begins", "blank", "match", "matches")
+
+    def __init__(self, end: bytes) -> None:
+        self.blank = end * 2
+        frame = re.compile((_EVENT_LINE + rb"data: ?(\{.*)%b%b") % (end, end, end))
+        self.match, self.matches = frame.match, frame.fullmatch
+        """Find a frame, with its event name, if any, and its object: at the beginning, or alone."""
+        begins = re.compile((_EVENT_LINE + rb"(?:data: ?\{[^\r\n]*%b?|[^\r\n]*)|event: ?[^\r\n:]*\r") % (end, end))
+        self.begins = begins.fullmatch
+        """Finds the beginning of what may become a frame, of which the line-by-line path could not return anything yet
+        either."""
+
+
+_FRAMES = {end: _Frames(end) for end in (b"\n", b"\r\n")}
 
 
 class Reader:
@@ -52,12 +64,12 @@ class Reader:
     """
 
     __slots__ = (
-        "_at_boundary", "_blocks", "_bytes", "_head", "_limit", "_line_end", "_lines", "_out", "_partial_frame",
-        "_partial_in_tail", "_repairing", "_tail", "_uncounted", "error", "events", "over",
+        "_at_boundary", "_blocks", "_bytes", "_frames", "_head", "_limit", "_lines", "_out", "_partial_frame",
+        "_repairing", "_tail", "_uncounted", "error", "events", "over",
     )  # fmt: skip
 
     def __init__(self, repair: RepairMode = "safe", max_event_bytes: int = 256 * 1024 * 1024) -> None:
-        self._bytes = 0  # without those of `_partial_frame` that are not in `_tail`
+        self._bytes = 0  # without those of `_partial_frame`
         self.events = 0
         self.over = False
         """Whether nothing more will be read: a fault or `[DONE]` came."""
@@ -69,17 +81,16 @@ class Reader:
         self._blocks = BlockParser(repair)
         self._out = self._blocks.out
         self._head = b""
-        self._tail = bytearray()
-        self._line_end = b"\n"  # the one that the stream used last
+        self._tail = b""
+        self._frames = _FRAMES[b"\n"]  # by the line end that the stream used last
         self._at_boundary = False  # between two events, and not over: a frame may begin
-        self._partial_frame = bytearray()  # kept until the rest of it comes
-        self._partial_in_tail = 0  # bytes of it that `_tail` holds already
+        self._partial_frame = bytearray()  # kept until the rest of it comes, and counted then
         self._uncounted = 0  # bytes of frames that `_lines` has not counted yet
 
     @property
     def bytes_fed(self) -> int:
         """How many bytes were fed."""
-        return self._bytes + len(self._partial_frame) - self._partial_in_tail
+        return self._bytes + len(self._partial_frame)
 
     @property
     def fault(self) -> DecodeFault | None:
@@ -114,38 +125,45 @@ class Reader:
     @property
     def tail(self) -> bytes:
         """The last bytes that were fed, at most 1,152: more than is shown, so that the label of a key is there."""
-        return bytes((self._tail + self._partial_frame[self._partial_in_tail :])[-_TAIL:])
+        return (self._tail + self._partial_frame[-_TAIL:])[-_TAIL:]
 
     def feed(self, data: bytes) -> list[Payload]:
         """Take the bytes of one read, and return the payloads that they complete."""
-        new, partial = data, self._partial_frame
+        partial = self._partial_frame
         if partial:
-            if _LF not in data and _CR not in data and len(partial) + len(data) <= self._limit:
-                partial += data  # most reads of a few bytes end here: a third of the cost of going on
-                return []
-            data = b"".join((partial, data))
-            new = data[self._partial_in_tail :]
+            partial += data
+            if len(partial) <= self._limit and (
+                (_LF not in data and _CR not in data)
+                or (self._frames.blank not in data and self._frames.begins(partial) is not None)
+            ):
+                return []  # most reads of a few bytes
+            data = bytes(partial)
             partial.clear()
-            self._partial_in_tail = 0
-        self._bytes += len(new)
-        self._tail += new[-_TAIL:]
-        if len(self._tail) > _TAIL + 256:  # not at every read, since it moves bytes
-            del self._tail[:-_TAIL]
-        if new is data and self._at_boundary and data.endswith(b"\n"):
-            found = _FRAME[self._line_end].fullmatch(data)
+        if self._at_boundary and data.endswith(self._frames.blank):
+            found = self._frames.matches(data)
             if found is not None and (payload := self._payload_in(found)) is not None:  # most reads of an event
+                self._count(data)
                 self._uncounted += len(data)
                 self.events += 1
                 return [payload]
-        position = self._read_frames(data, 0) if self._at_boundary else 0
+        position = self._read_frames(data, 0, data.rfind(self._frames.blank)) if self._at_boundary else 0
         if position < len(data):
             self._read_mixed(data, position)
+        self._count(data[: -len(partial)] if partial else data)
         return self._take_payloads()
+
+    def _count(self, data: bytes) -> None:
+        """Note bytes that were read, and are not kept for a frame."""
+        self._bytes += len(data)
+        self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
 
     def finish(self) -> list[Payload]:
         """End the body, and return the payloads that were whole but for their blank line."""
         if self._partial_frame:
-            self._read_mixed(bytes(self._partial_frame), 0)
+            data = bytes(self._partial_frame)
+            self._partial_frame.clear()
+            self._count(data)
+            self._read_mixed(data, 0)
         if not self.over:
             last = self._lines.rest()
             self.error = undecodable(last.text)
@@ -164,10 +182,10 @@ class Reader:
         if not (nothing_came and self._repairing and 0 < self.bytes_fed <= _TAIL):
             return
         try:
-            value = loads(bytes(self._tail))
+            value = loads(self._tail)
         except (ValueError, RecursionError):
             return
-        payload = IrregularPayload(None, bytes(self._tail), value, None, None, outside_field=True)
+        payload = IrregularPayload(None, self._tail, value, None, None, outside_field=True)
         self._out.fault = DecodeFault("not_a_stream", "the body is one JSON value", 0, payload=payload)
 
     def _has_ended(self) -> bool:
@@ -189,7 +207,7 @@ class Reader:
             position = self._read_lines(data, position)
             self._at_boundary = self._lines.at_line_start and self._blocks.is_idle and not self._has_ended()
             if self._at_boundary:
-                position = self._read_frames(data, position)
+                position = self._read_frames(data, position, len(data))
         self.over = self._has_ended()
 
     def _read_head(self, data: bytes) -> None:
@@ -198,26 +216,30 @@ class Reader:
             reason = "the body is compressed, and nobody has undone that"
             self._out.fault = DecodeFault("not_a_stream", reason, 0, undecodable(self._head))
 
-    def _read_frames(self, data: bytes, start: int) -> int:
+    def _read_frames(self, data: bytes, start: int, last: int) -> int:
         """
         Read frames up to the first event that is anything else, and return the offset where that begins.
 
-        Call it only between two events. The beginning of a frame at the end of `data` is kept.
+        Call it only between two events. No frame begins from `last` on. The beginning of a frame at the end of `data`
+        is kept.
         """
-        payloads, match = self._out.payloads, _FRAME[self._line_end].match
-        position, size = start, len(data)
-        while position < size and (found := match(data, position)):
+        payloads, match = self._out.payloads, self._frames.match
+        position = start
+        while position < last and (found := match(data, position)) is not None:
             payload = self._payload_in(found)
             if payload is None:
                 break
             payloads.append(payload)
             position = found.end()
         self._uncounted += position - start
-        if position < size <= position + self._limit and _PARTIAL_FRAME[self._line_end].fullmatch(data, position):
-            self._partial_frame += data[position:]
-            self._partial_in_tail = len(self._partial_frame)
-            return size
-        return position
+        size = len(data)
+        if not position < size <= position + self._limit:
+            return position
+        has_line_end = data.find(_LF, position) >= 0 or data.find(_CR, position) >= 0
+        if has_line_end and self._frames.begins(data, position) is None:
+            return position
+        self._partial_frame += data[position:]
+        return size
 
     def _payload_in(self, frame: re.Match[bytes]) -> Payload | None:
         """Return the payload of a frame; None where it has to be read line by line."""
@@ -236,10 +258,12 @@ class Reader:
         """Read line by line up to where the current event may end, and return that offset."""
         self._lines.skip(self._uncounted)
         self._uncounted = 0
-        blank = self._line_end * 2
+        blank = self._frames.blank
         found = data.find(blank, start)
         end = len(data) if found < 0 else found + len(blank)
         blocks = self._blocks
+        if data[start] == _LF and blocks.is_idle:  # as after a carriage return at the end of the read before
+            end = start + 1
         for line in self._lines.feed(data[start:end]):
             if blocks.held_bytes + len(line.text) > self._limit:
                 self._fail_oversized(line.start)
@@ -248,7 +272,7 @@ class Reader:
             if self._has_ended():
                 break
             if not line.text and line.after.endswith(b"\n"):
-                self._line_end = line.after
+                self._frames = _FRAMES[line.after]
         else:
             if blocks.held_bytes + self._lines.pending > self._limit:
                 self._fail_oversized(self._lines.start)

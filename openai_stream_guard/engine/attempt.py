@@ -6,7 +6,7 @@ It knows what has come, and judges whether that is a complete answer; what follo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..apis.adapter import ApiAdapter, DataEvent, FaultEvent
 from ..apis.completion import HOLES, UNTOLD_TEXT, Oddity
@@ -17,8 +17,9 @@ from ..apis.usage import usage_in
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..decoding.reader import Reader
-from ..diagnosis.evidence import Media
+from ..diagnosis.evidence import clues_from
 from ..notices import StoppedBy
+from .attempt_log import AttemptLog
 from .deadlines import Phase
 from .decisions import StreamFault
 from .delivery import Delivery, Oversized
@@ -50,15 +51,14 @@ class AttemptReader:
     """Reads one attempt.
 
     Args:
-        delivered: how many events of the stream have been delivered before this attempt's `out`.
+        log: of the whole stream: it has counted the events that were delivered before this attempt's `out`.
         only_failed: whether all attempts before it ended as failed by the API's own word, if there were any.
         is_straight: whether every event is delivered as it comes: nothing is held, and no attempt went before.
-        media: what the response says its body is.
     """
 
     __slots__ = (
-        "_delivered", "_delivery", "_habits", "_is_subscription", "_media", "_note", "_only_failed", "_policy",
-        "_request", "_usage", "adapter", "answer_complete", "is_straight", "items", "out", "reader", "rule",
+        "_delivery", "_habits", "_is_subscription", "_log", "_only_failed", "_policy", "_request", "_usage", "adapter",
+        "answer_complete", "is_straight", "items", "out", "reader", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -68,12 +68,10 @@ class AttemptReader:
         policy: Policy,
         delivery: Delivery,
         habits: HabitTracker,
+        log: AttemptLog,
         *,
-        note: Callable[[str], None],
-        delivered: Callable[[], int],
         only_failed: bool,
         is_straight: bool,
-        media: Callable[[], Media],
     ) -> None:
         self.adapter = adapter
         self.reader = Reader(policy.repair, policy.max_event_bytes)
@@ -89,12 +87,10 @@ class AttemptReader:
         self._policy = policy
         self._delivery = delivery
         self._habits = habits
-        self._note = note
-        self._delivered = delivered
+        self._log = log
         self._only_failed = only_failed
         # An API that marks no end may stream more than an answer.
         self._is_subscription = adapter.end_marks == "unknown"
-        self._media = media
         delivery.transcript.accepts_holes |= habits.leaves_out_text
         self.rule = self._end_rule()
         """What the end was judged by; before that, what it would be judged by."""
@@ -139,10 +135,10 @@ class AttemptReader:
         if isinstance(reading, FaultEvent):
             fault = fault_from(reading, begun=self.items > 0, complete=self.answer_complete)
             if fault is None:
-                self._note("a JSON text that is no event of this API came after the answer")
+                self._log.note("a JSON text that is no event of this API came after the answer")
             return fault
         if not isinstance(reading, DataEvent):
-            self._note("a keep-alive came as an event")
+            self._log.note("a keep-alive came as an event")
             return None
         if reading.failure is not None and self._may_ask_again() and (fault := failure_from(payload, reading.failure)):
             return fault
@@ -177,7 +173,7 @@ class AttemptReader:
 
     def end_of_body(self) -> StreamFault | None:
         """Return the fault of a clean end of the body; None where the answer is complete."""
-        if not self.items and self.reader.bytes_fed and self._media() != "events":
+        if not self.items and self.reader.bytes_fed and clues_from(self._log.head.headers).media != "events":
             reason = "the body has no event, and its content-type names something else"
             return StreamFault("not_a_stream", reason, self.reader.error)
         if self.reader.unfinished or (self.reader.event_begun and not self.answer_complete):
@@ -194,7 +190,7 @@ class AttemptReader:
                 return fault
         if self.adapter.is_complete(self.rule, done=done):
             if self.adapter.end_note is not None:
-                self._note(self.adapter.end_note)
+                self._log.note(self.adapter.end_note)
             if self._delivery.transcript.hole_came_again:
                 self._habits.came_again(Oddity(UNTOLD_TEXT))
             return None
@@ -203,14 +199,14 @@ class AttemptReader:
         if done:
             return StreamFault("truncated", "[DONE] came before the answer was complete")
         if self.items and self._request.host_in(self._policy.lenient_hosts):
-            self._note("the stream ended without any mark, as lenient_hosts allows")
+            self._log.note("the stream ended without any mark, as lenient_hosts allows")
             return None
         lacking = "its end mark" if self.items else "an event"
         return StreamFault("truncated", f"the body ends without {lacking}", ending="clean")
 
     def _accept_habit(self, *, done: bool) -> list[Payload] | None:
         """Return the payloads held back for an oddity that is a habit of the server; None where it is a fault."""
-        delivered, repeated = self._delivered() + len(self.out), self._delivery.caught_up
+        delivered, repeated = self._log.delivered + len(self.out), self._delivery.caught_up
         oddity = self._habits.accepts(self.adapter.oddity(self.rule, done=done), delivered, repeated=repeated)
         if oddity is None:
             return None

@@ -18,7 +18,7 @@ from ..apis.transcript import Transcript
 from ..config.policy import Policy
 from ..decoding.payload import Payload
 from ..diagnosis.causes import advice
-from ..diagnosis.evidence import ResponseHead, clues_from
+from ..diagnosis.evidence import ResponseHead
 from ..notices import Notice, Outcome, StoppedBy, StreamReport
 from .attempt import DIVERGED, AttemptReader, stop_reason
 from .attempt_log import AttemptLog
@@ -38,9 +38,9 @@ class Session:
     """One logical stream, over as many attempts as it takes."""
 
     __slots__ = (
-        "_attempt", "_brought_progress", "_deadline", "_delivery", "_first", "_habits", "_hosts", "_keeping_is_open",
-        "_limit", "_log", "_notify", "_observer", "_policy", "_recovery", "_repeated", "_timeouts", "decision", "note",
-        "outcome", "request", "waiting_since",
+        "_any_byte_counts", "_attempt", "_brought_progress", "_deadline", "_delivery", "_first", "_habits", "_hosts",
+        "_keeping_is_open", "_limit", "_log", "_notify", "_observer", "_policy", "_recovery", "_repeated", "_timeouts",
+        "decision", "note", "outcome", "request", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -96,14 +96,13 @@ class Session:
             self._policy,
             self._delivery,
             self._habits,
-            note=self.note,
-            delivered=lambda: self._log.delivered,
+            self._log,
             only_failed=self._first is None or self._first.fault.last_event is not None,
             is_straight=is_straight,
-            media=lambda: clues_from(self._log.head.headers).media,
         )
         self._brought_progress, self._limit, self._repeated = False, "", 0
         self._deadline: float | None = None
+        self._any_byte_counts = True
 
     def receive(self, data: bytes, now: float) -> list[Payload]:
         """Take the bytes of one read; return what may be delivered."""
@@ -115,7 +114,7 @@ class Session:
         log.read_at = now
         payloads, over = reader.feed(data), reader.over
         if not payloads and not over:  # most reads of a few bytes
-            if attempt.phase != "events":  # then any byte is a sign of life
+            if self._any_byte_counts:
                 self._deadline = None
             if now < (self._deadline or self.deadline):
                 return payloads
@@ -235,6 +234,7 @@ class Session:
         """When the stream is stalled, or over because its answer is complete, on the clock of `now`."""
         if self._deadline is None:  # most reads of a few bytes do not move it
             phase, goes_on = self._attempt.phase, self._habits.goes_on
+            self._any_byte_counts = phase != "events"  # as a sign of life
             found = next_deadline(phase, self._timeouts, self._log, self.waiting_since, goes_on=goes_on)
             self._deadline, self._limit = min(found, Deadline(self._recovery.deadline, "max_elapsed"))
         return self._deadline

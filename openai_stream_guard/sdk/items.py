@@ -63,7 +63,7 @@ class ItemPlans:
         self._planner: Planner | None = None
         self._reason: str | None = "not looked at yet"
         self._looked = False
-        self._builders: dict[Any, ItemBuilder | None] = {}
+        self._items: dict[Any, StreamItems | None] = {}
         self._differences: list[str] = []
 
     def status(self) -> PlansStatus:
@@ -89,34 +89,33 @@ class ItemPlans:
             reason = "the client validates responses strictly"
         if reason is not None or self._planner is None:
             return left_to_sdk(item_type, reason or "")
-        builder = self._builder(self._planner, item_type)
-        if builder is None:
-            return left_to_sdk(item_type, "items of this type are not known")
-        return StreamItems(item_type, builder.build, PlansStatus(True, None))
+        items = self._items_of(self._planner, item_type)
+        return left_to_sdk(item_type, "items of this type are not known") if items is None else items
 
     def build(self, item_type: Any, data: Any) -> Any:
         """One more thing for a stream whose items are built by plans, or `NOT_BUILT`."""
-        builder = None if self._planner is None else self._builder(self._planner, item_type)
-        return NOT_BUILT if builder is None else builder.build(data)
+        items = None if self._planner is None else self._items_of(self._planner, item_type)
+        return NOT_BUILT if items is None else items.build(data)
 
-    def _builder(self, planner: Planner, item_type: Any) -> ItemBuilder | None:
+    def _items_of(self, planner: Planner, item_type: Any) -> StreamItems | None:
         try:
-            return self._builders[item_type]
+            return self._items[item_type]
         except KeyError:
-            return self._new_builder(planner, item_type)
+            return self._new_items(planner, item_type)
         except TypeError:  # not hashable
             return None
 
-    def _new_builder(self, planner: Planner, item_type: Any) -> ItemBuilder | None:
-        if len(self._builders) >= MAX_ITEM_TYPES:
+    def _new_items(self, planner: Planner, item_type: Any) -> StreamItems | None:
+        if len(self._items) >= MAX_ITEM_TYPES:
             return None
-        builder = None
+        items = None
         if not hasattr(item_type, "build"):  # such a class builds its items itself
             try:
-                builder = ItemBuilder(planner, item_type, self._on_difference)
+                build = ItemBuilder(planner, item_type, self._on_difference).build
+                items = StreamItems(item_type, build, PlansStatus(True, None))
             except Exception as error:
                 logger.debug("items of %r are built by the SDK (%s: %s)", item_type, type(error).__name__, error)
-        return self._builders.setdefault(item_type, builder)
+        return self._items.setdefault(item_type, items)
 
     def _on_difference(self, what: str) -> None:
         self._differences.append(what)
@@ -134,7 +133,7 @@ class ItemPlans:
             functions = tuple(self._find(function) for function in FUNCTIONS)
             pairs = zip(FUNCTIONS, functions, strict=True)
             unknown = [function.path for function, found in pairs if not function.knows(found, files)]
-        except (OSError, AttributeError, UnicodeDecodeError) as error:
+        except (OSError, AttributeError, KeyError, UnicodeDecodeError) as error:
             return f"the functions of openai {openai.__version__} cannot be read ({type(error).__name__})"
         if unknown:
             return f"openai {openai.__version__}, as it is here, was not tested: {', '.join(unknown)}"

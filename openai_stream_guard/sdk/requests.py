@@ -9,6 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import openai
@@ -102,7 +103,7 @@ def stream_request_from(request: OriginalRequest, sent: HttpRequest, *, one_iden
         path=options.url,
         host=host_from(sent.url),
         body=body,
-        sent=lambda: _json_sent(request, sent),
+        sent=partial(_json_sent, request, sent),
         background_added=is_added,
         one_identity=one_identity,
         resendable=options.files is None and is_known,

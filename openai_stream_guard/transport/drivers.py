@@ -41,7 +41,7 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
         session = exchange.session
         while True:
             try:
-                data = exchange.read()
+                events = exchange.receive()
             except StopIteration:
                 if exchange.abandoned:
                     return
@@ -51,10 +51,6 @@ def drive(open_exchange: Callable[[], SyncExchange]) -> Iterator[Payload]:
                 if fault is None:
                     raise
                 events = session.fail(fault, exchange.clock())
-            else:
-                events = session.receive(data, exchange.clock())
-                if not events and session.decision is None:
-                    continue  # most reads of a few bytes
             if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
                 exchange.drain()
             for event in events:
@@ -121,7 +117,7 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
         session = exchange.session
         while True:
             try:
-                data = await exchange.read()
+                events = await exchange.receive()
             except StopAsyncIteration:
                 if exchange.abandoned:
                     return
@@ -131,10 +127,6 @@ async def adrive(open_exchange: Callable[[], AsyncExchange]) -> AsyncIterator[Pa
                 if fault is None:
                     raise
                 events = session.fail(fault, exchange.clock())
-            else:
-                events = session.receive(data, exchange.clock())
-                if not events and session.decision is None:
-                    continue  # most reads of a few bytes
             if session.outcome == "recovered":  # the SDK reads no further than `[DONE]`, and drains the first response
                 await exchange.drain()
             for event in events:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 import anyio
 
+from ..decoding.payload import Payload
 from ..diagnosis.causes import CLOSED
 from ..diagnosis.evidence import ResponseHead
 from ..engine.decisions import Fail, Refusal, Reissue, StreamFault, Wait
@@ -129,6 +130,12 @@ class _Exchange:
             return math.inf
         return self.session.deadline if self._drain_until is None else self._drain_until
 
+    def _take(self, data: bytes) -> list[Payload] | None:
+        """Hand the bytes of one read to the session; None where nothing is to be delivered or decided yet."""
+        session = self.session
+        events = session.receive(data, self.clock())
+        return events if events or session.decision is not None else None
+
     def driven_by(self, driver: Callable[[], Any]) -> None:
         """Set a weak reference to the generator that drives this exchange, which the consumer may drop at any time."""
         self._driver = driver
@@ -165,10 +172,11 @@ class _Exchange:
         fault = None if self.abandoned else fault_from(error)
         if self._has_deadlines and (self.abandoned or is_read_of_closed(error)):
             self._sdk.add_note(error, CLOSED)
-        if fault is not None and error.__traceback__ is not None:
-            # Without the driver's frame: the session keeps the error, the frame keeps the session, and a stream in a
+        if fault is not None:
+            # Without the guard's frames: the session keeps the error, the frames keep the session, and a stream in a
             # reference cycle would not be closed when the last reference to it is dropped.
-            error.__traceback__ = error.__traceback__.tb_next
+            while (at := error.__traceback__) is not None and at.tb_frame.f_globals.get("__package__") == __package__:
+                error.__traceback__ = at.tb_next
         return fault
 
     def refusal(self, error: Exception) -> Refusal | None:
@@ -199,6 +207,13 @@ class SyncExchange(_Exchange):
         self._chunks: Iterator[bytes] = body_of(response, "iter_raw", "iter_bytes") if chunks is None else chunks
         self.read = self._chunks.__next__
         """Returns the bytes of one read. Raises StopIteration where the body ends. (Bound: it is called each read.)"""
+
+    def receive(self) -> list[Payload]:
+        """Read until there is something to deliver or to decide. Raises StopIteration where the body ends."""
+        read, take = self.read, self._take
+        while (events := take(read())) is None:  # most reads of a few bytes
+            pass
+        return events
 
     def close(self) -> None:
         """Close the response that is alive."""
@@ -276,6 +291,15 @@ class AsyncExchange(_Exchange):
                 self.read, self._begin_read, self._deadline, self.clock, partial(read_timeout_error, response)
             )
             self.read = self._read_deadline.read
+
+    async def receive(self) -> list[Payload]:
+        """Read until there is something to deliver or to decide. Raises StopAsyncIteration where the body ends."""
+        read, take = self.read, self._take
+        if isinstance(self._read_deadline, TaskDeadline):
+            return await self._read_deadline.until(take)
+        while (events := take(await read())) is None:  # most reads of a few bytes
+            pass
+        return events
 
     async def close(self) -> None:
         """Close the response that is alive, also when cancelled."""

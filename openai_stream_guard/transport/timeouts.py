@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Awaitable, Callable
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -15,6 +15,8 @@ from ..engine.decisions import Timeouts
 
 if TYPE_CHECKING:
     from .http import HttpRequest, HttpResponse
+
+_Taken = TypeVar("_Taken")
 
 MIN_DEFAULT_IDLE = 300.0
 """Seconds. Healthy models think for minutes, and the SDK's own default read timeout is 600 s."""
@@ -131,20 +133,32 @@ class TaskDeadline:
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self) -> bytes:
-        """Return the bytes of one read. Called for each read, at a cost of some 0.4 µs."""
+        """Return the bytes of one read."""
+        return await self.until(lambda data: data)
+
+    async def until(self, take: Callable[[bytes], _Taken | None]) -> _Taken:
+        """Read until `take` makes something of the bytes of a read, and return that.
+
+        What is done here is done once for all these reads: for each of a few bytes it would be a third of their time.
+        """
         try:
             task = asyncio.current_task()
         except RuntimeError:
             task = None
         if task is None:  # trio, also as a guest of asyncio; it has nothing cheaper than a scope
-            return await self._read_in_scope()
+            while (taken := take(await self._read_in_scope())) is None:
+                pass
+            return taken
         self._cancelled_before = _cancelling(task)
         if self._timer is None:
             self._cancelled_by_us = self._was_late = False
             self._set_timer(task, self._on_read(self._clock()))
         self._reading = task
+        read = self._read
         try:
-            return await self._read()
+            while (taken := take(await read())) is None:
+                pass
+            return taken
         except asyncio.CancelledError as error:
             if not self._cancelled_by_us or _is_also_cancelled_elsewhere(task, error, self._cancelled_before):
                 raise

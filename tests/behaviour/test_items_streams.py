@@ -307,6 +307,33 @@ def test_a_helper_of_an_unguarded_stream_builds_by_itself(server: Server, monkey
         assert len(built) > before
 
 
+def test_a_helper_whose_items_the_sdk_builds_builds_by_itself(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the policy says so, and where nobody knows, since the guard's wrapper is not called."""
+    monkeypatch.setattr(RUNTIME.item_plans, "build", lambda *asked: pytest.fail("built by a plan"))
+    server.script(*[played("chat", "text")] * 2)
+    asked = {"model": "m", "messages": []}
+    with guarding(items="sdk"):
+        events, report = helped(server, "sync", helpers_of, **asked)
+    assert report.items == "SDK: the policy has items='sdk'"
+    owner, name = openai._base_client.BaseClient, "_process_response_data"
+    monkeypatch.setattr(owner, name, vars(owner)[name].__wrapped__)
+    others, report = helped(server, "sync", helpers_of, **asked)
+    assert report.items is None
+    assert unequal(events, others, {}, {}) is None
+
+
+def test_a_stream_that_casts_to_another_type_has_items_of_that(server: Server) -> None:
+    """Each item is of the type that the SDK asks for, whatever the one before was."""
+    with client_for(server) as client:
+        stream = chat(client)
+        chunk, completion = type(next(iter(stream))), openai.types.Completion
+        for cast_to in (completion, chunk) * 4:
+            data = {"id": "1", "choices": []}
+            item = client._process_response_data(data=data, cast_to=cast_to, response=stream.response)
+            assert type(item) is cast_to
+        stream.close()
+
+
 def helped(server: Server, client_kind: str, helpers: Any, **asked: Any) -> tuple[list[Any], Any]:
     """What a helper gives, its events as they were when they came, then the whole answer; and its report."""
 

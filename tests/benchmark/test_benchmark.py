@@ -8,7 +8,7 @@ from openai_stream_guard import Policy, enable
 from tests.support.streams import VERSION
 
 from . import decoders
-from .__main__ import loopback
+from .__main__ import KEPT, loopback, workers
 from .bodies import PATHS, READS, reads, text_in
 
 pytestmark = pytest.mark.slow
@@ -46,6 +46,15 @@ def test_what_grows_gives_figures() -> None:
     assert worker.big(1) > 0
     assert worker.replay(20) > 0
     assert all(worker.memory(shape, 3, 10) > 0 for shape in PATHS)
+
+
+@pytest.mark.skipif(VERSION < (3, 0), reason="the SDK itself holds some KiB less there")
+@pytest.mark.parametrize("shape", ["chat", "tool calls", "Responses"])
+def test_an_open_stream_holds_little_more_than_the_sdks(shape: str) -> None:
+    """As the benchmark measures it: apart from its text, at most so many KiB."""
+    with workers("absent", "guarded") as asked:
+        plain, guarded = (process.ask("memory", shape, 100, 10) or 0.0 for process in asked)
+    assert 0 < guarded - plain < KEPT
 
 
 def test_text_is_counted_once() -> None:

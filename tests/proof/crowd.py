@@ -27,7 +27,7 @@ from openai_stream_guard.engine.host_queue import Ticket
 from openai_stream_guard.engine.retry_rules import backoff
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
-from tests.support.simulated import GaveUp
+from tests.support.simulated import AsyncReceives, GaveUp
 
 HOST = "crowd.test"
 RETRIES = 2
@@ -228,7 +228,7 @@ class Crowd:
             figures.wrong.append(f"{report.outcome} with {received} of {len(network.events)} events")
 
 
-class _Network:
+class _Network(AsyncReceives):
     """The exchange of one stream."""
 
     head = ResponseHead(200)

@@ -11,7 +11,7 @@ from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive, drive
-from tests.support.simulated import GaveUp
+from tests.support.simulated import AsyncReceives, GaveUp, Receives
 
 from .damage import Damaged
 from .law import Seen
@@ -32,7 +32,7 @@ def fault_from(error: Exception) -> StreamFault | None:
     return None
 
 
-class Wire:
+class Wire(Receives):
     """The exchange of a blocking driver. The first response is damaged, those to re-issues are healthy."""
 
     head = ResponseHead(200)
@@ -120,7 +120,7 @@ class Wire:
         return GaveUp(verdict)
 
 
-class AsyncWire:
+class AsyncWire(AsyncReceives):
     """The same for the asynchronous driver."""
 
     def __init__(self, wire: Wire) -> None:

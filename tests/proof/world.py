@@ -23,7 +23,7 @@ from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive
 from tests.support.responses import nameless
-from tests.support.simulated import GaveUp
+from tests.support.simulated import AsyncReceives, GaveUp
 
 from .crowd import Loop
 from .law import last_finish
@@ -194,7 +194,7 @@ def nameless_items(stream: Stream) -> list[Any]:
     return [nameless(item) for item in stream.items]
 
 
-class Network:
+class Network(AsyncReceives):
     """One program's requests for one answer: the exchange of an asynchronous driver."""
 
     head = ResponseHead(200)

@@ -44,8 +44,30 @@ class GaveUp(Exception):
         self.decision = decision
 
 
+class Receives:
+    """What an exchange does by its `read`, as `SyncExchange` does."""
+
+    def receive(self: Any) -> list[Any]:
+        """Read until there is something to deliver or to decide."""
+        while True:
+            events: list[Any] = self.session.receive(self.read(), self.clock())
+            if events or self.session.decision is not None:
+                return events
+
+
+class AsyncReceives:
+    """The same, as `AsyncExchange` does."""
+
+    async def receive(self: Any) -> list[Any]:
+        """Read until there is something to deliver or to decide."""
+        while True:
+            events: list[Any] = self.session.receive(await self.read(), self.clock())
+            if events or self.session.decision is not None:
+                return events
+
+
 @dataclass
-class Network:
+class Network(Receives):
     """An exchange over responses that are known beforehand; its clock moves only by pauses and sleeps."""
 
     responses: list[Response]
@@ -106,7 +128,9 @@ class Network:
         self.within.append(decision.within)
         self._start()
 
-    def fault(self, error: Exception) -> StreamFault:
+    def fault(self, error: Exception) -> StreamFault | None:
+        if not isinstance(error, ConnectionResetError):
+            return None  # one of ours
         return StreamFault("disconnected", "reset", error)
 
     def refusal(self, error: Exception) -> Refusal:

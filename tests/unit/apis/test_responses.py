@@ -299,6 +299,40 @@ def test_an_empty_delta_is_new_once_all_was_repeated() -> None:
     assert left_of(delivered(delta("a")), delta(""), delta("a"), delta("")) == [delta("")]
 
 
+def size_of(value: object) -> int:
+    """Characters of a JSON text."""
+    return len(json.dumps(value, default=str))
+
+
+@pytest.mark.parametrize("large", ["instructions", "tools", "metadata"])
+def test_what_a_response_repeats_of_its_request_is_not_kept(large: str) -> None:
+    """However large it is: the partial answer has it from the request, and all else from the first event."""
+    parts: dict[str, Any] = {
+        "instructions": "be kind " * 25_000,
+        "tools": [{"type": "function", "name": f"f{number}", "parameters": {}} for number in range(3_000)],
+        "metadata": {f"name {number}": [[]] * 50 for number in range(500)},
+    }
+    first = {"id": "resp_1", "model": "m", "temperature": 1.0, "output": [], "text": {"format": {"type": "text"}}}
+    told_first = {"type": "response.created", "response": {large: parts[large], **first}, "sequence_number": 0}
+    transcript = delivered(told_first, delta("a"))
+    assert size_of(list(transcript.identities.values())) < 5_000
+    partial = ResponsesAdapter(asked(**{large: parts[large]})).partial(transcript)
+    assert partial is not None
+    assert partial[large] == parts[large]
+    assert {**partial, "output": []}.items() >= first.items()
+    again = left_of(transcript, {**told_first, "response": {**first, "id": "resp_2", large: parts[large]}}, delta("ab"))
+    assert [event.get("delta") for event in again] == ["b"]
+
+
+def test_a_response_of_many_members_is_not_kept_whole() -> None:
+    """Nor is the name of each of them; its id is known all the same."""
+    many = {f"member {number}": None for number in range(100_000)}
+    transcript = delivered({"type": "response.created", "response": {**many, "id": "resp_1"}, "sequence_number": 0})
+    (kept,) = transcript.identities.values()
+    assert size_of(kept) < 5_000
+    assert kept["id"] == "resp_1"  # type: ignore[index]
+
+
 def test_items_without_a_place_are_told_apart_by_their_ids() -> None:
     """llama.cpp numbers nothing: what was thought and what was said are two items all the same."""
     thought = {"id": "rs_1", "type": "reasoning", "summary": []}

@@ -42,7 +42,7 @@ class Reading(NamedTuple):
 class LineByLine(Reader):
     """A Reader without its fast way."""
 
-    def _read_frames(self, data: bytes, start: int) -> int:
+    def _read_frames(self, data: bytes, start: int, last: int) -> int:
         return start
 
 

@@ -21,9 +21,10 @@ from openai_stream_guard.testing import AnswerVariant, build_answer
 from tests.support.chunks import called, chunk
 from tests.vectors import in_pieces
 
-PATHS = {"chat": "/chat/completions", "responses": "/responses"}
+PATHS = {"chat": "/chat/completions", "completions": "/completions", "responses": "/responses"}
 RECORDED = {
     "chat": ("text", "tool_calls", "n2", "reasoning", "refusal", "logprobs", "usage", "function_call"),
+    "completions": ("text",),
     "responses": ("text", "function_call", "reasoning", "refusal", "several", "llamacpp"),
 }
 ODD = (
@@ -52,6 +53,16 @@ def call(**members: object) -> dict[str, Any]:
     return chunk({"tool_calls": [{"index": 0, "function": {"arguments": "a"}, **members}]})
 
 
+def thought(text: str, **members: object) -> dict[str, Any]:
+    """What a delta says as OpenRouter does, in a list whose entries go on by their index."""
+    return {"reasoning_details": [{"type": "reasoning.text", "text": text, "index": 0, **members}], "content": ""}
+
+
+def text(said: str, **members: object) -> dict[str, Any]:
+    """A chunk of the legacy API."""
+    return {"id": "cmpl-1", "choices": [{"index": 0, "text": said, "finish_reason": None, **members}]}
+
+
 def delta(**members: object) -> dict[str, Any]:
     """An event of the Responses API that goes on with a text."""
     kind = "response.output_text.delta"
@@ -59,7 +70,15 @@ def delta(**members: object) -> dict[str, Any]:
 
 
 BEGUN: dict[str, list[Any]] = {
-    "chat": [chunk({"content": "a"}), chunk({"content": "a"}, index=1), chunk({"reasoning": "a"}), called("a")],
+    "chat": [
+        chunk({"content": "a"}),
+        chunk({"content": "a"}, index=1),
+        chunk({"reasoning": "a"}),
+        called("a"),
+        chunk(thought("a")),
+        chunk({"role": "assistant"}),
+    ],
+    "completions": [text("a"), text("a", index=1)],
     "responses": [
         {"type": "response.created", "response": {"id": "resp_1"}, "sequence_number": None},
         delta(),
@@ -77,7 +96,11 @@ PLAIN: dict[str, list[Any]] = {
         chunk({"reasoning": "d"}),
         call(),
         {**chunk({"content": "e"}), "usage": {"completion_tokens": 5}},
+        chunk({"role": "assistant", "content": None, "reasoning": "f"}),
+        chunk(thought("g")),
+        call(id="", type="function"),
     ],
+    "completions": [text("b"), text("c", index=1), {**text("d"), "usage": {"completion_tokens": 5}}],
     "responses": [
         delta(),
         delta(summary_index=1),
@@ -193,17 +216,24 @@ def test_any_mixture_is_read_the_same_by_both_ways(api: str, data: st.DataObject
 
 @pytest.mark.parametrize("size", [7, 300, 1 << 20])
 @pytest.mark.parametrize(("api", "answer"), [(api, answer) for api in PATHS for answer in RECORDED[api]])
-def test_recorded_answers_are_read_the_same_by_both_ways(api: str, answer: str, size: int) -> None:
+def test_recorded_answers_are_read_the_same_by_both_ways(api: Any, answer: str, size: int) -> None:
     """Real streams of every kind, in reads of several sizes."""
-    body = b"".join(build_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
+    body = b"".join(build_answer(api, answer, AnswerVariant(1)).encode())
     reads = in_pieces(body, size)
     assert seen(api, reads, short=True) == seen(api, reads, short=False)
 
 
-@pytest.mark.parametrize(("api", "answer"), [("chat", "text"), ("chat", "tool_calls"), ("responses", "text")])
-def test_the_short_way_is_taken(api: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("api", "answer"),
+    [
+        *(("chat", answer) for answer in ("text", "tool_calls", "reasoning", "logprobs")),
+        ("completions", "text"),
+        ("responses", "text"),
+    ],
+)
+def test_the_short_way_is_taken(api: Any, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a recorded answer most events never see the general way: else these tests would compare it with itself."""
-    body = b"".join(build_answer("chat" if api == "chat" else "responses", answer, AnswerVariant(1)).encode())
+    body = b"".join(build_answer(api, answer, AnswerVariant(1)).encode())
     general: list[object] = []
     take_one = AttemptReader._take_one
 

@@ -10,10 +10,12 @@ from typing import Any, Literal, Optional, Union
 import openai
 import pydantic
 import pytest
+import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import BaseModel
 from openai.types.chat import ChatCompletionChunk
+from typing_extensions import Annotated  # noqa: UP035 - as the SDK does
 
 from openai_stream_guard.items import Planner, difference
 from openai_stream_guard.sdk.items import sdk_functions
@@ -94,8 +96,24 @@ def same(annotation: Any, value: Any, plan: Any) -> None:
     assert difference(expected, built) is None
 
 
+NAMED = typing_extensions.TypeAliasType("NAMED", UNION)
+UNION_OR_ANY = Union[Words, Number, dict[str, object]]  # noqa: UP007 - as the SDK writes them
+
+
+class Named(BaseModel):
+    """A union under a name of its own, and one that nobody tells apart."""
+
+    one: Annotated[NAMED, openai._utils.PropertyInfo(discriminator="type")]
+    other: Union[Words, Number, dict[str, object]]  # noqa: UP007 - as the SDK writes them
+    third: Optional[Union[Words, Number]] = None  # noqa: UP007, UP045 - as the SDK writes them
+
+
 @given(JSON)
-@pytest.mark.parametrize("annotation", [Whole, Tree, UNION, list[Optional[Number]], dict[str, float]])  # noqa: UP045 - as the SDK writes them
+@pytest.mark.parametrize(
+    "annotation",
+    [Whole, Tree, UNION, Named, NAMED, UNION_OR_ANY, Words | Number, list[Optional[Number]], dict[str, float]],  # noqa: UP045 - as the SDK writes them
+    ids=repr,
+)
 def test_a_plan_does_what_construct_type_does(annotation: Any, value: Any) -> None:
     """For any JSON at all."""
     same(annotation, value, Planner(sdk_functions()).plan(annotation))
@@ -153,6 +171,22 @@ class Made(BaseModel):
 MADE: list[Any] = []
 
 
+class Meta(type(BaseModel)):  # type: ignore[misc] # the metaclass of pydantic
+    """A metaclass of somebody's own."""
+
+
+class OfMeta(BaseModel, metaclass=Meta):
+    """A class of that."""
+
+    text: str = ""
+
+
+class Early(BaseModel):
+    """A class that names another one before there is one."""
+
+    later: list[Later]  # type: ignore[name-defined] # noqa: F821 - so it is
+
+
 class Checked(BaseModel):
     """A validator, which runs where a union is validated, and not where it is constructed."""
 
@@ -188,9 +222,11 @@ class Before(BaseModel):
         (Mutable, {}),
         (ByName, {"text": "a"}),
         (Made, {"text": "a"}),
+        (OfMeta, {"text": "a"}),
+        (Early, {"later": [{}]}),
     ],
 )
-def test_an_unusual_class_is_left_to_the_sdk(cls: Any, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusual_class_is_left_to_the_sdk(cls: Any, value: Any) -> None:
     """And so it is within another class, whose own plan goes on."""
     asked = []
 
@@ -198,8 +234,7 @@ def test_an_unusual_class_is_left_to_the_sdk(cls: Any, value: Any, monkeypatch: 
         asked.append(arguments["type_"])
         return CONSTRUCT_TYPE(**arguments)
 
-    monkeypatch.setattr(openai._models, "construct_type", construct_type)
-    planner = Planner(sdk_functions())
+    planner = Planner(sdk_functions()._replace(construct_type=construct_type))
     same(cls, value, planner.plan(cls))
     outer = pydantic.create_model("Outer", __base__=BaseModel, inner=(list[cls], ...), text=(str, ""))
     same(outer, {"inner": [value, value], "text": "a"}, planner.plan(outer))
@@ -207,8 +242,48 @@ def test_an_unusual_class_is_left_to_the_sdk(cls: Any, value: Any, monkeypatch: 
     assert outer not in asked
 
 
-@pytest.mark.parametrize("value", [{"type": kind, "text": "a"} for kind in ("checked", "before", "words", "none")])
-@pytest.mark.parametrize("members", [(Checked, Words), (Before, Words), (Words, Before), (Words, Checked, Before)])
+class Begun(BaseModel):
+    """An own `__init__`, which validation calls, and which may set the tag."""
+
+    type: Literal["begun"]
+    text: str = ""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**{**values, "type": "begun"})
+
+
+class Renamed(BaseModel):
+    """A tag that has another name in JSON."""
+
+    type: Literal["renamed"] = pydantic.Field(alias="kind")
+    text: str = ""
+
+
+class First(BaseModel):
+    """A tag that is a number, as `True` is."""
+
+    type: Literal[1]
+    text: str = ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {**tag, "text": "a"}
+        for tag in (
+            *({"type": kind} for kind in ("checked", "before", "begun", "renamed", "words", "none", 1, True, "1")),
+            {"kind": "renamed"},
+            {"type": "words", "kind": "renamed"},
+        )
+    ],
+)
+@pytest.mark.parametrize(
+    "members",
+    [
+        *((Checked, Words), (Before, Words), (Words, Before), (Words, Checked, Before)),
+        *((Begun, Words), (Words, Begun), (Renamed, Words), (Words, Renamed), (First, Words), (Words, First)),
+    ],
+)
 def test_validators_run_where_the_sdk_validates(members: Any, value: Any) -> None:
     """A class whose validators may take any object is never passed over for its tag."""
     union = Union[members]  # noqa: UP007 - of so many

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, Union
 
 import openai
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai import BaseModel
 from openai.types.chat import ChatCompletionChunk
 
 from openai_stream_guard.items import NOT_BUILT, VERIFY_EVERY, ItemBuilder, Planner, difference
@@ -114,6 +116,36 @@ def test_what_the_sdk_refuses_is_left_to_it() -> None:
     assert told == []
 
 
+@pytest.mark.parametrize("build", [by_sdk, misreading])
+def test_a_plan_that_another_thread_ends_meanwhile_stays_out_of_use(build: Callable[[Any], Any]) -> None:
+    """Though the comparison that is under way finds no difference; where it finds one, the first is told."""
+
+    def work(value: Any) -> Any:
+        plan._end("the other thread's")
+        return build(value)
+
+    plan, _, told = verified(work)
+    items = [plan.build(CHUNK) for _ in range(4)]
+    assert difference(items[1], by_sdk(CHUNK)) is None
+    assert items[2:] == [NOT_BUILT] * 2
+    assert told == ["the other thread's"]
+
+
+def test_a_plan_that_spoils_its_json_spoils_no_item_of_the_sdk() -> None:
+    """While it is compared."""
+
+    def spoil(value: Any) -> Any:
+        built = by_sdk(value)
+        value["choices"][0]["delta"]["reasoning"].clear()
+        return built
+
+    plan, _, told = verified(spoil)
+    plan.build(CHUNK)
+    item = plan.build(copy.deepcopy(CHUNK))
+    assert difference(item, by_sdk(CHUNK)) is None
+    assert told
+
+
 def test_a_plan_that_cannot_be_made_is_not_tried_again() -> None:
     """It is said once, and the SDK builds."""
     tried, told = Counted(lambda _: 1 / 0), list[str]()
@@ -149,10 +181,19 @@ def test_an_item_that_is_compared_is_the_consumers_own() -> None:
     assert difference(plan.build(data), by_sdk(data)) is None
 
 
+Tagged: dict[str, Any] = {
+    word: pydantic.create_model(word, __base__=BaseModel, type=(Literal[word], ...))
+    for word in ("words", "numbers")  # type: ignore[valid-type]
+}
+"""Classes that their tag tells apart."""
+
+
 def test_a_union_that_no_tag_decides_is_refused() -> None:
     """Whoever asks for such items is told at once."""
     planner = Planner(sdk_functions())
-    for annotation in (str, dict[str, int], int | str, ChatCompletionChunk | None):
+    words, numbers = Tagged["words"], Tagged["numbers"]
+    mixed = (Union[words, numbers, str], Union[words, numbers, dict[str, int]])  # noqa: UP007 - as the SDK writes them
+    for annotation in (str, dict[str, int], int | str, ChatCompletionChunk | None, *mixed):
         with pytest.raises(TypeError):
             ItemBuilder(planner, annotation, pytest.fail)
 

@@ -1,6 +1,7 @@
 """The law: plans step aside for another SDK or pydantic, a replaced function, and a client that validates."""
 
 from __future__ import annotations
+import __future__
 
 import functools
 import logging
@@ -105,6 +106,59 @@ def test_the_same_code_in_another_module_is_no_function_of_the_sdk(
     assert function.path in str(fresh.status().reason)
 
 
+def test_a_function_that_says_what_it_wraps_is_no_function_of_the_sdk(
+    function: KnownFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Be it the very same code in the very same module."""
+    fresh = plans()
+    found = original(fresh, function)
+    wrapping = FunctionType(found.__code__, found.__globals__, found.__name__, found.__defaults__, found.__closure__)
+    wrapping.__wrapped__ = found  # type: ignore[attr-defined]
+    put(monkeypatch, fresh, function, wrapping)
+    assert function.path in str(fresh.status().reason)
+
+
+class Posing:
+    """An object with all attributes of a function, as some mocks have."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+
+def test_an_object_that_poses_as_a_function_is_none_of_the_sdk(
+    function: KnownFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it says of its code."""
+    fresh = plans()
+    put(monkeypatch, fresh, function, Posing(original(fresh, function)))
+    assert function.path in str(fresh.status().reason)
+
+
+def test_code_of_another_file_is_none_of_the_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it was run in the SDK's module, and says the same, line for line."""
+    function = next(known for known in FUNCTIONS if known.path == "build")
+    fresh = plans()
+    copied = tmp_path / "_models.py"
+    copied.write_text(Path(MODELS.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    whole = compile(copied.read_text(encoding="utf-8"), str(copied), "exec", flags=__future__.annotations.compiler_flag)
+    (code,) = [part for part in whole.co_consts if getattr(part, "co_name", None) == "build"]
+    found = original(fresh, function)
+    assert code.co_code == found.__code__.co_code
+    put(monkeypatch, fresh, function, FunctionType(code, found.__globals__, "build", found.__defaults__))
+    assert function.path in str(fresh.status().reason)
+
+
+def test_a_function_that_a_release_has_not_is_known_where_it_was_not_there_before() -> None:
+    """And in its place nothing else is."""
+    absent = known_functions.known("_models", "never_there", known_functions.ABSENT)
+    assert absent.knows(absent.find(), {})
+    gone = known_functions.known("_models", "never_there", "0123456789ab")
+    assert not gone.knows(gone.find(), {})
+
+
 def test_a_function_that_is_replaced_later_ends_plans(function: KnownFunction, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the next stream on, until it is put back."""
     fresh = plans()
@@ -167,15 +221,23 @@ def test_a_digest_tells_any_change_but_that_of_a_comment(tmp_path: Path) -> None
     assert told(first) not in {told(text) for text in other}
 
 
-def test_an_sdk_without_source_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a program that was frozen."""
+@pytest.mark.parametrize("error", [FileNotFoundError(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "")])
+def test_an_sdk_without_source_is_left_alone(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program that was frozen, or protected."""
 
     def missing(*arguments: Any, **named: Any) -> Any:
-        raise FileNotFoundError
+        raise error
 
     monkeypatch.setattr(known_functions, "open", missing, raising=False)
     reason = plans().status().reason
-    assert reason == f"the functions of openai {openai.__version__} cannot be read (FileNotFoundError)"
+    assert reason == f"the functions of openai {openai.__version__} cannot be read ({type(error).__name__})"
+
+
+@pytest.mark.parametrize(("module", "path"), [("_models", "Gone.construct"), ("_gone", "build")])
+def test_an_sdk_of_another_shape_is_left_alone(module: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class or a module that a release to come may not have any more."""
+    monkeypatch.setattr(items, "FUNCTIONS", (*FUNCTIONS, known_functions.known(module, path, "0123456789ab")))
+    assert "cannot be read" in str(plans().status().reason)
 
 
 @pytest.mark.parametrize("version", ["1.10.21", "2.3.0", "2.15.0a1", "2.15.0", "3.0"])
@@ -183,6 +245,12 @@ def test_a_pydantic_that_was_not_tested_is_left_alone(version: str, monkeypatch:
     """Older or newer, pre-releases included."""
     monkeypatch.setattr(pydantic, "VERSION", version)
     assert plans().status().reason == f"pydantic {version} was not tested, only 2.4 to 2.14"
+
+
+def test_a_pydantic_that_does_not_tell_its_plugins_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no public way to ask for them."""
+    monkeypatch.setitem(sys.modules, "pydantic.plugin._loader", None)
+    assert plans().status().reason == f"pydantic {pydantic.VERSION} does not say whether it has plugins"
 
 
 def test_a_pydantic_plugin_is_not_passed_by(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_exchanges_are_one_but_for_async() -> None:
     """Both exchanges have the same methods, and each reading, waiting or closing one is a coroutine function."""
     plain, asynchronous = vars(exchange.SyncExchange), vars(exchange.AsyncExchange)
     names = {name for name, member in plain.items() if inspect.isfunction(member) and not name.startswith("_")}
-    assert names == {"close", "release", "drain", "sleep", "wait", "reopen"}
+    assert names == {"receive", "close", "release", "drain", "sleep", "wait", "reopen"}
     for name in names:
         assert inspect.iscoroutinefunction(asynchronous[name])
         assert not inspect.iscoroutinefunction(plain[name])
