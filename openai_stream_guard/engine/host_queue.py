@@ -89,6 +89,8 @@ class HostQueue:
     """Who knows that it is the next to probe."""
     back_at: float = -math.inf
     """When the host answered a probe."""
+    surely_back_at: float = -math.inf
+    """The same of a probe whose answer had an event; until then the host may go on refusing."""
     window: int = FIRST_WINDOW
     """Re-issues that may wait for an answer at the same time."""
     unanswered: dict[Ticket, float] = field(default_factory=dict)
@@ -105,10 +107,17 @@ class HostQueue:
             if self.prober is ticket:
                 self.prober = self.next_prober = None
 
-    def first(self) -> Ticket | None:
-        """Return the ticket that has waited longest."""
+    def first_to_probe(self) -> Ticket | None:
+        """Return the ticket that has waited longest; None while another probes, or none may be sent.
+
+        It is sent without a token too, else nobody would find out that the host is back; but a host that may generate
+        an answer for each probe gets no more of those than streams wait for it.
+        """
         heads = [next(iter(queue.items())) for queue in (self.waiting, self.free) if queue]
-        return min(heads, key=lambda head: head[1])[0] if heads else None
+        if self.prober is not None or not heads:
+            return None
+        first = min(heads, key=lambda head: head[1])[0]
+        return first if not first.needs_token or self.tokens > -len(self.waiting) else None
 
     def next_to_send(self) -> Ticket | None:
         """Return the next ticket that may be sent to a host that does not refuse."""

@@ -69,12 +69,12 @@ class RetryBudget:
             state.forget_unanswered(now, STUCK_SECONDS)
             self._advance(state)
             if not ticket.granted:
-                if outage_timeout == 0 or not (ticket.lends or state.refusing):
+                if outage_timeout == 0 or not (ticket.lends or (state.refusing and state.tokens >= 1)):
                     return self._take_without_waiting(state, ticket)
                 self._queue(state, ticket).setdefault(ticket, now)
-                if state.refusing and state.prober is None and now >= state.probe_at and ticket is state.first():
+                if state.refusing and now >= state.probe_at and ticket is state.first_to_probe():
                     state.prober = ticket
-                    self._grant(state, ticket)  # without a token too: else nobody would find out that the host is back
+                    self._grant(state, ticket)
                 self._advance(state)
             if ticket.granted:
                 ticket.called = False
@@ -105,6 +105,7 @@ class RetryBudget:
         with self._lock:
             state = self._host(ticket.host)
             state.probes = 0
+            state.surely_back_at = state.back_at
             if state.doubtful_since is None:
                 self._credit(state, ticket)
             self._advance(state)
@@ -128,28 +129,14 @@ class RetryBudget:
                 ticket.loan = ticket.credited = False
             self._advance(state)
 
-    def broke(
-        self, ticket: Ticket, now: float, delay: Callable[[int], float] | None = None, *, closed: bool = False
-    ) -> None:
-        """The attempt that a re-issue opened broke: the tokens that came back for it are taken back.
-
-        Args:
-            delay: for a re-issue that got no response, though it may have been received: as of `refused`.
-            closed: the host closed the connection instead: it refuses, though the token is spent.
-        """
+    def broke(self, ticket: Ticket, now: float) -> None:
+        """The attempt that a re-issue opened broke after its first event: tokens that came back are taken back."""
         with self._lock:
             state = self._host(ticket.host)
-            state.unanswered.pop(ticket, None)
-            was_prober = state.prober is ticket
-            if was_prober:
-                state.prober = None
-            if delay is not None and (was_prober or (closed and not state.refusing)):
-                state.refusing = True
-                self._schedule_probe(state, now, delay)
             if ticket.loan and ticket.lends:
                 if ticket.credited:
                     state.tokens = max(0.0, min(state.tokens, CAPACITY) - RETURNED)
-                if state.doubtful_since is None and not closed:
+                if state.doubtful_since is None:
                     state.doubtful_since = now
                     for other in list(state.waiting):  # each has less time now
                         other.call()
@@ -157,28 +144,39 @@ class RetryBudget:
             self._advance(state)
 
     def refused(
-        self, ticket: Ticket, now: float, delay: Callable[[int], float] | None, *, promised: bool = False
+        self,
+        ticket: Ticket,
+        now: float,
+        delay: Callable[[int], float] | None,
+        *,
+        promised: bool = False,
+        spent: bool = False,
     ) -> None:
-        """A re-issue was refused: nothing was generated, so its token comes back.
+        """A re-issue was refused, or got no event: its token comes back, unless an answer may have been generated.
 
         Args:
             delay: returns the seconds until the next probe, by the number of probes that were refused; None where the
                 refusal is about this stream only.
             promised: the host named that time, by `Retry-After`.
+            spent: the host may have received it.
         """
         with self._lock:
             state = self._host(ticket.host)
             was_prober = state.prober is ticket
+            if spent:
+                ticket.loan = False
             self._give_back(state, ticket)
             if delay is not None and (was_prober or not state.refusing):
                 state.refusing = True
+                state.back_at = state.surely_back_at
                 state.tokens = min(state.tokens, CAPACITY)
                 self._schedule_probe(state, now, delay)
                 if promised:
                     state.promised_at = state.probe_at
-                queue = self._queue(state, ticket)
-                queue[ticket] = now if not was_prober else -math.inf
-                queue.move_to_end(ticket, last=not was_prober)  # who probes goes on with it
+                if not spent:  # else it has a pause of its own, and the next in order probes
+                    queue = self._queue(state, ticket)
+                    queue[ticket] = now if not was_prober else -math.inf
+                    queue.move_to_end(ticket, last=not was_prober)  # who probes goes on with it
             elif was_prober:  # the host speaks again, though not with this stream
                 self._reopen(state, now)
             self._advance(state)
@@ -238,7 +236,7 @@ class RetryBudget:
     def _credit(self, state: HostQueue, ticket: Ticket) -> None:
         if ticket.loan and ticket.lends and not ticket.credited:
             ticket.credited = True
-            state.tokens += RETURNED
+            state.tokens = max(state.tokens, 0.0) + RETURNED  # what probes have borrowed beyond that ends with the outage
 
     def _give_back(self, state: HostQueue, ticket: Ticket) -> None:
         """Undo a loan of which nothing came."""
@@ -266,10 +264,9 @@ class RetryBudget:
     def _advance(self, state: HostQueue) -> None:
         """Grant what may be granted, in order, and wake whoever has to know that it is the next to probe."""
         if state.refusing:
-            first = state.first()
-            if first is not None and state.prober is None and first is not state.next_prober:
-                state.next_prober = first
-                first.call()
+            before, state.next_prober = state.next_prober, state.first_to_probe()
+            if state.next_prober is not None and state.next_prober is not before:
+                state.next_prober.call()
             return
         while (ticket := state.next_to_send()) is not None:
             self._grant(state, ticket)
@@ -284,7 +281,7 @@ class RetryBudget:
         deadline = max(ticket.since, state.back_at) + outage_timeout
         if state.refusing:
             probes = ticket is state.next_prober
-            until = state.probe_at if probes and state.prober is None else min(deadline, unstuck_at)
+            until = state.probe_at if probes else min(deadline, unstuck_at)
             deadline = max(deadline, state.promised_at)
             if until > deadline:  # a probe that would come too late is not waited for
                 until = now
