@@ -165,11 +165,11 @@ class Recovery:
             self._first_event_due = True
             self._hosts.budget.answered(self._ticket, now)
 
-    def received(self) -> None:
+    def received(self, now: float) -> None:
         """Record that events came."""
         if self._first_event_due and self._ticket is not None:
             self._first_event_due = False
-            self._hosts.budget.first_event(self._ticket)
+            self._hosts.budget.first_event(self._ticket, now)
 
     def succeeded(self) -> None:
         """Record that something new was delivered, which stops the clock of `max_elapsed`."""

@@ -30,6 +30,8 @@ MAX_PROBE_DELAY = 4.0
 """Longest time in seconds between two probes, whatever the backoff: one request for all who wait is cheap."""
 STUCK_SECONDS = MAX_PROBE_DELAY
 """How long a re-issue that gets no answer holds up others: a host that restarts may never answer it."""
+HEADERS_SECONDS = 1.0
+"""The same once it got headers and no event: a gateway sends them before it finds that the server behind it is gone."""
 _MAX_HOSTS = 1024
 
 
@@ -66,7 +68,8 @@ class RetryBudget:
         """
         with self._lock:
             state = self._host(ticket.host)
-            state.forget_unanswered(now, STUCK_SECONDS)
+            for unanswered in [other for other, until in state.unanswered.items() if until <= now]:
+                self._hold_up_no_longer(state, unanswered, now)
             self._advance(state)
             if not ticket.granted:
                 if outage_timeout == 0 or not (ticket.lends or (state.refusing and state.tokens >= 1)):
@@ -78,7 +81,7 @@ class RetryBudget:
                 self._advance(state)
             if ticket.granted:
                 ticket.called = False
-                state.unanswered[ticket] = now
+                state.unanswered[ticket] = now + STUCK_SECONDS
                 return None
             hold = self._hold(state, ticket, now, outage_timeout)
             if hold.seconds <= 0:
@@ -92,18 +95,18 @@ class RetryBudget:
         """A re-issue got a stream."""
         with self._lock:
             state = self._host(ticket.host)
-            state.unanswered.pop(ticket, None)
             ticket.granted = False
-            if state.refusing:
-                self._reopen(state, now)
-            else:
-                state.window += WINDOW_GROWTH
-            self._advance(state)
+            state.unanswered[ticket] = now + HEADERS_SECONDS
+            for queue in (state.waiting, state.free):
+                for first in list(queue)[:1]:  # it was told to wait longer
+                    first.call()
 
-    def first_event(self, ticket: Ticket) -> None:
+    def first_event(self, ticket: Ticket, now: float) -> None:
         """The first event of a re-issue came, in which nothing need be new."""
         with self._lock:
             state = self._host(ticket.host)
+            if ticket in state.unanswered:
+                self._hold_up_no_longer(state, ticket, now)
             state.probes = 0
             state.surely_back_at = state.back_at
             if state.doubtful_since is None:
@@ -126,21 +129,22 @@ class RetryBudget:
             if ticket is not None:
                 state.doubtful_since = None
                 self._credit(state, ticket)
-                ticket.loan = ticket.credited = False
+                ticket.loan = False
             self._advance(state)
 
     def broke(self, ticket: Ticket, now: float) -> None:
         """The attempt that a re-issue opened broke after its first event: tokens that came back are taken back."""
         with self._lock:
             state = self._host(ticket.host)
+            state.unanswered.pop(ticket, None)
             if ticket.loan and ticket.lends:
-                if ticket.credited:
-                    state.tokens = max(0.0, min(state.tokens, CAPACITY) - RETURNED)
+                if ticket.returned:
+                    state.tokens = max(0.0, min(state.tokens, CAPACITY) - ticket.returned)
                 if state.doubtful_since is None:
                     state.doubtful_since = now
                     for other in list(state.waiting):  # each has less time now
                         other.call()
-            ticket.loan = ticket.credited = ticket.granted = False
+            ticket.loan = False
             self._advance(state)
 
     def refused(
@@ -163,8 +167,9 @@ class RetryBudget:
         with self._lock:
             state = self._host(ticket.host)
             was_prober = state.prober is ticket
-            if spent:
+            if spent and ticket.loan:
                 ticket.loan = False
+                state.tokens -= ticket.returned
             self._give_back(state, ticket)
             if delay is not None and (was_prober or not state.refusing):
                 state.refusing = True
@@ -219,7 +224,7 @@ class RetryBudget:
         if ticket.needs_token:
             state.tokens = round(state.tokens - 1, 9)
             ticket.loan = True
-            ticket.credited = False
+            ticket.returned = 0.0
         state.unanswered[ticket] = math.inf
 
     def _grant(self, state: HostQueue, ticket: Ticket) -> None:
@@ -234,18 +239,34 @@ class RetryBudget:
             state.next_prober = None
 
     def _credit(self, state: HostQueue, ticket: Ticket) -> None:
-        if ticket.loan and ticket.lends and not ticket.credited:
-            ticket.credited = True
-            state.tokens = max(state.tokens, 0.0) + RETURNED  # what probes have borrowed beyond that ends with the outage
+        state.tokens = max(state.tokens, 0.0)  # what probes have borrowed beyond that ends with the outage
+        self._return(state, ticket, RETURNED)
+
+    def _return(self, state: HostQueue, ticket: Ticket, tokens: float) -> None:
+        if ticket.loan and ticket.lends:
+            state.tokens += tokens - ticket.returned
+            ticket.returned = tokens
+
+    def _hold_up_no_longer(self, state: HostQueue, ticket: Ticket, now: float) -> None:
+        """Let others go on after a re-issue that was answered, or is stuck: its token is of more use to them then."""
+        del state.unanswered[ticket]
+        if ticket.granted:
+            self._return(state, ticket, 1.0)
+            if state.prober is ticket:
+                state.prober = None
+        elif state.refusing:
+            self._reopen(state, now)
+        else:
+            state.window += WINDOW_GROWTH
 
     def _give_back(self, state: HostQueue, ticket: Ticket) -> None:
         """Undo a loan of which nothing came."""
         state.unanswered.pop(ticket, None)
         if state.prober is ticket:
             state.prober = None
-        if ticket.loan and not ticket.credited:
-            state.tokens += 1
-        ticket.loan = ticket.credited = ticket.granted = False
+        if ticket.loan:
+            state.tokens += max(0.0, 1 - ticket.returned)
+        ticket.loan = ticket.granted = False
 
     def _schedule_probe(self, state: HostQueue, now: float, delay: Callable[[int], float]) -> None:
         state.probe_at = now + delay(state.probes)
@@ -277,12 +298,12 @@ class RetryBudget:
 
     def _hold(self, state: HostQueue, ticket: Ticket, now: float, outage_timeout: float) -> Hold:
         joined = self._queue(state, ticket).get(ticket, now)
-        unstuck_at = min(state.unanswered.values(), default=math.inf) + STUCK_SECONDS
+        unstuck_at = min(state.unanswered.values(), default=math.inf)
         deadline = max(ticket.since, state.back_at) + outage_timeout
         if state.refusing:
             probes = ticket is state.next_prober
+            deadline = max(deadline, state.promised_at + (0.0 if probes else STUCK_SECONDS))
             until = state.probe_at if probes else min(deadline, unstuck_at)
-            deadline = max(deadline, state.promised_at)
             if until > deadline:  # a probe that would come too late is not waited for
                 until = now
             return Hold(until - now, deadline - now, "host", probes)

@@ -26,6 +26,7 @@ def borrow(budget: RetryBudget, host: str) -> bool:
     if asks(budget, ticket, patience=0.0) is not None:
         return False
     budget.answered(ticket, 0.0)
+    budget.first_event(ticket, 0.0)
     return True
 
 
