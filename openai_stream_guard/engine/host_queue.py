@@ -91,6 +91,8 @@ class HostQueue:
     """When the host had answered a probe."""
     surely_back_at: float = -math.inf
     """The same of a probe whose answer had an event; until then the host may go on refusing."""
+    asked_at: float = -math.inf
+    """When a stream last asked to be sent again."""
     window: int = FIRST_WINDOW
     """Re-issues that may wait for an answer at the same time."""
     unanswered: dict[Ticket, float] = field(default_factory=dict)

@@ -24,6 +24,8 @@ RETURNED = 2.0
 """Tokens that come back for one that was lent, once its attempt is answered."""
 DOUBT_SECONDS = 5.0
 """How long a stream waits for a token while re-issues break: more would fill thread pools before the same error."""
+QUIET_SECONDS = 20.0
+"""How long nobody has to ask until a host is worth one try again, whatever it did before."""
 WINDOW_GROWTH = 2
 """How many more may, for each that is answered while others wait."""
 MAX_PROBE_DELAY = 4.0
@@ -70,6 +72,9 @@ class RetryBudget:
             state = self._host(ticket.host)
             for unanswered in [other for other, until in state.unanswered.items() if until <= now]:
                 self._hold_up_no_longer(state, unanswered, now)
+            if ticket.lends and now - state.asked_at >= QUIET_SECONDS:
+                state.tokens = max(state.tokens, 1.0)
+            state.asked_at = now
             self._advance(state)
             if not ticket.granted:
                 if outage_timeout == 0 or not (ticket.lends or (state.refusing and state.tokens >= 1)):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from openai_stream_guard.engine.host_queue import CAPACITY, FIRST_WINDOW, Hold, Ticket
-from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, HEADERS_SECONDS, STUCK_SECONDS, RetryBudget
+from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, HEADERS_SECONDS, QUIET_SECONDS, STUCK_SECONDS, RetryBudget
 from tests.support.budgets import PATIENCE, asks, borrow, drained, new_ticket
 
 
@@ -167,6 +167,21 @@ def test_a_stream_that_came_out_whole_is_worth_a_try() -> None:
     assert asks(budget, lost, 10.0) == "budget"
     budget.completed("a", None)
     assert asks(budget, new_ticket(now=40.0), 40.0) is None
+
+
+def test_a_lone_cut_after_a_quiet_time_is_worth_a_try() -> None:
+    """Though nothing came out whole since the outage: one try in that time, and none where the budget never grows."""
+    budget = RetryBudget()
+    for ticket in sent(budget, 10):
+        budget.broke(ticket, 1.0)
+    for now in (2.0, 2.0 + QUIET_SECONDS - 0.1):
+        lost = new_ticket(now=now)
+        assert isinstance(asks(budget, lost, now), Hold)
+        budget.leave(lost)
+    assert asks(budget, new_ticket(lends=False), now + QUIET_SECONDS) == "budget"
+    now += 2 * QUIET_SECONDS
+    assert asks(budget, new_ticket(now=now), now) is None
+    assert isinstance(asks(budget, new_ticket(now=now), now), Hold)
 
 
 def test_who_leaves_takes_nothing_along() -> None:
