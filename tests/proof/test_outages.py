@@ -84,11 +84,11 @@ def test_what_a_broken_guard_does_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
         patch.setattr(Delivery, "begin_again", forget)
         assert simulate(Part(2, None, 0, 200, 1)).wrong
 
-    def never_take_back(self: Any, ticket: Any, now: float, delay: object = None, *, closed: bool = False) -> None:
+    def never_take_back(self: Any, ticket: Any, now: float) -> None:
         with self._lock:
             state = self._host(ticket.host)
             state.unanswered.pop(ticket, None)
-            ticket.loan = ticket.credited = ticket.granted = False
+            ticket.loan = False
             state.tokens += 1
             self._advance(state)
 

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from openai_stream_guard.engine.host_queue import CAPACITY, FIRST_WINDOW, Hold, Ticket
-from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, HEADERS_SECONDS, QUIET_SECONDS, STUCK_SECONDS, RetryBudget
+from openai_stream_guard.engine.retry_budget import (
+    DOUBT_SECONDS,
+    HEADERS_SECONDS,
+    QUIET_SECONDS,
+    STUCK_SECONDS,
+    RetryBudget,
+)
 from tests.support.budgets import PATIENCE, asks, borrow, drained, new_ticket
 
 
