@@ -41,7 +41,7 @@ class RetryBudget:
     """The budgets and the queues of all hosts. Safe to share between threads and event loops.
 
     The law: where every stream breaks, re-issues that led to nothing are at most the tokens that started streams
-    have added, `CAPACITY`, and one for each stream that was open when it began.
+    have added, `CAPACITY`, one for each stream that was open when it began, and one after each quiet time.
     """
 
     def __init__(self) -> None:

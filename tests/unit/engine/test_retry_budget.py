@@ -436,7 +436,7 @@ class Storm(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.budget, self.now = RetryBudget(), 0.0
+        self.budget, self.now, self.asked_at = RetryBudget(), 0.0, 0.0
         self.paid, self.wasted, self.open_at_first = CAPACITY, 0, 0
         self.waits: list[Ticket] = []
         self.sent: list[Ticket] = []
@@ -456,6 +456,9 @@ class Storm(RuleBasedStateMachine):
         self.ask(self.waits[-1])
 
     def ask(self, ticket: Ticket) -> None:
+        if self.now - self.asked_at >= QUIET_SECONDS:
+            self.paid += 1
+        self.asked_at = self.now
         told = asks(self.budget, ticket, self.now)
         if told is None:
             self.waits.remove(ticket)
