@@ -162,7 +162,9 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("refusal", "is_host", "retries", "tokens"), REFUSALS, ids=str)
+@pytest.mark.parametrize(
+    ("refusal", "is_host", "retries", "tokens"), REFUSALS, ids=["503", "refused", "504", "408", "lost", "429", "409"]
+)
 def test_what_a_refusal_speaks_for_and_costs(refusal: Refusal, is_host: bool, retries: int, tokens: int) -> None:
     """The host, or this stream alone. What may have generated an answer costs a retry and a token."""
     hosts = HostMemory()
