@@ -117,15 +117,13 @@ class Refusal(Record):
     """What that exception says, on one line and without secrets."""
     lost: bool = False
     """The request was sent and its response lost, or it timed out."""
-    closed: bool = False
-    """The connection was closed in place of a response: that is about the host too, where a timeout may not be."""
 
     @property
     def scope(self) -> Literal["host", "stream", "generation"]:
         """What the refusal is about.
 
-        `host`: the server accepts no requests, so others need not try. `stream`: only this request, as by a rate
-        limit. `generation`: the server may have generated an answer before the connection failed.
+        `host`: the server accepts no requests, so others need not try. `generation`: neither, and it may have generated
+        an answer before the connection failed. `stream`: only this request, as by a rate limit.
         """
         if self.lost or self.status in (408, 504):
             return "generation"

@@ -23,7 +23,7 @@ class Ticket:
         lends: False for tokens that never come back, and that no stream waits for.
     """
 
-    __slots__ = ("_wake", "called", "credited", "granted", "host", "lends", "loan", "needs_token", "since")
+    __slots__ = ("_wake", "called", "granted", "host", "lends", "loan", "needs_token", "returned", "since")
 
     def __init__(self, host: str, *, needs_token: bool, lends: bool) -> None:
         self.host = host
@@ -35,8 +35,8 @@ class Ticket:
         """It may be sent, or has been, and no answer has come."""
         self.loan = False
         """A token was borrowed for the attempt that is open."""
-        self.credited = False
-        """Tokens came back for it."""
+        self.returned = 0.0
+        """Tokens that came back for it."""
         self.called = False
         self._wake: Callable[[], None] | None = None
 
@@ -87,27 +87,31 @@ class HostQueue:
         self.next_prober: Ticket | None = None
         """Who knows that it is the next to probe."""
         self.back_at = -math.inf
-        """When the host answered a probe."""
+        """When the host had answered a probe."""
+        self.surely_back_at = -math.inf
+        """The same of a probe whose answer had an event; until then the host may go on refusing."""
+        self.asked_at = -math.inf
+        """When a stream last asked to be sent again."""
         self.window = FIRST_WINDOW
         """Re-issues that may wait for an answer at the same time."""
         self.unanswered: dict[Ticket, float] = {}
-        """Re-issues that wait for an answer, and since when; infinite until it is sent."""
+        """Re-issues that wait for an answer, and when they hold up others no longer; infinite until they are sent."""
 
     @property
     def is_idle(self) -> bool:
         return not (self.waiting or self.free or self.unanswered)
 
-    def forget_unanswered(self, now: float, after: float) -> None:
-        """Let those that were sent so many seconds ago hold nobody up any more."""
-        for ticket in [ticket for ticket, sent in self.unanswered.items() if sent + after <= now]:
-            del self.unanswered[ticket]
-            if self.prober is ticket:
-                self.prober = self.next_prober = None
+    def first_to_probe(self) -> Ticket | None:
+        """Return the ticket that has waited longest; None while another probes, or none may be sent.
 
-    def first(self) -> Ticket | None:
-        """Return the ticket that has waited longest."""
+        It is sent without a token too, else nobody would find out that the host is back; but a host that may generate
+        an answer for each probe gets no more of those than streams wait for it.
+        """
         heads = [next(iter(queue.items())) for queue in (self.waiting, self.free) if queue]
-        return min(heads, key=lambda head: head[1])[0] if heads else None
+        if self.prober is not None or not heads:
+            return None
+        first = min(heads, key=lambda head: head[1])[0]
+        return first if not first.needs_token or self.tokens > -len(self.waiting) else None
 
     def next_to_send(self) -> Ticket | None:
         """Return the next ticket that may be sent to a host that does not refuse."""

@@ -147,8 +147,11 @@ class Recovery:
             self._no_progress_since = now
         self._fault_at = now
         if self._ticket is not None:
-            self._hosts.budget.broke(self._ticket, now)
-            self._ticket = None
+            if self._first_event_due:  # an answer without an event is none: the host is not back
+                self._hosts.budget.refused(self._ticket, now, self._probe_delay(None), spent=True)
+            else:
+                self._hosts.budget.broke(self._ticket, now)
+            self._ticket, self._first_event_due = None, False
 
     def answered(self, reissue: Reissue, now: float) -> None:
         """Record that a re-issue was answered with a stream."""
@@ -164,11 +167,11 @@ class Recovery:
             self._first_event_due = True
             self._hosts.budget.answered(self._ticket, now)
 
-    def received(self) -> None:
+    def received(self, now: float) -> None:
         """Record that events came."""
         if self._first_event_due and self._ticket is not None:
             self._first_event_due = False
-            self._hosts.budget.first_event(self._ticket)
+            self._hosts.budget.first_event(self._ticket, now)
 
     def succeeded(self) -> None:
         """Record that something new was delivered, which stops the clock of `max_elapsed`."""
@@ -298,19 +301,10 @@ class Recovery:
         if not planned.is_poll:
             self._count_reissue()
         scope = "stream" if planned.is_poll and refusal.scope == "host" else refusal.scope
-
-        def probe_delay(refusals: int) -> float:
-            delay = backoff(policy, refusals + 1, jitter=self._jitter(), retry_after=refusal.retry_after)
-            return delay if delay == refusal.retry_after else max(MIN_PAUSE, min(delay, MAX_PROBE_DELAY))
-
         if ticket is not None:
-            if scope == "generation":
-                closed = refusal.closed and policy.outage_timeout > 0
-                self._hosts.budget.broke(ticket, now, probe_delay, closed=closed)
-            else:
-                waits = scope == "host" and policy.outage_timeout > 0
-                promised = refusal.retry_after is not None and refusal.retry_after <= MAX_RETRY_AFTER
-                self._hosts.budget.refused(ticket, now, probe_delay if waits else None, promised=promised)
+            delays = None if scope == "stream" else self._probe_delay(refusal.retry_after)
+            promised = refusal.retry_after is not None and refusal.retry_after <= MAX_RETRY_AFTER
+            self._hosts.budget.refused(ticket, now, delays, promised=promised, spent=scope == "generation")
         if scope == "host" and policy.outage_timeout > 0:
             return self.proceed(now)
         delay = backoff(policy, self._fruitless + self._polls, jitter=self._jitter(), retry_after=refusal.retry_after)
@@ -327,6 +321,18 @@ class Recovery:
         within = min(self.deadline - now - delay, policy.max_elapsed)
         self._planned = replace(planned, delay=delay, retry=self._reissues + 1, within=within)
         return self._planned
+
+    def _probe_delay(self, retry_after: float | None) -> Callable[[int], float] | None:
+        """Return what tells when a host that refuses is probed next; None where nobody waits for it."""
+        policy = self._policy
+        if policy.outage_timeout == 0:
+            return None
+
+        def delay_after(refusals: int) -> float:
+            delay = backoff(policy, refusals + 1, jitter=self._jitter(), retry_after=retry_after)
+            return delay if delay == retry_after else max(MIN_PAUSE, min(delay, MAX_PROBE_DELAY))
+
+        return delay_after
 
     def poll(self, resume: Resume, now: float) -> Reissue | StoppedBy:
         """Return when to poll again for a response that is not finished: that generates nothing and costs no retry."""

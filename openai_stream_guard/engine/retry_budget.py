@@ -24,12 +24,16 @@ RETURNED = 2.0
 """Tokens that come back for one that was lent, once its attempt is answered."""
 DOUBT_SECONDS = 5.0
 """How long a stream waits for a token while re-issues break: more would fill thread pools before the same error."""
+QUIET_SECONDS = 20.0
+"""How long nobody has to ask until a host is worth one try again, whatever it did before."""
 WINDOW_GROWTH = 2
 """How many more may, for each that is answered while others wait."""
 MAX_PROBE_DELAY = 4.0
 """Longest time in seconds between two probes, whatever the backoff: one request for all who wait is cheap."""
 STUCK_SECONDS = MAX_PROBE_DELAY
 """How long a re-issue that gets no answer holds up others: a host that restarts may never answer it."""
+HEADERS_SECONDS = 1.0
+"""The same once it got headers and no event: a gateway sends them before it finds that the server behind it is gone."""
 _MAX_HOSTS = 1024
 
 
@@ -37,7 +41,7 @@ class RetryBudget:
     """The budgets and the queues of all hosts. Safe to share between threads and event loops.
 
     The law: where every stream breaks, re-issues that led to nothing are at most the tokens that started streams
-    have added, `CAPACITY`, and one for each stream that was open when it began.
+    have added, `CAPACITY`, one for each stream that was open when it began, and one after each quiet time.
     """
 
     def __init__(self) -> None:
@@ -66,19 +70,23 @@ class RetryBudget:
         """
         with self._lock:
             state = self._host(ticket.host)
-            state.forget_unanswered(now, STUCK_SECONDS)
+            for unanswered in [other for other, until in state.unanswered.items() if until <= now]:
+                self._hold_up_no_longer(state, unanswered, now)
+            if ticket.lends and now - state.asked_at >= QUIET_SECONDS:
+                state.tokens = max(state.tokens, 1.0)
+            state.asked_at = now
             self._advance(state)
             if not ticket.granted:
-                if outage_timeout == 0 or not (ticket.lends or state.refusing):
+                if outage_timeout == 0 or not (ticket.lends or (state.refusing and state.tokens >= 1)):
                     return self._take_without_waiting(state, ticket)
                 self._queue(state, ticket).setdefault(ticket, now)
-                if state.refusing and state.prober is None and now >= state.probe_at and ticket is state.first():
+                if state.refusing and now >= state.probe_at and ticket is state.first_to_probe():
                     state.prober = ticket
-                    self._grant(state, ticket)  # without a token too: else nobody would find out that the host is back
+                    self._grant(state, ticket)
                 self._advance(state)
             if ticket.granted:
                 ticket.called = False
-                state.unanswered[ticket] = now
+                state.unanswered[ticket] = now + STUCK_SECONDS
                 return None
             hold = self._hold(state, ticket, now, outage_timeout)
             if hold.seconds <= 0:
@@ -92,19 +100,20 @@ class RetryBudget:
         """A re-issue got a stream."""
         with self._lock:
             state = self._host(ticket.host)
-            state.unanswered.pop(ticket, None)
             ticket.granted = False
-            if state.refusing:
-                self._reopen(state, now)
-            else:
-                state.window += WINDOW_GROWTH
-            self._advance(state)
+            state.unanswered[ticket] = now + HEADERS_SECONDS
+            for queue in (state.waiting, state.free):
+                for first in list(queue)[:1]:  # it was told to wait longer
+                    first.call()
 
-    def first_event(self, ticket: Ticket) -> None:
+    def first_event(self, ticket: Ticket, now: float) -> None:
         """The first event of a re-issue came, in which nothing need be new."""
         with self._lock:
             state = self._host(ticket.host)
+            if ticket in state.unanswered:
+                self._hold_up_no_longer(state, ticket, now)
             state.probes = 0
+            state.surely_back_at = state.back_at
             if state.doubtful_since is None:
                 self._credit(state, ticket)
             self._advance(state)
@@ -125,60 +134,59 @@ class RetryBudget:
             if ticket is not None:
                 state.doubtful_since = None
                 self._credit(state, ticket)
-                ticket.loan = ticket.credited = False
+                ticket.loan = False
             self._advance(state)
 
-    def broke(
-        self, ticket: Ticket, now: float, delay: Callable[[int], float] | None = None, *, closed: bool = False
-    ) -> None:
-        """The attempt that a re-issue opened broke: the tokens that came back for it are taken back.
-
-        Args:
-            delay: for a re-issue that got no response, though it may have been received: as of `refused`.
-            closed: the host closed the connection instead: it refuses, though the token is spent.
-        """
+    def broke(self, ticket: Ticket, now: float) -> None:
+        """The attempt that a re-issue opened broke after its first event: tokens that came back are taken back."""
         with self._lock:
             state = self._host(ticket.host)
             state.unanswered.pop(ticket, None)
-            was_prober = state.prober is ticket
-            if was_prober:
-                state.prober = None
-            if delay is not None and (was_prober or (closed and not state.refusing)):
-                state.refusing = True
-                self._schedule_probe(state, now, delay)
             if ticket.loan and ticket.lends:
-                if ticket.credited:
-                    state.tokens = max(0.0, min(state.tokens, CAPACITY) - RETURNED)
-                if state.doubtful_since is None and not closed:
+                if ticket.returned:
+                    state.tokens = max(0.0, min(state.tokens, CAPACITY) - ticket.returned)
+                if state.doubtful_since is None:
                     state.doubtful_since = now
                     for other in list(state.waiting):  # each has less time now
                         other.call()
-            ticket.loan = ticket.credited = ticket.granted = False
+            ticket.loan = False
             self._advance(state)
 
     def refused(
-        self, ticket: Ticket, now: float, delay: Callable[[int], float] | None, *, promised: bool = False
+        self,
+        ticket: Ticket,
+        now: float,
+        delay: Callable[[int], float] | None,
+        *,
+        promised: bool = False,
+        spent: bool = False,
     ) -> None:
-        """A re-issue was refused: nothing was generated, so its token comes back.
+        """A re-issue was refused, or got no event: its token comes back, unless an answer may have been generated.
 
         Args:
             delay: returns the seconds until the next probe, by the number of probes that were refused; None where the
                 refusal is about this stream only.
             promised: the host named that time, by `Retry-After`.
+            spent: the host may have received it.
         """
         with self._lock:
             state = self._host(ticket.host)
             was_prober = state.prober is ticket
+            if spent and ticket.loan:
+                ticket.loan = False
+                state.tokens -= ticket.returned
             self._give_back(state, ticket)
             if delay is not None and (was_prober or not state.refusing):
                 state.refusing = True
+                state.back_at = state.surely_back_at
                 state.tokens = min(state.tokens, CAPACITY)
                 self._schedule_probe(state, now, delay)
                 if promised:
                     state.promised_at = state.probe_at
-                queue = self._queue(state, ticket)
-                queue[ticket] = now if not was_prober else -math.inf
-                queue.move_to_end(ticket, last=not was_prober)  # who probes goes on with it
+                if not spent:  # else it has a pause of its own, and the next in order probes
+                    queue = self._queue(state, ticket)
+                    queue[ticket] = now if not was_prober else -math.inf
+                    queue.move_to_end(ticket, last=not was_prober)  # who probes goes on with it
             elif was_prober:  # the host speaks again, though not with this stream
                 self._reopen(state, now)
             self._advance(state)
@@ -221,7 +229,7 @@ class RetryBudget:
         if ticket.needs_token:
             state.tokens = round(state.tokens - 1, 9)
             ticket.loan = True
-            ticket.credited = False
+            ticket.returned = 0.0
         state.unanswered[ticket] = math.inf
 
     def _grant(self, state: HostQueue, ticket: Ticket) -> None:
@@ -236,18 +244,34 @@ class RetryBudget:
             state.next_prober = None
 
     def _credit(self, state: HostQueue, ticket: Ticket) -> None:
-        if ticket.loan and ticket.lends and not ticket.credited:
-            ticket.credited = True
-            state.tokens += RETURNED
+        state.tokens = max(state.tokens, 0.0)  # what probes have borrowed beyond that ends with the outage
+        self._return(state, ticket, RETURNED)
+
+    def _return(self, state: HostQueue, ticket: Ticket, tokens: float) -> None:
+        if ticket.loan and ticket.lends:
+            state.tokens += tokens - ticket.returned
+            ticket.returned = tokens
+
+    def _hold_up_no_longer(self, state: HostQueue, ticket: Ticket, now: float) -> None:
+        """Let others go on after a re-issue that was answered, or is stuck: its token is of more use to them then."""
+        del state.unanswered[ticket]
+        if ticket.granted:
+            self._return(state, ticket, 1.0)
+            if state.prober is ticket:
+                state.prober = None
+        elif state.refusing:
+            self._reopen(state, now)
+        else:
+            state.window += WINDOW_GROWTH
 
     def _give_back(self, state: HostQueue, ticket: Ticket) -> None:
         """Undo a loan of which nothing came."""
         state.unanswered.pop(ticket, None)
         if state.prober is ticket:
             state.prober = None
-        if ticket.loan and not ticket.credited:
-            state.tokens += 1
-        ticket.loan = ticket.credited = ticket.granted = False
+        if ticket.loan:
+            state.tokens += max(0.0, 1 - ticket.returned)
+        ticket.loan = ticket.granted = False
 
     def _schedule_probe(self, state: HostQueue, now: float, delay: Callable[[int], float]) -> None:
         state.probe_at = now + delay(state.probes)
@@ -266,10 +290,9 @@ class RetryBudget:
     def _advance(self, state: HostQueue) -> None:
         """Grant what may be granted, in order, and wake whoever has to know that it is the next to probe."""
         if state.refusing:
-            first = state.first()
-            if first is not None and state.prober is None and first is not state.next_prober:
-                state.next_prober = first
-                first.call()
+            before, state.next_prober = state.next_prober, state.first_to_probe()
+            if state.next_prober is not None and state.next_prober is not before:
+                state.next_prober.call()
             return
         while (ticket := state.next_to_send()) is not None:
             self._grant(state, ticket)
@@ -280,12 +303,12 @@ class RetryBudget:
 
     def _hold(self, state: HostQueue, ticket: Ticket, now: float, outage_timeout: float) -> Hold:
         joined = self._queue(state, ticket).get(ticket, now)
-        unstuck_at = min(state.unanswered.values(), default=math.inf) + STUCK_SECONDS
+        unstuck_at = min(state.unanswered.values(), default=math.inf)
         deadline = max(ticket.since, state.back_at) + outage_timeout
         if state.refusing:
             probes = ticket is state.next_prober
-            until = state.probe_at if probes and state.prober is None else min(deadline, unstuck_at)
-            deadline = max(deadline, state.promised_at)
+            deadline = max(deadline, state.promised_at + (0.0 if probes else STUCK_SECONDS))
+            until = state.probe_at if probes else min(deadline, unstuck_at)
             if until > deadline:  # a probe that would come too late is not waited for
                 until = now
             return Hold(until - now, deadline - now, "host", probes)

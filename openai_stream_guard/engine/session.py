@@ -290,7 +290,7 @@ class Session:
             return
         since = self._log.progress_at if items_before else now
         self._log.progress(len(out), now)
-        self._recovery.received()
+        self._recovery.received(now)
         if out or self._delivery.gaining:
             self._recovery.succeeded()
         else:

@@ -22,7 +22,7 @@ from ..engine.retry_rules import refusal_is_retryable, retry_after
 from ..observability.publish import Listener
 from ..records import Record
 from ..redaction import identifier
-from ..transport.exceptions import fault_from, is_closed_request, is_lost_response, message_of
+from ..transport.exceptions import fault_from, is_lost_response, message_of
 from ..transport.http import HttpRequest, HttpResponse, credentials_from, library_from
 from ..transport.timeouts import request_timeouts
 from .runtime import RUNTIME
@@ -280,7 +280,6 @@ def refusal_from(error: Exception) -> Refusal | None:
         error=type(reason).__name__,
         error_message=identifier(message_of(reason), _credentials_behind(error)) or None,
         lost=is_lost_response(reason),
-        closed=is_closed_request(reason),
     )
 
 

@@ -134,12 +134,7 @@ def _is_called_with(frame: FrameType, interrupted: FrameType) -> bool:
 
 def is_lost_response(error: BaseException) -> bool:
     """Whether a request had been sent when the exception came, so that the server may have answered it."""
-    return is_closed_request(error) or any(_is_a(error, name) for name in ("ReadTimeout", "WriteTimeout"))
-
-
-def is_closed_request(error: BaseException) -> bool:
-    """Whether the connection was closed in place of a response, as by a server that goes down or comes up."""
-    return any(_is_a(error, name) for name in ("ReadError", "RemoteProtocolError"))
+    return any(_is_a(error, name) for name in ("ReadError", "RemoteProtocolError", "ReadTimeout", "WriteTimeout"))
 
 
 def is_read_of_closed(error: Exception) -> bool:

@@ -185,11 +185,28 @@ def test_a_mass_cut_comes_back(run: Any, streams: int, refusing: float) -> None:
     assert host.requests <= 2.2 * streams
 
 
+def answer_of(status: str, body: bytes = b"", kind: str = "application/json") -> bytes:
+    """A whole response."""
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+ERROR = b'{"error": {"message": "no upstream", "type": "server_error"}}'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("run", [by_threads, by_tasks])
-def test_a_host_that_closes_connections_while_it_restarts_is_waited_for(run: Any) -> None:
-    """What it accepted costs a retry, so that few are spent on finding out that it is not back."""
-    with Host(refusal=b"").running() as host:
+@pytest.mark.parametrize("refusal", [
+    b"",
+    answer_of("504 Gateway Timeout"),
+    answer_of("408 Request Timeout"),
+    HEAD,
+    answer_of("200 OK", b"<html>Back in a moment</html>", "text/html"),
+    answer_of("200 OK", b"data: " + ERROR + b"\n\n", "text/event-stream"),
+], ids=["closed", "504", "408", "headers only", "page", "error in a stream"])  # fmt: skip
+def test_a_host_that_may_have_received_what_it_refuses_is_waited_for(run: Any, refusal: bytes) -> None:
+    """It costs a retry, so that few are spent on finding out that the host is not back."""
+    with Host(refusal=refusal).running() as host:
         cut = cut_in_mid_stream(host, 40, 0.8)
         assert run(host, 40) == {"whole": 40}
         cut.join()

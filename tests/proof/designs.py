@@ -52,17 +52,17 @@ class Design:
         self.retrying.discard(ticket)  # type: ignore[arg-type] # any token will do
         self.succeeded(retried=ticket is not None)
 
-    def broke(self, ticket: Ticket, now: float, delay: object = None, *, closed: bool = False) -> None:
+    def broke(self, ticket: Ticket, now: float) -> None:
         self.retrying.discard(ticket)
 
-    def refused(self, ticket: Ticket, now: float, delay: object, *, promised: bool = False) -> None:
+    def refused(self, ticket: Ticket, now: float, delay: object, **how: bool) -> None:
         self.retrying.discard(ticket)
 
     def leave(self, ticket: Ticket) -> None:
         self.retrying.discard(ticket)
 
     def answered(self, ticket: Ticket, now: float) -> None: ...
-    def first_event(self, ticket: Ticket) -> None: ...
+    def first_event(self, ticket: Ticket, now: float) -> None: ...
     def advanced(self, ticket: Ticket) -> None: ...
 
 

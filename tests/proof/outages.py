@@ -161,7 +161,7 @@ def scenarios(*, quick: bool, hour: float = 3600.0) -> list[Scenario]:
     hour = 120.0 if quick else hour
     found.append(Scenario(f"refuses for {hour:,.0f} s", refuses_all(45.0, 45.0 + hour), 5.0, 80.0 + hour,
                           probes=int(hour / 2), over_at=45.0 + hour))  # fmt: skip
-    for after in (1.0, 5.0, 15.0):
+    for after in (0.2, 1.0, 5.0, 15.0):  # the first event comes after half a second
         name = f"breaks each stream after {after} s, for {hour:,.0f} s"
         found.append(Scenario(name, breaks_all(after, 45.0, 45.0 + hour), 20.0, 80.0 + hour,
                               breaks_all=True, over_at=45.0 + hour))  # fmt: skip

@@ -20,12 +20,13 @@ def asks(budget: RetryBudget, ticket: Ticket, now: float = 0.0, patience: float 
     return budget.request(ticket, now, outage_timeout=patience)
 
 
-def borrow(budget: RetryBudget, host: str) -> bool:
+def borrow(budget: RetryBudget, host: str, now: float = 0.0) -> bool:
     """Whether a token can be had without waiting; it does not come back."""
     ticket = new_ticket(host, lends=False)
-    if asks(budget, ticket, patience=0.0) is not None:
+    if asks(budget, ticket, now, patience=0.0) is not None:
         return False
-    budget.answered(ticket, 0.0)
+    budget.answered(ticket, now)
+    budget.first_event(ticket, now)
     return True
 
 

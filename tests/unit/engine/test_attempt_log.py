@@ -32,6 +32,17 @@ def test_a_whole_stream_is_one_attempt() -> None:
     assert report.first_event_seconds == 2.0
 
 
+def test_times_count_from_the_request_and_between_events() -> None:
+    """The first event from the request on, with what the SDK sent before; then the mean, whoever waited for whom."""
+    log = AttemptLog(10.0, 2, OK, requested_at=7.0)
+    log.progress(1, 12.0)
+    assert log.report("open").chunk_seconds is None
+    log.progress(2, 13.0)
+    log.progress(1, 15.0)
+    report = log.report("open")
+    assert (report.first_event_seconds, report.first_chunk_seconds, report.chunk_seconds) == (2.0, 5.0, 1.0)
+
+
 def test_attempts_add_up() -> None:
     """Bytes and repairs are those of all attempts; a refused re-issue is one too, without either."""
     log = AttemptLog(0.0, 1, ResponseHead(200, "req_1"))

@@ -11,9 +11,11 @@ from openai_stream_guard.apis.registry import adapter_for
 from openai_stream_guard.apis.request import Resume, StreamRequest
 from openai_stream_guard.apis.transcript import Transcript
 from openai_stream_guard.config.policy import Policy
-from openai_stream_guard.engine.decisions import Refusal, Reissue
+from openai_stream_guard.engine.decisions import Refusal, Reissue, Wait
 from openai_stream_guard.engine.host_memory import HostMemory
+from openai_stream_guard.engine.host_queue import CAPACITY
 from openai_stream_guard.engine.recovery import MIN_POLL, Recovery, RecoveryPlan, choose_recovery
+from tests.support.budgets import borrow
 
 BOTH, RESTART, REPLAY, NONE = ("restart", "replay"), ("restart",), ("replay",), ()
 OPT_IN = ("resume", "continue", "stateful")
@@ -75,8 +77,8 @@ def test_the_default_policy(
 
 
 def recovering(asked: StreamRequest, hosts: HostMemory | None = None, **policy: Any) -> Recovery:
-    """The recovery of a stream without a budget."""
-    settings = Policy(retry_budget=None, **policy)
+    """The recovery of a stream, without a budget unless asked."""
+    settings = Policy(**{"retry_budget": None, **policy})
     return Recovery(settings, asked, hosts or HostMemory(), max_retries=2, jitter=lambda: 0.0, note=str)
 
 
@@ -147,3 +149,71 @@ def test_a_divergence_that_others_met_meanwhile_forbids_a_replay() -> None:
     for now in (0.1, 0.2):
         hosts.record_divergence("host", "m", False, now)
     assert recovery.proceed(0.5) == "diverged"
+
+
+REFUSALS = [
+    (Refusal(True, status=503), True, 0, 0),
+    (Refusal(True, error="ConnectError"), True, 0, 0),
+    (Refusal(True, status=504), True, 1, 1),
+    (Refusal(True, status=408), True, 1, 1),
+    (Refusal(True, error="ReadError", lost=True), True, 1, 1),
+    (Refusal(True, status=429), False, 0, 0),
+    (Refusal(True, status=409), False, 0, 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "is_host", "retries", "tokens"), REFUSALS, ids=["503", "refused", "504", "408", "lost", "429", "409"]
+)
+def test_what_a_refusal_speaks_for_and_costs(refusal: Refusal, is_host: bool, retries: int, tokens: int) -> None:
+    """The host, or this stream alone. What may have generated an answer costs a retry and a token."""
+    hosts = HostMemory()
+    recovery = recovering(CHAT, hosts, retry_budget=0.1)
+    recovery.failed(0.0)
+    recovery.plan(adapter_for(CHAT), Transcript(), 0.0)
+    assert isinstance(recovery.proceed(0.5), Reissue)
+    recovery.refused(refusal, 1.0)
+    state = hosts.budget._hosts["host"]
+    assert (state.refusing, state.tokens, recovery._retries) == (is_host, CAPACITY - tokens, retries)
+
+
+def test_an_answer_without_an_event_is_none() -> None:
+    """Headers and then nothing: the host is waited for like one that refuses. One event makes it an answer."""
+    for events in (0, 1):
+        hosts = HostMemory()
+        recovery = recovering(CHAT, hosts, retry_budget=0.1)
+        recovery.failed(0.0)
+        planned = recovery.plan(adapter_for(CHAT), Transcript(), 0.0)
+        assert isinstance(planned, Reissue)
+        assert isinstance(recovery.proceed(0.5), Reissue)
+        recovery.answered(planned, 0.6)
+        if events:
+            recovery.received(0.7)
+        recovery.failed(0.8)
+        state = hosts.budget._hosts["host"]
+        assert (state.refusing, state.doubtful_since is None) == (not events, not events)
+
+
+def test_a_time_that_a_refusal_names_is_kept() -> None:
+    """By all that wait for the host, however long it is; unless it is so long that it means no."""
+    for named, kept in ((100.0, 101.0), (200.0, -math.inf)):
+        hosts = HostMemory()
+        recovery = recovering(CHAT, hosts, retry_budget=0.1)
+        recovery.failed(0.0)
+        recovery.plan(adapter_for(CHAT), Transcript(), 0.0)
+        recovery.proceed(0.5)
+        recovery.refused(Refusal(True, status=503, retry_after=named), 1.0)
+        assert hosts.budget._hosts["host"].promised_at == kept
+
+
+def test_the_rest_of_a_stored_response_needs_no_token() -> None:
+    """It generates nothing; a second answer does."""
+    hosts = HostMemory()
+    for _ in range(int(CAPACITY)):
+        assert borrow(hosts.budget, "host")
+    recovery = recovering(STORED, hosts, retry_budget=0.1)
+    recovery.failed(0.0)
+    for resume, sent in ((Resume("resp_1", 3), Reissue), (None, Wait)):
+        recovery._planned = Reissue(0.0, "resume", 1, resume)
+        assert isinstance(recovery.proceed(1.0), sent)
+        recovery.ended(complete=False)

@@ -10,16 +10,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from openai_stream_guard.engine.host_queue import CAPACITY, FIRST_WINDOW, Hold, Ticket
-from openai_stream_guard.engine.retry_budget import DOUBT_SECONDS, STUCK_SECONDS, RetryBudget
+from openai_stream_guard.engine.retry_budget import (
+    DOUBT_SECONDS,
+    HEADERS_SECONDS,
+    QUIET_SECONDS,
+    STUCK_SECONDS,
+    RetryBudget,
+)
 from tests.support.budgets import PATIENCE, asks, borrow, drained, new_ticket
 
 
 def sent(budget: RetryBudget, count: int, now: float = 0.0) -> list[Ticket]:
-    """So many re-issues, answered but without an event yet."""
+    """So many re-issues, answered some time ago but without an event yet."""
     tickets = [new_ticket() for _ in range(count)]
     for ticket in tickets:
         assert asks(budget, ticket, now) is None
-        budget.answered(ticket, now)
+        budget.answered(ticket, now - HEADERS_SECONDS)
     return tickets
 
 
@@ -109,10 +115,10 @@ def test_a_first_event_lets_others_go_in_order() -> None:
     queue = waiting(budget, 5)
     for number, ticket in enumerate(queue):
         ticket.on_call(lambda number=number: woken.append(number))  # type: ignore[misc] # mypy infers no type of it
-    budget.first_event(first[0])
+    budget.first_event(first[0], 0.0)
     assert woken == [0, 1]
     assert [asks(budget, ticket) is None for ticket in queue] == [True, True, False, False, False]
-    budget.first_event(first[0])
+    budget.first_event(first[0], 0.0)
     assert len(woken) == 2, "once for each attempt"
     budget.stream_started("a", 1.0)
     assert woken == [0, 1, 2]
@@ -127,7 +133,7 @@ def test_an_attempt_that_breaks_gives_back_what_it_brought() -> None:
     budget.broke(first[0], 2.0)
     assert waits.called, "it has less time than it was told"
     assert asks(budget, waits, 2.0) == Hold(DOUBT_SECONDS, DOUBT_SECONDS, "budget")
-    budget.first_event(first[1])
+    budget.first_event(first[1], 0.0)
     assert isinstance(asks(budget, waits, 3.0), Hold)
     assert asks(budget, new_ticket(now=6.5), 6.5) == Hold(DOUBT_SECONDS, DOUBT_SECONDS, "budget")
     assert asks(budget, waits, 2.0 + DOUBT_SECONDS) == "budget"
@@ -137,7 +143,7 @@ def test_what_came_back_for_an_attempt_is_taken_back_where_it_breaks() -> None:
     """Both tokens: else streams that break after a first event would be sent again without end."""
     budget = RetryBudget()
     (first, *_) = sent(budget, 10)
-    budget.first_event(first)
+    budget.first_event(first, 0.0)
     budget.broke(first, 1.0)
     assert not borrow(budget, "a")
 
@@ -149,10 +155,11 @@ def test_an_attempt_that_leads_on_ends_the_doubt() -> None:
     budget.broke(first[0], 1.0)
     queue = waiting(budget, 4, 1.0)
     budget.advanced(first[1])
-    budget.first_event(first[2])
+    budget.first_event(first[2], 0.0)
     assert [asks(budget, ticket, 1.0) for ticket in queue[:3]] == [None] * 3
     for ticket in queue[:3]:
         budget.answered(ticket, 1.0)
+        budget.first_event(ticket, 1.0)
     assert asks(budget, queue[3], 1.0) is None, "the fourth waited for an answer to the others"
 
 
@@ -166,6 +173,21 @@ def test_a_stream_that_came_out_whole_is_worth_a_try() -> None:
     assert asks(budget, lost, 10.0) == "budget"
     budget.completed("a", None)
     assert asks(budget, new_ticket(now=40.0), 40.0) is None
+
+
+def test_a_lone_cut_after_a_quiet_time_is_worth_a_try() -> None:
+    """Though nothing came out whole since the outage: one try in that time, and none where the budget never grows."""
+    budget = RetryBudget()
+    for ticket in sent(budget, 10):
+        budget.broke(ticket, 1.0)
+    for now in (2.0, 2.0 + QUIET_SECONDS - 0.1):
+        lost = new_ticket(now=now)
+        assert isinstance(asks(budget, lost, now), Hold)
+        budget.leave(lost)
+    assert asks(budget, new_ticket(lends=False), now + QUIET_SECONDS) == "budget"
+    now += 2 * QUIET_SECONDS
+    assert asks(budget, new_ticket(now=now), now) is None
+    assert isinstance(asks(budget, new_ticket(now=now), now), Hold)
 
 
 def test_who_leaves_takes_nothing_along() -> None:
@@ -210,7 +232,8 @@ def test_a_host_that_refuses_is_probed_by_one_for_all() -> None:
     assert asks(budget, heir, 3.4) is None
     budget.answered(heir, 3.5)
     others.remove(heir)
-    assert [ticket.granted for ticket in others].count(True) == FIRST_WINDOW
+    assert all(isinstance(asks(budget, ticket, 3.5), Hold) for ticket in others), "headers are no answer yet"
+    assert [asks(budget, ticket, 3.5 + HEADERS_SECONDS) for ticket in others].count(None) == FIRST_WINDOW
     assert budget._hosts["a"].tokens == CAPACITY - 1 - FIRST_WINDOW, "refusals were not charged"
 
 
@@ -225,6 +248,7 @@ def test_a_host_that_comes_back_gives_those_who_waited_time_for_a_token() -> Non
         asks(budget, ticket)
     assert asks(budget, probes, 20.0) is None
     budget.answered(probes, 20.0)
+    budget.first_event(probes, 20.0)
     hold = asks(budget, others[-1], 29.0)
     assert isinstance(hold, Hold)
     assert hold.limit == PATIENCE - 9.0
@@ -237,9 +261,12 @@ def test_a_time_that_the_host_named_is_waited_for() -> None:
     assert asks(budget, probes) is None
     budget.refused(probes, 1.0, lambda refusals: 100.0, promised=True)
     assert asks(budget, probes, 1.0) == Hold(100.0, 100.0, "host", probes=True)
+    waits = new_ticket()
+    assert asks(budget, waits, 1.0) == Hold(100.0 + STUCK_SECONDS, 100.0 + STUCK_SECONDS, "host")
     assert asks(budget, probes, 101.0) is None
-    budget.refused(probes, 101.0, lambda refusals: 4.0)
-    assert asks(budget, probes, 101.0) == "host"
+    assert asks(budget, waits, 101.0) == Hold(STUCK_SECONDS, STUCK_SECONDS, "host"), "for what comes of the probe"
+    budget.refused(probes, 102.0, lambda refusals: 4.0)
+    assert [asks(budget, ticket, 102.0) for ticket in (probes, waits)] == ["host", "host"]
 
 
 def test_a_probe_whose_answer_is_lost_is_not_repeated_at_once() -> None:
@@ -250,22 +277,76 @@ def test_a_probe_whose_answer_is_lost_is_not_repeated_at_once() -> None:
     budget.refused(first, 0.0, lambda refusals: 1.0)
     assert isinstance(asks(budget, second), Hold)
     assert asks(budget, first, 1.0) is None
-    budget.broke(first, 1.5, lambda refusals: 3.0)
+    budget.refused(first, 1.5, lambda refusals: 3.0, spent=True)
     assert asks(budget, second, 1.6) == Hold(pytest.approx(2.9), PATIENCE - 1.6, "host", probes=True)
 
 
-def test_a_host_that_closes_connections_is_probed_and_the_tokens_are_spent() -> None:
+def test_a_host_that_may_have_received_what_it_refuses_is_probed_and_the_tokens_are_spent() -> None:
     """One that goes down or comes up accepts a request and closes it: no more are spent on that than the first few."""
     budget = RetryBudget()
     tickets = [new_ticket() for _ in range(FIRST_WINDOW + 2)]
     assert [asks(budget, ticket) for ticket in tickets[:FIRST_WINDOW]] == [None] * FIRST_WINDOW
     for ticket in tickets[:FIRST_WINDOW]:
-        budget.broke(ticket, 1.0, lambda refusals: 2.0, closed=True)
+        budget.refused(ticket, 1.0, lambda refusals: 2.0, spent=True)
     assert asks(budget, tickets[-2], 1.0) == Hold(2.0, PATIENCE - 1.0, "host", probes=True)
     assert asks(budget, tickets[-1], 3.0) == Hold(PATIENCE - 3.0, PATIENCE - 3.0, "host")
     assert asks(budget, tickets[-2], 3.0) is None
+    assert budget._hosts["a"].tokens == CAPACITY - FIRST_WINDOW - 1
     budget.answered(tickets[-2], 4.0)
+    budget.first_event(tickets[-2], 4.0)
     assert asks(budget, tickets[-1], 4.0) is None
+
+
+def refusing(budget: RetryBudget, waits: int) -> list[Ticket]:
+    """So many streams that wait for a host without tokens, which may have received the one that it refused."""
+    budget.completed("a", None)
+    sent_once, *tickets = (new_ticket() for _ in range(waits + 1))
+    assert asks(budget, sent_once) is None
+    assert all(isinstance(asks(budget, ticket), Hold) for ticket in tickets)
+    budget.refused(sent_once, 0.0, lambda refusals: 1.0, spent=True)
+    return tickets
+
+
+def test_a_host_that_may_generate_for_each_probe_gets_no_more_of_those_than_streams_wait() -> None:
+    """They are sent without a token; what they borrow is paid back by streams that start, or ends with the outage."""
+    budget = drained("a")
+    first, second, third, fourth = refusing(budget, 4)
+    for now, probes in enumerate((first, second), 1):
+        assert asks(budget, probes, now) is None
+        budget.refused(probes, now, lambda refusals: 1.0, spent=True)
+    assert asks(budget, third, 3.0) == Hold(PATIENCE - 3.0, PATIENCE - 3.0, "host"), "two are lent already"
+    budget.stream_started("a", 1.0)
+    assert third.called
+    assert asks(budget, third, 4.0) is None
+    budget.answered(third, 5.0)
+    assert isinstance(asks(budget, fourth, 5.0), Hold)
+    budget.first_event(third, 0.0)
+    assert asks(budget, fourth, 5.0) is None
+
+
+def test_without_lending_no_probe_goes_beyond_the_tokens() -> None:
+    """`retry_budget=0` never sends more than ten again, whatever the host does with them."""
+    budget = drained("a")
+    refusing(budget, 1)
+    assert asks(budget, new_ticket(lends=False), 2.0) == "budget"
+
+
+def test_an_answer_without_an_event_lets_nobody_wait_longer() -> None:
+    """A host that sends headers and nothing more is not back: who waits for it waits as long as before."""
+    budget = drained("a")
+    first, second, waits = refusing(budget, 3)
+    budget.stream_started("a", 1.0)
+    assert asks(budget, first, 10.0) is None
+    budget.answered(first, 11.0)
+    budget.refused(first, 12.0, lambda refusals: 1.0, spent=True)
+    assert asks(budget, second, 13.0) is None
+    assert asks(budget, waits, 14.0) == Hold(STUCK_SECONDS - 1.0, PATIENCE - 14.0, "host")
+    budget.answered(second, 15.0)
+    budget.first_event(second, 15.0)
+    budget.leave(waits)
+    assert asks(budget, waits, 15.0) is None
+    budget.refused(waits, 16.0, lambda refusals: 1.0)
+    assert asks(budget, waits, 16.0) == Hold(1.0, PATIENCE - 1.0, "host", probes=True), "it was back for a moment"
 
 
 def test_a_probe_that_gets_no_answer_holds_nobody_up_for_long() -> None:
@@ -279,6 +360,7 @@ def test_a_probe_that_gets_no_answer_holds_nobody_up_for_long() -> None:
     assert asks(budget, third, 1.0 + STUCK_SECONDS) == Hold(PATIENCE - 1.0 - STUCK_SECONDS, 25.0, "host")
     assert asks(budget, second, 1.0 + STUCK_SECONDS) is None
     budget.answered(second, 6.0)
+    budget.first_event(second, 6.0)
     assert asks(budget, third, 6.0) is None
 
 
@@ -289,6 +371,39 @@ def test_re_issues_that_get_no_answer_hold_nobody_up_for_long() -> None:
     assert [asks(budget, ticket) for ticket in hung] == [None] * FIRST_WINDOW
     assert asks(budget, late[0]) == Hold(STUCK_SECONDS, PATIENCE, "host")
     assert [asks(budget, ticket, STUCK_SECONDS) for ticket in late] == [None] * FIRST_WINDOW
+
+
+def test_the_token_of_a_re_issue_that_is_stuck_is_lent_to_others() -> None:
+    """Else those that a dead server never answers would starve the rest. It is not given twice, and taken back."""
+    budget = RetryBudget()
+    hung = [new_ticket() for _ in range(int(CAPACITY))]
+    for round_, ticket in enumerate(hung):
+        assert asks(budget, ticket, round_ * STUCK_SECONDS) is None
+    now = CAPACITY * STUCK_SECONDS
+    assert asks(budget, hung[0], now) is None
+    assert budget._hosts["a"].tokens == CAPACITY
+    for ticket in hung[1:3]:
+        budget.answered(ticket, now)
+    budget.first_event(hung[1], now)
+    budget.refused(hung[2], now, None, spent=True)
+    budget.leave(hung[3])
+    late = [new_ticket(now=now) for _ in range(40)]
+    assert sum(asks(budget, ticket, now) is None for ticket in late[:1]) == 1
+    assert budget._hosts["a"].tokens == CAPACITY - 2, "one was taken back, one lent"
+
+
+def test_headers_hold_others_up_for_a_moment() -> None:
+    """A gateway may send them, and find then that the server behind it is gone; a slow answer holds nobody up."""
+    budget = RetryBudget()
+    early = [new_ticket() for _ in range(FIRST_WINDOW)]
+    assert [asks(budget, ticket) for ticket in early] == [None] * FIRST_WINDOW
+    waits = new_ticket()
+    assert asks(budget, waits) == Hold(STUCK_SECONDS, PATIENCE, "host")
+    for ticket in early:
+        budget.answered(ticket, 0.5)
+    assert waits.called, "it was told to wait longer"
+    assert asks(budget, waits, 0.5) == Hold(HEADERS_SECONDS, PATIENCE - 0.5, "host")
+    assert asks(budget, waits, 0.5 + HEADERS_SECONDS) is None
 
 
 def test_who_has_waited_for_a_host_does_not_pay_for_doubts_of_before() -> None:
@@ -305,7 +420,7 @@ def test_who_has_waited_for_a_host_does_not_pay_for_doubts_of_before() -> None:
     budget.refused(probes, 1.0, lambda refusals: 9.0)
     assert isinstance(asks(budget, second, 1.0), Hold)
     assert asks(budget, probes, 10.0) is None
-    budget.answered(probes, 11.0)
+    budget.answered(probes, 11.0 - HEADERS_SECONDS)
     assert asks(budget, second, 11.0) == Hold(DOUBT_SECONDS, DOUBT_SECONDS, "budget")
 
 
@@ -321,7 +436,7 @@ class Storm(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.budget, self.now = RetryBudget(), 0.0
+        self.budget, self.now, self.asked_at = RetryBudget(), 0.0, 0.0
         self.paid, self.wasted, self.open_at_first = CAPACITY, 0, 0
         self.waits: list[Ticket] = []
         self.sent: list[Ticket] = []
@@ -341,10 +456,14 @@ class Storm(RuleBasedStateMachine):
         self.ask(self.waits[-1])
 
     def ask(self, ticket: Ticket) -> None:
+        if self.now - self.asked_at >= QUIET_SECONDS:
+            self.paid += 1
+        self.asked_at = self.now
         told = asks(self.budget, ticket, self.now)
         if told is None:
             self.waits.remove(ticket)
             self.sent.append(ticket)
+            self.budget.answered(ticket, self.now)
         elif isinstance(told, str):
             self.waits.remove(ticket)
 
@@ -361,12 +480,10 @@ class Storm(RuleBasedStateMachine):
         self.budget.leave(ticket)
 
     @precondition(lambda self: self.sent)
-    @rule(data=st.data(), answered=st.booleans())
-    def a_re_issue_breaks(self, data: st.DataObject, answered: bool) -> None:
+    @rule(data=st.data())
+    def a_re_issue_breaks(self, data: st.DataObject) -> None:
         ticket = data.draw(st.sampled_from(self.sent))
         self.sent.remove(ticket)
-        if answered:
-            self.budget.answered(ticket, self.now)
         self.budget.broke(ticket, self.now)
         self.wasted += 1
 

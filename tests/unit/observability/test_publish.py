@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections import Counter
 from typing import Any
 
@@ -24,8 +25,10 @@ from openai_stream_guard.notices import (
     Waiting,
 )
 from openai_stream_guard.observability.publish import publish, publish_raw
+from openai_stream_guard.sdk.runtime import RUNTIME
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
+from tests.support.budgets import borrow
 from tests.support.pages import OBSERVABILITY, README, section, table
 from tests.support.streams import CLIENT_KINDS, KEY, chat, consume, scripted
 
@@ -90,6 +93,45 @@ def test_a_recovery_is_one_warning_and_one_info(server: Server, client_kind: str
     (stream_id,) = {record.stream_id for record in loud}
     assert {notice.stream_id for notice in heard} == {stream_id, heard[-1].report.stream_id}
     assert all(record.getMessage().startswith(f"stream {stream_id} ") for record in loud)
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+@pytest.mark.parametrize("reason", ["host", "budget"])
+def test_a_wait_says_for_what_and_how_long(server: Server, reason: str, client_kind: str, records: Any) -> None:
+    """Notice, log and report, once, however often the host refuses; a token is lent as soon as there is one."""
+    host, heard = server.base_url.split("/")[2], list[Waiting]()
+
+    def hear(notice: Notice) -> None:
+        if isinstance(notice, Waiting):
+            heard.append(notice)
+            if reason == "budget":
+                RUNTIME.hosts.budget.stream_started(host, 1.0)
+
+    configure(on_event=hear, outage_timeout=9.0, retry_budget=0.1)
+    refusals = [replying({}, 503)] * 2 if reason == "host" else []
+    while reason == "budget" and borrow(RUNTIME.hosts.budget, host, time.monotonic()):
+        pass
+    server.script(scripted("truncate_clean", after=6), *refusals)
+    report = consume(server, client_kind).report
+    (notice,) = heard
+    assert (notice.reason, notice.number, report.outcome) == (reason, 2 + len(refusals) // 2, "recovered")
+    assert 8.0 < notice.seconds <= 9.0
+    (record,) = [record for record in records if record.stream_event == "waiting"]
+    what = {"host": "the host to accept requests", "budget": "a token of the retry budget"}[reason]
+    assert f"up to {notice.seconds:.1f} s for {what}" in record.getMessage()
+    assert (record.waits_for, record.limit_seconds) == (reason, notice.seconds)
+    assert f"waited {report.waited_seconds:.1f} s for {what}" in report.notes
+    assert (report.waited_seconds > 0.2) == (reason == "host")
+
+
+@pytest.mark.usefixtures("guarded")
+def test_time_to_the_first_chunk_counts_from_the_request(server: Server) -> None:
+    """With what the SDK is refused before it."""
+    server.script(replying({}, 503, (("retry-after-ms", "300"),)))
+    report = consume(server).report
+    assert report.first_chunk_seconds >= 0.3
+    assert report.first_event_seconds < 0.3
 
 
 @pytest.mark.usefixtures("guarded")
