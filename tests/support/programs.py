@@ -33,7 +33,6 @@ def answer():
 """
 """A program that knows nothing of the guard."""
 PRINT = ANSWER + "print(ascii(answer()))\n"
-PACKAGES = f"import sysconfig, sys; sys.path += {str(ROOT)!r}, sysconfig.get_path('purelib')\n"
 
 
 def environment(**more: str) -> dict[str, str]:

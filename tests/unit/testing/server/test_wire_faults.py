@@ -50,7 +50,6 @@ MEASURED = [
 ]
 # fmt: on
 CHAT = [fault for fault in FAULTS.values() if fault.api in (None, "chat")]
-RESPONSES = [fault for fault in FAULTS.values() if fault.api in (None, "responses")]
 ODD = [fault for fault in FAULTS.values() if isinstance(fault.promise, Equal)]
 DAMAGED = [fault for fault in CHAT if fault.promise == Whole(1)]
 BROKEN = [fault for fault in CHAT if fault.promise == Whole(2)]
