@@ -18,6 +18,7 @@ from openai_stream_guard import Policy
 from openai_stream_guard import activation as switch
 from openai_stream_guard.engine import recovery
 from openai_stream_guard.testing import Server
+from tests.support.logs import logged
 from tests.support.suites import Run, runner
 
 pytest_plugins = ["pytester"]
@@ -114,22 +115,8 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def records() -> Iterator[list[logging.LogRecord]]:
     """What the guard logs, at every level."""
-    logger, kept = logging.getLogger("openai_stream_guard"), _Kept()
-    level = logger.level
-    logger.setLevel(logging.DEBUG)
-    logger.addHandler(kept)
-    yield kept.records
-    logger.removeHandler(kept)
-    logger.setLevel(level)
-
-
-class _Kept(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
+    with logged(logging.DEBUG) as records:
+        yield records
 
 
 @pytest.fixture
