@@ -63,7 +63,7 @@ def assert_promised(fault: Fault, server: Server, seen: Seen, *, every_time: boo
 def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """Before and after text the stream comes out as the unbroken one, in two requests, unless the API says no."""
     client_kind, ask = CALLERS[caller]
-    configure(idle_timeout=silence_for(fault.name))
+    configure(idle_timeout=silence_for(fault.name), first_event_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after)
     seen = consume(server, client_kind, ask)
@@ -86,7 +86,7 @@ def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, faul
 def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """The typed error comes after exactly 1 + max_retries requests, and what was delivered is a true prefix."""
     client_kind, ask = CALLERS[caller]
-    configure(idle_timeout=silence_for(fault.name))
+    configure(idle_timeout=silence_for(fault.name), first_event_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after, times=None)
     seen = consume(server, client_kind, ask, max_retries=1)
