@@ -1,8 +1,8 @@
 """Frozen records: dataclasses whose methods are written once, here.
 
 `@dataclass(frozen=True)` generates and compiles six functions for each class, and a `NamedTuple` one. For what every
-program loads, that was half of the time of `import openai_stream_guard` and `enable()`. What is made for each event is a
-`NamedTuple` all the same, since it is made several times faster; what only commands load may be what it likes.
+program loads, that was half of the time of `import openai_stream_guard` and `enable()`. What is made for each event is
+a `NamedTuple` all the same, since it is made several times faster; what only commands load may be what it likes.
 """
 
 from __future__ import annotations

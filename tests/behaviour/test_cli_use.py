@@ -99,35 +99,6 @@ def test_an_interrupt_ends_a_command_quietly(tmp_path: Path) -> None:
     assert (command.returncode, error) == (130, "")
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        "class Own(BaseException): pass\nraise Own('mine')",
-        "import signal, os, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)",
-        "import threading\nthread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()",
-        "import sys\nsys.excepthook = lambda kind, error, trace: print(kind, trace.tb_lineno)\nraise KeyboardInterrupt",
-    ],
-)
-def test_under_run_a_program_ends_as_it_does_alone(tmp_path: Path, program: str) -> None:
-    """Whatever it raises: the same output, and the same exit code."""
-    (tmp_path / "program.py").write_text(program, encoding="utf-8")
-    alone, guarded = run("program.py", cwd=tmp_path), run(*COMMAND, "run", "program.py", cwd=tmp_path)
-    threads = re.compile(r"Thread-\d+|0x[0-9a-f]+")
-    assert (guarded.returncode, guarded.stdout) == (alone.returncode, alone.stdout)
-    assert threads.sub("", guarded.stderr) == threads.sub("", alone.stderr)
-
-
-def test_under_run_no_frame_of_a_failing_package_is_ours(tmp_path: Path) -> None:
-    """A package that cannot be imported is searched for by us, and the traceback begins in the package."""
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "__init__.py").write_text("1 / 0\n", encoding="utf-8")
-    done = run(*COMMAND, "run", "-m", "package.inside", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
-    assert "openai_stream_guard" not in done.stderr
-    assert "importlib" not in done.stderr
-
-
 SPAWNING = """
 import multiprocessing, os
 def work():

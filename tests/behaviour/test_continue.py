@@ -12,7 +12,7 @@ import pytest
 from openai_stream_guard import OpenAIStreamParseError, configure
 from openai_stream_guard.testing import Server, ServerBehaviour
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support.streams import CLIENT_KINDS, chat, client_for, consume, helpers_of, run, said_by
+from tests.support.streams import CLIENT_KINDS, client_for, consume, helpers_of, run, said_by
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
@@ -38,6 +38,19 @@ def by_hand(body: dict[str, Any], text: str) -> dict[str, Any]:
 def allow(how: Any, *ways: str) -> None:
     """Let streams be continued."""
     configure(recovery=("continue", *ways), continuation=how)
+
+
+def final(server: Server, client_kind: str) -> Any:
+    """What `.stream()` and `get_final_completion()` give."""
+
+    async def main() -> Any:
+        async with client_for(server, "async") as client, helpers_of(client).stream(model="m", messages=ASKED) as made:
+            return await made.get_final_completion()
+
+    if client_kind != "sync":
+        return run(client_kind, main)
+    with client_for(server) as client, helpers_of(client).stream(model="m", messages=ASKED) as made:
+        return made.get_final_completion()
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
@@ -148,23 +161,13 @@ def test_a_text_without_an_anchor_is_repeated_instead(server: Server) -> None:
 def test_the_helper_reads_a_continued_answer(server: Server, client_kind: str) -> None:
     """`get_final_completion()` is the whole answer, or the first error."""
 
-    async def main() -> Any:
-        async with client_for(server, "async") as client, helpers_of(client).stream(model="m", messages=ASKED) as made:
-            return await made.get_final_completion()
-
-    def final() -> Any:
-        if client_kind != "sync":
-            return run(client_kind, main)
-        with client_for(server) as client, helpers_of(client).stream(model="m", messages=ASKED) as made:
-            return made.get_final_completion()
-
     allow("anchored")
     server.script("truncate_clean", after=10)
-    assert final().choices[0].message.content == TEXT
+    assert final(server, client_kind).choices[0].message.content == TEXT
     server.behaviour = ServerBehaviour(anchored="chatty")
     server.script("truncate_clean", after=10)
     with pytest.raises(OpenAIStreamParseError) as caught:
-        final()
+        final(server, client_kind)
     assert (caught.value.fault, caught.value.stopped_by) == ("truncated", "diverged")
 
 
@@ -220,45 +223,6 @@ def test_the_limit_is_that_of_the_whole_answer(server: Server, name: str) -> Non
     assert seen.text == whole.text
     assert seen.items[-1][1]["choices"][0]["finish_reason"] == "length"
     assert [request.body[name] for request in server.requests] == [8, 5]
-
-
-def test_the_usage_is_that_of_both(server: Server) -> None:
-    """Tokens of the first generation, one a delta at least, are added to those of the second."""
-    allow("vllm")
-    server.reset(answer="usage")
-    options = {"stream_options": {"include_usage": True}}
-    server.reset(answer="usage", fault="truncate_clean", after=5)
-    seen = consume(server, "sync", asking(**options))
-    assert seen.error is None
-    usage = seen.items[-1][1]["usage"]
-    assert usage["completion_tokens"] == sum(bool(said_by(dumped)) for _, dumped in seen.items)
-    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
-    assert server.requests[1].body["stream_options"] == options["stream_options"]
-
-
-VETOES: dict[str, tuple[str, dict[str, Any]]] = {
-    "two choices": ("n2", {"n": 2}),
-    "a tool call": ("tool_calls", {}),
-    "reasoning": ("reasoning", {}),
-    "a refusal": ("refusal", {}),
-    "log probabilities": ("logprobs", {"logprobs": True}),
-    "a schema": ("text", {"response_format": {"type": "json_object"}}),
-    "tools": ("text", {"tools": [{"type": "function", "function": {"name": "f"}}]}),
-}
-
-
-@pytest.mark.parametrize("veto", VETOES)
-def test_what_a_second_generation_would_break_is_not_continued(server: Server, veto: str) -> None:
-    """It is repeated instead where that is allowed, and else the error."""
-    answer, body = VETOES[veto]
-    for ways, stopped_by in ((("replay",), None), ((), "policy")):
-        allow("vllm", *ways)
-        server.reset(answer=answer, fault="truncate_clean", after=6)
-        seen = consume(server, "sync", asking(**body))
-        assert (seen.error and seen.error.stopped_by) == stopped_by
-        assert all(request.body["messages"] == ASKED for request in server.requests)
-        assert seen.report is not None
-        assert "continue" not in seen.report.recoveries
 
 
 @pytest.mark.filterwarnings("ignore::openai_stream_guard.StreamGuardWarning")  # of just these combinations
@@ -359,15 +323,6 @@ def test_a_continuation_is_made_only_where_it_can_be_asked_for(server: Server) -
     assert (seen.error.stopped_by, called) == ("retries", [])
 
 
-def test_a_beginning_of_the_callers_own_is_not_gone_on_with(server: Server) -> None:
-    """Whether the server has repeated it nobody knows: the error, and no second request."""
-    allow("vllm")
-    server.script("truncate_clean", after=6)
-    own = [*ASKED, {"role": "assistant", "content": TEXT[:6]}]
-    seen = consume(server, "sync", asking(messages=own))
-    assert (seen.error.stopped_by, len(server.requests)) == ("policy", 1)
-
-
 def test_a_sampling_model_goes_on_where_it_would_not_repeat_itself() -> None:
     """That is what a continuation is for: no replay could have led on here."""
     with Server(sampled=True) as sampling:
@@ -388,27 +343,8 @@ def test_a_sampling_model_goes_on_where_it_would_not_repeat_itself() -> None:
 def test_the_helper_returns_no_truncated_answer(server: Server, answer: str, after: int, client_kind: str) -> None:
     """`get_final_completion()` is the whole answer, or the typed error."""
 
-    async def main() -> Any:
-        async with client_for(server, "async") as client, helpers_of(client).stream(model="m", messages=[]) as stream:
-            return await stream.get_final_completion()
-
-    def final() -> Any:
-        if client_kind != "sync":
-            return run(client_kind, main)
-        with client_for(server) as client, helpers_of(client).stream(model="m", messages=[]) as stream:
-            return stream.get_final_completion()
-
     server.reset(answer=answer, fault="truncate_clean", after=after)
-    assert final().choices[0].finish_reason in ("stop", "tool_calls")
+    assert final(server, client_kind).choices[0].finish_reason in ("stop", "tool_calls")
     server.reset(answer=answer, fault="truncate_clean", after=after, times=None)
     with pytest.raises(OpenAIStreamParseError):
-        final()
-
-
-def test_the_shape_that_was_asked_for_is_asked_for_again(server: Server) -> None:
-    """`response_format=` and `tools=` travel along with the second request."""
-    body = {"response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": {"name": "f"}}]}
-    server.script("truncate_clean", after=6)
-    assert consume(server, "sync", lambda client: chat(client, **body)).error is None
-    assert server.requests[0].body == server.requests[1].body
-    assert server.requests[1].body["response_format"] == body["response_format"]
+        final(server, client_kind)

@@ -127,18 +127,6 @@ def test_the_first_event_has_a_timeout_of_its_own(server: Server, client_kind: s
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_a_stalled_stream_is_raised_as_a_timeout(server: Server, client_kind: str) -> None:
-    """Where nothing helps, existing `except openai.APITimeoutError` clauses catch it."""
-    import openai
-
-    configure(idle_timeout=0.1)
-    server.reset(fault="stall_heartbeat", times=None)
-    seen = consume(server, client_kind, max_retries=1)
-    assert isinstance(seen.error, openai.APITimeoutError)
-    assert (seen.error.fault, len(server.requests)) == ("stalled", 2)
-
-
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_slow_but_living_stream_runs_by_no_clock(
     server: Server, client_kind: str, monkeypatch: pytest.MonkeyPatch, warned: Any
 ) -> None:

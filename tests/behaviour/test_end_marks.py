@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import openai
@@ -155,45 +154,6 @@ def test_another_host_is_not_lenient(server: Server) -> None:
     error = play(server, *UNMARKED).error
     assert error.fault == "truncated"
     assert "lenient_hosts" in error.hint
-
-
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-@pytest.mark.parametrize("rule", ["auto", "lenient"])
-def test_a_tool_call_that_is_no_json_yet_is_never_ended_by_done(server: Server, rule: Any, client_kind: str) -> None:
-    """An appended `[DONE]` must not turn half a tool call into a call."""
-    configure(end_rule=rule, max_retries=0)
-    frames = frames_of("tool_calls")
-    arguments: dict[int, str] = {}
-    for after, frame in enumerate(frames[:-2], 1):
-        for call in json.loads(frame[6:])["choices"][0]["delta"].get("tool_calls", ()):
-            arguments[call["index"]] = arguments.get(call["index"], "") + call["function"]["arguments"]
-        whole = all(not text or is_json(text) for text in arguments.values())
-        found = outcome(play(server, *frames[:after], DONE, client_kind=client_kind))
-        assert found == ("complete" if whole else "truncated"), after
-
-
-def is_json(text: str) -> bool:
-    """Whether a text is one JSON value."""
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-@pytest.mark.parametrize(("rule", "whole"), [("auto", True), ("lenient", True), ("strict", False)])
-def test_a_server_that_ignores_n(server: Server, rule: Any, whole: bool, client_kind: str) -> None:
-    """Of two choices that were wanted it sends one and `[DONE]`; only `strict` wants them all."""
-    configure(end_rule=rule, max_retries=0)
-
-    def two(client: Any) -> Any:
-        return client.chat.completions.create(model="m", messages=[], stream=True, n=2)
-
-    assert (outcome(play(server, *FRAMES, ask=two, client_kind=client_kind)) == "complete") == whole
-    assert (outcome(play(server, *FINISHED, ask=two, client_kind=client_kind)) == "complete") == (rule == "lenient"), (
-        "the second may have been cut"
-    )
 
 
 def test_openais_own_hosts_are_strict_without_being_told() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import traceback
 import warnings
 from typing import Any
 
@@ -12,11 +11,11 @@ import openai
 import pytest
 
 from openai_stream_guard import OpenAIStreamParseError, configure
-from openai_stream_guard.testing import End, Reset, ScriptedResponse, Send, Server, Wait, streaming
+from openai_stream_guard.testing import End, ScriptedResponse, Send, Server, streaming
 from openai_stream_guard.testing.server.answers.answer import TEXT
 from openai_stream_guard.transport.exceptions import fault_from
 from tests.support.ported import HTTP
-from tests.support.streams import CLIENT_KINDS, KEY, alone, chat, client_for, completions, consume, scripted
+from tests.support.streams import CLIENT_KINDS, alone, client_for, consume, scripted
 
 PLANTED = "planted-answer-text"
 PREFIX = "Incomplete chunk received while parsing SSE stream"
@@ -202,57 +201,7 @@ def test_the_error_knows_what_happened(server: Server, fault: str) -> None:
     assert error.hint.endswith(".")
 
 
-def test_the_partial_answer_of_completions_is_a_completion(server: Server) -> None:
-    """Legacy completions give their own type."""
-    server.reset(fault="rst", after=3, times=None)
-    error = consume(server, "sync", completions).error
-    assert type(error.partial) is openai.types.Completion
-    assert error.partial.choices[0].text == error.partial_text != ""
-
-
-def test_tool_calls_are_in_the_partial_answer(server: Server) -> None:
-    """Half an argument is handed over as half an argument."""
-    server.reset(answer="tool_calls", fault="truncate_clean", after=5, times=None)
-    error = consume(server).error
-    call = error.partial.choices[0].message.tool_calls[0]
-    assert call.function.name == "get_weather"
-    assert call.function.arguments.startswith('{"city":"')
-
-
 SECRETS = f'data: {{"id":"1","choices":[{{"index":0,"delta":{{"content":"{PLANTED}"}}}}]}}\n\n'
-LEAKS = f'data: {{"api_key": "{KEY}", "authorization": "Bearer {KEY}", "text": "{PLANTED}"\n\n'
-
-
-@pytest.mark.parametrize("steps", [(End(),), (Wait(0.02), Reset()), (Send(LEAKS.encode()), End())])
-def test_no_answer_text_and_no_key_is_in_its_words(server: Server, steps: Any, warned: Any, caplog: Any) -> None:
-    """str, repr, notes, the whole printed traceback and the log are free of both; raw_tail keeps text, not keys."""
-    server.script(ScriptedResponse((Send(SECRETS.encode()), *steps)))
-    error: Any = consume(server, ask=lambda client: chat(client, user=PLANTED)).error
-    printed = "".join(traceback.format_exception(error))
-    for words in (
-        str(error),
-        repr(error),
-        repr(error.args),
-        repr(error.__notes__),
-        printed,
-        caplog.text,
-        repr(error.attempts),
-    ):
-        assert PLANTED not in words
-        assert KEY not in words
-    assert warned()
-    assert error.partial_text == PLANTED
-    assert PLANTED.encode() in error.raw_tail
-    assert KEY.encode() not in error.raw_tail
-
-
-@pytest.mark.parametrize("size", [10, 1024, 5000, 200_000])
-def test_the_raw_tail_is_bounded(server: Server, size: int) -> None:
-    """At most the last 1,024 bytes are kept, whatever the size of the reads."""
-    server.script(streaming([SECRETS.encode(), b":" + b" xx" * (size // 3) + b"\n\n"]))
-    error: Any = consume(server).error
-    assert len(error.raw_tail) <= 1024
-    assert error.raw_tail.endswith(b" xx xx\n\n")
 
 
 def test_an_error_in_the_stream_keeps_the_words_of_the_api(server: Server) -> None:

@@ -63,7 +63,7 @@ def assert_promised(fault: Fault, server: Server, seen: Seen, *, every_time: boo
 def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """Before and after text the stream comes out as the unbroken one, in two requests, unless the API says no."""
     client_kind, ask = CALLERS[caller]
-    configure(idle_timeout=silence_for(fault.name))
+    configure(idle_timeout=silence_for(fault.name), first_event_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after)
     seen = consume(server, client_kind, ask)
@@ -86,7 +86,7 @@ def test_a_fault_that_strikes_once_is_not_seen(server: Server, caller: str, faul
 def test_a_fault_that_strikes_always_is_raised(server: Server, caller: str, fault: Fault, after: int | None) -> None:
     """The typed error comes after exactly 1 + max_retries requests, and what was delivered is a true prefix."""
     client_kind, ask = CALLERS[caller]
-    configure(idle_timeout=silence_for(fault.name))
+    configure(idle_timeout=silence_for(fault.name), first_event_timeout=silence_for(fault.name))
     whole = unbroken(caller, fault.answer or "text")
     server.reset(fault=fault, after=after, times=None)
     seen = consume(server, client_kind, ask, max_retries=1)
@@ -131,37 +131,6 @@ def test_a_model_that_does_not_repeat_itself_costs_two_requests_and_then_none(cl
         assert consume(server, client_kind, other_model).report.attempts[1].way == "replay", (
             "of that one nothing is known"
         )
-
-
-@pytest.mark.parametrize("client_kind", ["sync", "asyncio"])
-@pytest.mark.parametrize("answer", ["text", "n2", "reasoning", "refusal", "usage"])
-def test_a_server_that_regroups_its_deltas_is_replayed(answer: str, client_kind: str) -> None:
-    """Where the second answer has other delta boundaries, the straddling delta is trimmed, and nothing is lost."""
-    with Server(answer=answer, regroup=True) as server:
-        whole = texts(alone(server, client_kind))
-        for after in range(2, 12, 3):
-            server.reset(answer=answer, fault="rst", after=after)
-            seen = consume(server, client_kind, two_choices if answer == "n2" else chat)
-            assert seen.error is None
-            assert texts(seen) == whole
-            assert len({dumped["id"] for _, dumped in seen.items}) == 1
-            assert len(server.requests) == 2
-
-
-def two_choices(client: Any) -> Any:
-    """The request that is answered with two choices."""
-    return client.chat.completions.create(model="m", messages=[], stream=True, n=2)
-
-
-def texts(seen: Seen) -> dict[tuple[int, str], str]:
-    """All that was said, by choice and field."""
-    said: dict[tuple[int, str], str] = {}
-    for _, dumped in seen.items:
-        for choice in dumped["choices"]:
-            for name, part in choice["delta"].items():
-                if isinstance(part, str):
-                    said[choice["index"], name] = said.get((choice["index"], name), "") + part
-    return said
 
 
 def test_a_cut_after_the_finish_is_whole_in_one_request(server: Server) -> None:

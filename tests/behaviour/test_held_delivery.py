@@ -123,19 +123,6 @@ def test_a_cut_tool_call_is_asked_for_again_even_of_a_sampling_model(client_kind
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
-def test_what_is_held_is_bounded(server: Server, delivery: str, client_kind: str) -> None:
-    """Beyond max_held_bytes the fault is `oversized`, and asking again would not make the answer smaller."""
-    configure(delivery=delivery, max_held_bytes=1000)
-    server.reset(answer="tool_calls")
-    seen = consume(server, client_kind)
-    assert (seen.error.fault, seen.error.stopped_by, len(server.requests)) == ("oversized", "not_retryable", 1)
-    assert calls_in([dumped for _, dumped in seen.items]) == {}
-    server.reset(answer="text")
-    assert (consume(server, client_kind).error is None) == (delivery == "tool_calls"), "text is not held"
-
-
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-@pytest.mark.parametrize("delivery", ["atomic", "tool_calls"])
 def test_the_helper_streams_hold_too(server: Server, delivery: str, client_kind: str) -> None:
     """`.stream()` emits its events from what is handed over: all of them once whole, none of a cut call."""
     server.reset(answer="tool_calls")

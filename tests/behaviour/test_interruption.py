@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import textwrap
 import threading
 from pathlib import Path
@@ -23,6 +22,7 @@ import trio
 import openai_stream_guard
 from openai_stream_guard import disable
 from openai_stream_guard.testing import Server
+from tests.support import programs
 from tests.support.streams import CLIENT_KINDS, VERSION, chat, client_for, idle, run, settles
 
 pytestmark = pytest.mark.slow
@@ -57,23 +57,9 @@ def interrupt(ready):
 
 def python(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program with the guard on; nothing it may say of itself is hidden."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_STREAM_GUARD")}
-    return subprocess.run(
-        [
-            sys.executable,
-            "-X",
-            "dev",
-            "-W",
-            "error::ResourceWarning:openai_stream_guard",
-            "-c",
-            PREAMBLE + textwrap.dedent(program),
-        ],
-        env={**kept, "PYTHONPATH": str(ROOT), "OPENAI_STREAM_GUARD": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    options = ("-X", "dev", "-W", "error::ResourceWarning:openai_stream_guard")
+    environment["OPENAI_STREAM_GUARD"] = "1"
+    return programs.run(*options, "-c", PREAMBLE + textwrap.dedent(program), cwd=ROOT, **environment)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals to itself")
@@ -337,9 +323,6 @@ def test_timeouts_around_a_stream_are_timeouts(server: Server, way: str, warned:
     run("trio" if way == "trio" else "asyncio", main)
     assert len(server.requests) == 1
     assert not warned()
-
-
-CLOSED = {"a read": "stall", "keep-alives": "stall_heartbeat"}
 
 
 @guarded

@@ -20,7 +20,6 @@ from tests.support.streams import (
     chat,
     consume,
     opened,
-    responses,
     run,
     scripted,
     silence_for,
@@ -108,11 +107,3 @@ def test_a_stream_that_is_left_is_abandoned(server: Server, client_kind: str, wa
     assert report is not None
     assert report.outcome == "abandoned"
     assert not warned()
-
-
-@pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
-def test_a_responses_stream_is_observed(server: Server) -> None:
-    """Whatever the API, the items are the SDK's own."""
-    scripted_answer = scripted("clean", "responses")
-    server.script(scripted_answer, scripted_answer)
-    assert consume(server, "sync", responses).items == alone(server, "sync", responses).items

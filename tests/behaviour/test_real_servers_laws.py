@@ -35,7 +35,8 @@ from tests.support.healthy_oddities import (
     texts,
     words,
 )
-from tests.support.mock_servers import POLICY, Body, MockServer, by_the_sdk_alone, logged
+from tests.support.logs import logged
+from tests.support.mock_servers import POLICY, Body, MockServer, by_the_sdk_alone
 from tests.support.real_servers import ATTEMPTS_AT_MOST, Heard
 from tests.support.streams import VERSION
 

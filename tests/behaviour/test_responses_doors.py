@@ -170,21 +170,6 @@ EXTRAS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("fault", ["empty_body", "truncate_clean"])
-def test_a_second_request_is_the_first_one_again(server: Server, fault: str) -> None:
-    """Body, query and headers, the extra ones too; only the retry count differs."""
-    server.script(fault, after=9)
-    assert consume(server, "sync", asking(**EXTRAS)).error is None
-    first, second = server.requests
-    assert first.body == second.body
-    assert first.body["mine"] == {"a": [1]}
-    assert first.body["service_tier"] == "flex"
-    assert first.path == second.path == "/v1/responses?tenant=t"
-    differing = {name for name in first.headers if first.headers[name] != second.headers.get(name)}
-    assert differing == {"x-stainless-retry-count"}
-    assert second.headers["x-mine"] == "yes"
-
-
 @has_background
 @pytest.mark.parametrize("streamable", [True, False])
 def test_a_resumption_keeps_the_extra_query_and_headers(server: Server, streamable: bool) -> None:

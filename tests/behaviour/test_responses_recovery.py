@@ -4,7 +4,6 @@ he needs one, or a true prefix and the first error; nothing is asked for twice w
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -115,21 +114,6 @@ def test_the_helper_needs_one_identity(server: Server) -> None:
     assert seen.final.output[0].id == seen.events[2]["item"]["id"]
 
 
-@pytest.mark.parametrize("answer", ["text", "reasoning", "several"])
-def test_deltas_that_fall_elsewhere_are_trimmed(answer: str) -> None:
-    """A server that groups its tokens anew each time is repeated to the character."""
-    with Server(answer=answer, regroup=True) as server:
-        for offset in offsets(answer)[0][5::6]:
-            server.reset(answer=answer)
-            server.script(cut_at(offset))
-            seen = consume(server, "sync", asking(store=False))
-            assert seen.error is None
-            items = [item for _, item in seen.items]
-            check_numbers([item["sequence_number"] for item in items])
-            assert texts_of(items) == texts_of(unbroken(answer)[0])
-            assert items[-1]["type"] == "response.completed"
-
-
 def texts_of(items: Any) -> dict[tuple[Any, ...], str]:
     """What the deltas say, by their place."""
     said: dict[tuple[Any, ...], str] = {}
@@ -207,23 +191,6 @@ def test_hosted_tools_matter_where_the_answer_is_stored(server: Server, body: di
 
 
 @has_background
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_a_job_that_drops_again_and_again_is_resumed_each_time(server: Server, client_kind: str) -> None:
-    """Every resumption begins behind the last number, and what is delivered in between is no fault of the next."""
-    server.script("truncate_clean", "rst", "fin_mid_chunk", after=4)
-    configure(max_retries=3)
-    seen = consume(server, client_kind, asking(background=True))
-    assert seen.error is None
-    assert plain(seen) == unbroken("text", background=True)[0]
-    queries = [request.path.partition("?")[2] for request in server.requests[1:]]
-    starts = [int(part.partition("=")[2]) for query in queries for part in query.split("&") if part.startswith("start")]
-    assert starts == [3, 7, 11]
-    assert all("stream=true" in query for query in queries)
-    assert seen.report is not None
-    assert seen.report.recoveries == ["resume"] * 3
-
-
-@has_background
 def test_a_job_of_which_no_id_is_known_is_not_begun_again(server: Server) -> None:
     """A restart would start a second one."""
     server.script(cut_at(300))
@@ -287,29 +254,6 @@ def test_the_helper_reads_what_was_polled(server: Server, name: str) -> None:
 
 
 @has_background
-def test_polling_has_growing_pauses_and_an_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job that never ends is waited for no longer than `max_elapsed`; then the first error is raised."""
-    from openai_stream_guard.transport.exchange import SyncExchange
-
-    slept: list[float] = []
-    monkeypatch.setattr(SyncExchange, "sleep", lambda self, seconds: slept.append(seconds))
-    configure(backoff_initial=1.0, backoff_max=100.0, max_elapsed=60.0)
-    server.behaviour = ServerBehaviour(streamable=False, pending_polls=5)
-    server.script("truncate_clean", after=6)
-    seen = consume(server, "sync", asking(background=True))
-    assert seen.error is None
-    doubled = [later / earlier for earlier, later in pairwise(slept[1:])]
-    assert len(slept) == 7
-    assert all(1.4 < ratio < 2.8 for ratio in doubled)
-
-    server.behaviour = ServerBehaviour(streamable=False, pending_polls=99)
-    server.script("truncate_clean", after=6)
-    seen = consume(server, "sync", asking(background=True))
-    assert isinstance(seen.error, OpenAIStreamParseError)
-    assert (seen.error.fault, seen.error.stopped_by) == ("truncated", "time")
-
-
-@has_background
 @pytest.mark.parametrize("after", [None, 5])
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_retrieved_stream_is_resumed(server: Server, client_kind: str, after: int | None) -> None:
@@ -338,12 +282,3 @@ def test_the_rest_that_can_no_longer_be_streamed_cannot_be_told_from_the_start(s
     seen = consume(server, "sync", lambda client: client.responses.retrieve(response_id, stream=True, starting_after=5))
     assert isinstance(seen.error, OpenAIStreamParseError)
     assert seen.error.stopped_by == "not_retryable"
-
-
-@has_background
-def test_recovery_without_resume_leaves_jobs_alone(server: Server) -> None:
-    """Neither a restart nor a replay takes its place."""
-    configure(recovery=("restart", "replay"))
-    server.script("truncate_clean", after=2)
-    seen = consume(server, "sync", asking(background=True))
-    assert (seen.error.stopped_by, len(server.requests)) == ("policy", 1)

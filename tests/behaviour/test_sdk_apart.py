@@ -11,19 +11,14 @@ import pytest
 
 import openai_stream_guard
 from openai_stream_guard import guarding, sdk
-from openai_stream_guard.testing import Server, build_answer, healthy
-from openai_stream_guard.testing.server.answers.answer import TEXT, AnswerVariant
+from openai_stream_guard.testing import Server
+from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.support.streams import (
     CLIENT_KINDS,
-    VERSION,
-    alone,
     chat,
     client_for,
-    consume,
     opened,
-    responses,
     run,
-    scripted,
 )
 
 pytestmark = pytest.mark.usefixtures("guarded")
@@ -128,18 +123,3 @@ def test_no_context_variable_stays_set_across_an_item(server: Server, client_kin
     seen = run(client_kind, main)
     assert len(seen) == 15
     assert seen == [{}] * 15
-
-
-@pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
-def test_a_responses_stream_has_its_report(server: Server) -> None:
-    """Also an API whose recovery is not built yet is watched."""
-    assert consume(server, "sync", responses).report.outcome == "complete"
-
-
-def test_the_unguarded_sdk_is_what_it_was(server: Server) -> None:
-    """The faults that these tests survive do hurt without the guard."""
-    scripted_answer = scripted("truncate_clean")
-    server.script(scripted_answer)
-    assert alone(server).text != TEXT
-    server.script(healthy(build_answer("chat", "text", AnswerVariant(1))))
-    assert alone(server).text == TEXT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from contextlib import suppress
@@ -71,6 +70,9 @@ def test_another_thread_can_close_a_stream(server: Server, moment: str) -> None:
         assert idle(client)
     assert not thread.is_alive()
     assert seconds < (AT_ONCE if moment == "backoff" else 1.0)
+    if moment == "backoff":
+        assert isinstance(outcome[-1], openai.APIConnectionError)
+        assert not isinstance(outcome[-1], OpenAIStreamParseError)
     assert len(server.requests) == 1
     assert openai_stream_guard.report(stream).outcome == "abandoned"
 
@@ -244,35 +246,4 @@ def test_a_cancel_scope_ends_a_stream_at_once(server: Server, client_kind: str, 
             assert openai_stream_guard.report(stream).outcome == "abandoned"
 
     run(client_kind, main)
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("moment", ["read", "backoff"])
-def test_a_cancelled_task_is_cancelled(server: Server, moment: str) -> None:
-    """`task.cancel()` comes out as CancelledError within 0.1 s, and is swallowed nowhere."""
-    recovering = threading.Event()
-    held_in_backoff(recovering)
-    server.reset(fault="truncate_clean" if moment == "backoff" else "stall", after=1)
-
-    async def main() -> None:
-        async with client_for(server, "asyncio") as client:
-            stream = await chat(client)
-
-            async def read() -> None:
-                async for _ in stream:
-                    pass
-
-            task = asyncio.create_task(read())
-            await asyncio.sleep(0.03)
-            while moment == "backoff" and not recovering.is_set():
-                await asyncio.sleep(0.002)
-            started = time.monotonic()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert time.monotonic() - started < AT_ONCE
-            assert task.cancelled()
-            assert idle(client)
-
-    asyncio.run(main())
     assert len(server.requests) == 1

@@ -11,7 +11,6 @@ import openai
 import pytest
 
 from openai_stream_guard import activation as switch
-from openai_stream_guard import configure
 from openai_stream_guard.testing import (
     ANSWERS,
     FAULTS,
@@ -27,7 +26,6 @@ from openai_stream_guard.testing import (
 from openai_stream_guard.testing.server.answers.answer import AnswerVariant
 from tests.support.streams import (
     CLIENT_KINDS,
-    PATHS,
     VERSION,
     alone,
     chat,
@@ -189,19 +187,3 @@ def test_each_event_is_handed_over_before_the_next_is_sent(server: Server, clien
     server.script(ScriptedResponse(paced()))
     run(client_kind, main)
     assert not missed
-
-
-@pytest.mark.skipif(VERSION < (1, 66), reason="this SDK has no Responses API")
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_a_responses_stream_passes_untouched(server: Server, client_kind: str, warned: Any) -> None:
-    """The typed events of the Responses API arrive as the SDK alone gives them."""
-    same(server, scripted("clean", "responses"), client_kind, responses)
-    assert not warned()
-
-
-def test_the_path_of_each_api_is_asked(server: Server) -> None:
-    """The guard sends nothing of its own for healthy streams."""
-    configure(max_retries=5)
-    for ask in (chat, completions):
-        consume(server, "sync", ask)
-    assert [request.path for request in server.requests] == ["/v1" + PATHS[api] for api in ("chat", "completions")]

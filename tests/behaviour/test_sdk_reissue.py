@@ -42,18 +42,6 @@ def test_a_lasting_fault_costs_one_request_and_the_retries(
     assert sent == [str(number) for number in range(requests)]
 
 
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-@pytest.mark.parametrize("fault", ["stall", "stall_heartbeat", "stall_before_first"])
-def test_a_stall_is_noticed_by_the_clock_of_events(server: Server, client_kind: str, fault: str) -> None:
-    """Silence and mere heartbeats both end at the timeout for events, and the stream comes out whole."""
-    configure(idle_timeout=0.15, first_event_timeout=0.15)
-    server.reset(fault=fault)
-    seen = consume(server, client_kind)
-    assert seen.text == TEXT
-    assert seen.report.attempts[0].fault == "stalled"
-    assert seen.report.attempts[0].seconds < 1.0
-
-
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 def test_retries_that_the_sdk_spent_before_the_headers_do_not_count(server: Server, client_kind: str) -> None:
     """One 503 before the stream leaves two of two re-issues; it is reported."""
@@ -90,15 +78,6 @@ def test_a_refused_re_issue_is_counted_and_the_first_error_raised(server: Server
     assert [attempt.status for attempt in refused] == [status] * (requests - 1)
     assert [attempt.fault for attempt in refused] == [None] * (requests - 1)
     assert seen.error.stopped_by == ("retries" if requests == 3 else "not_retryable")
-
-
-@pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
-def test_a_stream_goes_on_after_a_refused_re_issue(server: Server, client_kind: str) -> None:
-    """A 503 in between delays the recovery and does not end it."""
-    server.script("truncate_clean", replying(OVERLOADED, 503, (("retry-after-ms", "10"),)))
-    seen = consume(server, client_kind)
-    assert seen.text == TEXT
-    assert [attempt.status for attempt in seen.report.attempts] == [200, 503, 200]
 
 
 def test_a_connection_that_is_refused_counts_as_a_refusal() -> None:

@@ -12,7 +12,6 @@ import logging
 import pickle
 import re
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +74,9 @@ CATALOGUE = [
 ]
 
 
-class Heard(logging.Handler):
-    """Keeps every record of the guard's loggers, as a formatter writes it and with all its attributes."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.told: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.told += [self.format(record), repr(vars(record))]
-
-
-@pytest.fixture
-def heard() -> Iterator[Heard]:
-    handler, logger = Heard(), logging.getLogger("openai_stream_guard")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+def logged_words(records: list[logging.LogRecord]) -> list[str]:
+    """Each record as a formatter writes it, and with all its attributes."""
+    return [told for record in records for told in (logging.Formatter().format(record), repr(vars(record)))]
 
 
 def chained(error: BaseException | None) -> list[BaseException]:
@@ -122,7 +104,7 @@ def assert_free(told: list[str], planted_words: list[str]) -> None:
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_no_fault_gives_anything_away(server: Server, name: str, client_kind: str, heard: Heard, recwarn: Any) -> None:
+def test_no_fault_gives_anything_away(server: Server, name: str, client_kind: str, records: Any, recwarn: Any) -> None:
     """Log, error, chain of causes, notices, report and warnings hold neither keys nor text; a pickle holds no key."""
     api = FAULTS[name].api or "chat"
     ask = responses if api == "responses" else lambda client: chat(client, user=PROMPT)
@@ -136,7 +118,7 @@ def test_no_fault_gives_anything_away(server: Server, name: str, client_kind: st
     server.script(*[planted(scripted(name, api))] * 4)
     seen = consume(server, client_kind, ask, **OPTIONS)
 
-    told = [*heard.told, repr(notices), repr(seen.report), *(str(warning.message) for warning in recwarn)]
+    told = [*logged_words(records), repr(notices), repr(seen.report), *(str(warning.message) for warning in recwarn)]
     assert notices or name == "status_503"
     error = seen.error
     if isinstance(error, OpenAIStreamParseError):
@@ -152,13 +134,13 @@ def test_no_fault_gives_anything_away(server: Server, name: str, client_kind: st
 @pytest.mark.parametrize(
     "name", ["truncate_mid_event", "garbage_event", "invalid_utf8", "bad_chunk_header", "error_event"]
 )
-def test_the_raw_tail_that_is_logged_holds_no_key(server: Server, name: str, client_kind: str, heard: Heard) -> None:
+def test_the_raw_tail_that_is_logged_holds_no_key(server: Server, name: str, client_kind: str, records: Any) -> None:
     """`log_raw` asks for text; keys are masked there too."""
     configure(log_raw=True, max_retries=0)
     server.script(planted(scripted(name, after=6)))
     consume(server, client_kind, **OPTIONS)
-    assert any("raw tail" in words for words in heard.told)
-    assert_free(heard.told, SECRETS)
+    assert any("raw tail" in words for words in logged_words(records))
+    assert_free(logged_words(records), SECRETS)
 
 
 def test_what_the_api_says_is_kept_but_for_the_keys_in_it(server: Server) -> None:
@@ -194,7 +176,7 @@ CARRIED: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
 @pytest.mark.parametrize("carried", CARRIED)
 def test_what_the_request_carried_is_masked_wherever_it_comes_back(
-    server: Server, carried: str, client_kind: str, heard: Heard, tmp_path: Path
+    server: Server, carried: str, client_kind: str, records: Any, tmp_path: Path
 ) -> None:
     """As an id, a code, a type, a message, an event's name or a header: in no log, error, notice, report or capture."""
     secret, options = CARRIED[carried]
@@ -208,13 +190,15 @@ def test_what_the_request_carried_is_masked_wherever_it_comes_back(
         found = consume(server, client_kind, **{"api_key": "none", **options})
         assert isinstance(found.error, OpenAIStreamParseError)
         fields = [getattr(found.error, name) for name in ("body", "code", "type", "param", "message", "raw_tail")]
-        assert_free([*heard.told, repr(notices), repr(found.report), *told_of(found.error), repr(fields)], [secret])
+        assert_free(
+            [*logged_words(records), repr(notices), repr(found.report), *told_of(found.error), repr(fields)], [secret]
+        )
     captures = [path.read_text(encoding="utf-8") for path in tmp_path.glob("*.ssecap")]
     assert len(captures) == 2
     assert_free(captures, [secret])
 
 
-def test_the_words_of_a_refusal_are_one_line_without_a_key(server: Server, heard: Heard) -> None:
+def test_the_words_of_a_refusal_are_one_line_without_a_key(server: Server, records: Any) -> None:
     """A re-issue that got no response keeps the class of its exception, and what that says."""
     sent: list[Any] = []
 
@@ -232,17 +216,17 @@ def test_the_words_of_a_refusal_are_one_line_without_a_key(server: Server, heard
     assert (refused.error, refused.error_message) == ("ConnectError", "refused: ***?[2J?")
     assert str(refused) == "refused without a response (ConnectError: refused: ***?[2J?)"
     assert str(refused) in error.__notes__[-2]
-    assert any("ConnectError (refused: ***?[2J?), attempt 2" in told for told in heard.told)
-    assert_free([*heard.told, *told_of(error)], SECRETS)
+    assert any("ConnectError (refused: ***?[2J?), attempt 2" in told for told in logged_words(records))
+    assert_free([*logged_words(records), *told_of(error)], SECRETS)
 
 
-def test_a_refused_request_for_more_gives_nothing_away(server: Server, heard: Heard) -> None:
+def test_a_refused_request_for_more_gives_nothing_away(server: Server, records: Any) -> None:
     """The refusal of a re-issue may repeat the key in its body and its headers."""
     refusal = replying({"error": {"message": f"no {KEYS['azure']} {WORD}"}}, 401, (("x-request-id", KEYS["api_key"]),))
     server.script(planted(scripted("truncate_clean", after=6)), refusal)
     error = consume(server, **OPTIONS).error
-    assert_free([*heard.told, *told_of(error), repr(vars(error))], SECRETS)
-    assert_free([*heard.told, *told_of(error)], WORDS)
+    assert_free([*logged_words(records), *told_of(error), repr(vars(error))], SECRETS)
+    assert_free([*logged_words(records), *told_of(error)], WORDS)
 
 
 IDS = [
@@ -258,7 +242,7 @@ IDS = [
 
 @has_responses
 @pytest.mark.parametrize("given", IDS)
-def test_an_id_that_is_none_is_neither_told_nor_asked_for(server: Server, given: str, heard: Heard) -> None:
+def test_an_id_that_is_none_is_neither_told_nor_asked_for(server: Server, given: str, records: Any) -> None:
     """A server chooses the id of its answer: it becomes no header, no path and no line of a log."""
     created = {"type": "response.created", "sequence_number": 0, "response": {"id": given, "object": "response"}}
     server.script(ScriptedResponse((Send(b"data: " + json.dumps(created).encode() + b"\n\n"),)))
@@ -267,10 +251,10 @@ def test_an_id_that_is_none_is_neither_told_nor_asked_for(server: Server, given:
     assert seen.error.stopped_by == "unsafe"
     assert seen.error.attempts[0].response_id is None
     assert len(server.requests) == 1
-    assert_free([*heard.told, *told_of(seen.error)], [given[:20]])
+    assert_free([*logged_words(records), *told_of(seen.error)], [given[:20]])
 
 
-def test_a_request_id_is_one_short_line(server: Server, heard: Heard) -> None:
+def test_a_request_id_is_one_short_line(server: Server, records: Any) -> None:
     """A header can hold what a terminal obeys, and no end: in the log it does neither."""
     strange = scripted("truncate_clean", after=6)
     server.script(dataclasses.replace(strange, headers=(*strange.headers, ("x-request-id", "a\x7fb\t" + "c" * 5000))))
@@ -281,7 +265,7 @@ def test_a_request_id_is_one_short_line(server: Server, heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS[:2])
-def test_what_a_transport_quotes_is_in_no_traceback(server: Server, client_kind: str, heard: Heard) -> None:
+def test_what_a_transport_quotes_is_in_no_traceback(server: Server, client_kind: str, records: Any) -> None:
     """h11 quotes the bytes that it cannot read: neither the causes of the error nor a hook's traceback print them."""
 
     def listen(notice: Notice) -> None:
@@ -293,8 +277,8 @@ def test_what_a_transport_quotes_is_in_no_traceback(server: Server, client_kind:
     error = consume(server, client_kind, **OPTIONS).error
     assert "illegal chunk header" in str(error)
     assert "illegal chunk header" in str(chained(error)[-1])
-    assert any("the hook's own" in words for words in heard.told)
-    assert_free([*heard.told, *told_of(error), *(repr(one) for one in chained(error))], [*SECRETS, WORD])
+    assert any("the hook's own" in words for words in logged_words(records))
+    assert_free([*logged_words(records), *told_of(error), *(repr(one) for one in chained(error))], [*SECRETS, WORD])
 
 
 @pytest.mark.parametrize("offset", range(990, 1060, 7))

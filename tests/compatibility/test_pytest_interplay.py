@@ -177,13 +177,14 @@ def told(result: pytest.RunResult) -> dict[str, str]:
 
 
 @has("xdist")
-@pytest.mark.parametrize("spread", ["load", "loadfile", "loadgroup"])
-def test_chance_is_the_same_under_xdist(suite: Run, spread: str) -> None:
+@pytest.mark.timeout(240)
+def test_chance_is_the_same_under_xdist(suite: Run) -> None:
     """In whatever process a test runs, and whatever group is put into its name; reports cross processes."""
     alone = told(suite(FAILING, *OPTIONS, plugins=("xdist",), failed=7))
-    among = told(suite(FAILING, *OPTIONS, "-n", "2", "--dist", spread, plugins=("xdist",), failed=7))
-    assert among == alone
     assert len(alone) == 7
+    for spread in ("load", "loadfile", "loadgroup"):
+        among = told(suite(FAILING, *OPTIONS, "-n", "2", "--dist", spread, plugins=("xdist",), failed=7))
+        assert among == alone, spread
 
 
 @has("pytest_randomly")

@@ -124,18 +124,21 @@ def _imports(path: Path) -> Iterator[tuple[str, bool, int]]:
             yield name, at_once, line
 
 
-def _targets(path: Path) -> Iterator[tuple[list[str], bool, int]]:
+@cache
+def _targets(path: Path) -> list[tuple[list[str], bool, int]]:
     """The full names that each import statement of a file asks for, whether at once, and in which line."""
+    found = []
     package = [FACADE, *path.relative_to(PACKAGE).parts[:-1]]
     for node, at_once in _statements(ast.parse(path.read_text(encoding="utf-8")), at_once=True):
         match node:
             case ast.Import():
-                yield [alias.name for alias in node.names], at_once, node.lineno
+                found.append(([alias.name for alias in node.names], at_once, node.lineno))
             case ast.ImportFrom(level=0):
-                yield [f"{node.module}.{alias.name}" for alias in node.names], at_once, node.lineno
+                found.append(([f"{node.module}.{alias.name}" for alias in node.names], at_once, node.lineno))
             case ast.ImportFrom():
                 start = package[: len(package) - node.level + 1] + ([node.module] if node.module else [])
-                yield [".".join([*start, alias.name]) for alias in node.names], at_once, node.lineno
+                found.append(([".".join([*start, alias.name]) for alias in node.names], at_once, node.lineno))
+    return found
 
 
 def _statements(node: ast.AST, *, at_once: bool) -> Iterator[tuple[ast.AST, bool]]:

@@ -26,7 +26,7 @@ import sys
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -40,7 +40,8 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.config.policy import PolicyFields
 from openai_stream_guard.testing.clock import Clock, SkippedTime
 from openai_stream_guard.transport import clock as timing
-from tests.support.ported import HTTP, Ported
+from tests.support.mock_servers import client_over, streamed
+from tests.support.ported import HTTP
 from tests.support.streams import VERSION, helpers_of
 from tests.support.streams import run as run_for
 
@@ -151,8 +152,7 @@ class Run:
             self.stored = attempt
         if attempt.end == "refused":
             return HTTP.Response(503, json=_STATUS)
-        body = _body(attempt) if self.sync else _abody(attempt)
-        return HTTP.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+        return streamed(attempt.reads, attempt.end, sync=self.sync)
 
     def _next(self) -> Attempt:
         """The next attempt, by the plan: broken ones first."""
@@ -390,19 +390,6 @@ def _without(events: list[dict[str, Any]], place: int, *, renumbered: bool) -> l
     return left
 
 
-def _body(attempt: Attempt) -> Iterator[bytes]:
-    yield from attempt.reads
-    if attempt.end == "reset":
-        raise HTTP.RemoteProtocolError("peer closed connection without sending complete message body")
-    if attempt.end == "silence":
-        raise HTTP.ReadTimeout("nothing came in time")
-
-
-async def _abody(attempt: Attempt) -> AsyncIterator[bytes]:
-    for data in _body(attempt):
-        yield data
-
-
 # The program.
 
 
@@ -450,11 +437,7 @@ class Servers:
 
     def client(self, *, sync: bool) -> Any:
         """A client of the SDK on this transport, to be used as an asynchronous one."""
-        http = HTTP.Client if sync else HTTP.AsyncClient
-        kind = openai.OpenAI if sync else openai.AsyncOpenAI
-        transport = HTTP.MockTransport(lambda request: self.run(request))
-        client = kind(base_url="http://answers.test/v1", api_key="none", http_client=http(transport=transport))
-        return Ported(client) if sync else client
+        return client_over(lambda request: self.run(request), sync=sync, base_url="http://answers.test/v1")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from openai_stream_guard import activation as switch
 from openai_stream_guard.config.policy import PolicyFields
+from tests.support.mock_servers import streamed
 from tests.support.ported import HTTP
 from tests.support.streams import run as run_for
 
@@ -70,17 +71,7 @@ class Cut:
         return self._streamed(b"".join(responses.wire(rest)))
 
     def _streamed(self, data: bytes, *, cut: bool = False) -> Any:
-        def read() -> Iterator[bytes]:
-            yield data
-            if cut and self.offset % 2:
-                raise HTTP.RemoteProtocolError("peer closed connection without sending complete message body")
-
-        async def aread() -> Any:
-            for part in read():
-                yield part
-
-        headers = {"content-type": "text/event-stream"}
-        return HTTP.Response(200, headers=headers, content=read() if self.is_sync else aread())
+        return streamed([data], "reset" if cut and self.offset % 2 else "clean", sync=self.is_sync)
 
     def verdict(self) -> str | None:
         """What is wrong with what came out."""

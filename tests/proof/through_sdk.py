@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
-
-import openai
 
 import openai_stream_guard
 from openai_stream_guard import OpenAIStreamParseError, sdk
@@ -15,7 +13,8 @@ from openai_stream_guard import activation as switch
 from openai_stream_guard.apis.request import Resume
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.testing.server.answers import stored_id
-from tests.support.ported import HTTP, Ported, unported
+from tests.support.mock_servers import client_over, streamed
+from tests.support.ported import HTTP, unported
 from tests.support.responses import nameless
 from tests.support.streams import VERSION, helpers_of
 from tests.support.streams import run as run_for
@@ -48,8 +47,8 @@ class Transport:
         response = self._first if self.requests == 1 else self._answer(request)
         if response is None:
             return HTTP.Response(404, json={"error": {"message": "no such response"}})
-        body = _body(response) if self._client_kind == "sync" else _abody(response)
-        return HTTP.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+        end = "silence" if response.end == "comments" else response.end  # a transport does not tell them apart
+        return streamed(response.reads, end, sync=self._client_kind == "sync")
 
     def _answer(self, request: Any) -> Damaged | None:
         path = request.url.raw_path.decode()
@@ -62,25 +61,7 @@ class Transport:
 
     def client(self) -> Any:
         """A client on this transport, to be used as an asynchronous one."""
-        sync = self._client_kind == "sync"
-        kind, http = (openai.OpenAI, HTTP.Client) if sync else (openai.AsyncOpenAI, HTTP.AsyncClient)
-        client = kind(
-            base_url=f"http://{HOST}/v1", api_key="none", http_client=http(transport=HTTP.MockTransport(self))
-        )
-        return Ported(client) if sync else client
-
-
-def _body(response: Damaged) -> Iterator[bytes]:
-    yield from response.reads
-    if response.end == "reset":
-        raise HTTP.RemoteProtocolError("peer closed connection without sending complete message body")
-    if response.end != "clean":
-        raise HTTP.ReadTimeout("nothing came in time")
-
-
-async def _abody(response: Damaged) -> AsyncIterator[bytes]:
-    for data in _body(response):
-        yield data
+        return client_over(self, sync=self._client_kind == "sync", base_url=f"http://{HOST}/v1")
 
 
 def run(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from openai_stream_guard.diagnosis.evidence import ResponseHead
 from openai_stream_guard.engine.decisions import Fail, Refusal, Reissue, StreamFault, Timeouts, Wait
@@ -11,13 +11,13 @@ from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.server_habits import Server
 from openai_stream_guard.engine.session import Session
 from openai_stream_guard.transport.drivers import adrive, drive
+from tests.support.ported import at_once
 from tests.support.simulated import AsyncReceives, GaveUp, Receives
 
 from .damage import Damaged
 from .law import Seen
 from .recorded import HOST, POLICIES, RecoveryMethod, Stream
 
-_T = TypeVar("_T")
 TIMEOUTS = Timeouts(first_event=10.0, idle=10.0)
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -182,7 +182,7 @@ def see(
         if client_kind == "sync":
             wire.items.extend(event.value for event in drive(lambda: wire) if not event.is_done)
         else:
-            finished(_collect(wire))
+            at_once(_collect(wire))
     except Exception as raised:
         error = raised
     if wire.open:
@@ -194,12 +194,3 @@ async def _collect(wire: Wire) -> None:
     async for event in adrive(lambda: AsyncWire(wire)):
         if not event.is_done:
             wire.items.append(event.value)
-
-
-def finished(coroutine: Awaitable[_T]) -> _T:
-    """The result of a coroutine that never has to wait."""
-    try:
-        coroutine.__await__().send(None)
-    except StopIteration as end:
-        return end.value
-    raise AssertionError("it waits for something")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,29 +47,39 @@ class MockServer:
         return heard
 
     async def _ask(self, api: str, arguments: dict[str, Any], sync: bool, timeout: float, heard: Heard) -> None:
-        transport = HTTP.MockTransport(lambda sent: self._answer(_body if sync else _abody))
-        http = (HTTP.Client if sync else HTTP.AsyncClient)(transport=transport, trust_env=False)
-        kind = openai.OpenAI if sync else openai.AsyncOpenAI
-        made = kind(base_url=self.base_url, api_key="none", http_client=http, timeout=timeout)
-        async with Ported(made) if sync else made as client:
+        def answer(request: Any) -> Any:
+            body = self.bodies[min(self.requests, len(self.bodies) - 1)]
+            self.requests += 1
+            return streamed(body.reads, body.end, sync=sync, content_type=body.content_type)
+
+        async with client_over(answer, sync=sync, base_url=self.base_url, timeout=timeout) as client:
             resource, method = resource_of(client, api)
             await heard.read(lambda: getattr(resource, method)(**arguments))
 
-    def _answer(self, content: Any) -> Any:
-        body = self.bodies[min(self.requests, len(self.bodies) - 1)]
-        self.requests += 1
-        return HTTP.Response(200, headers={"content-type": body.content_type}, content=content(body))
+
+def client_over(answer: Callable[[Any], Any], *, sync: bool, base_url: str, **options: Any) -> Any:
+    """A client of the SDK whose requests this function answers, to be used as an asynchronous one."""
+    http = (HTTP.Client if sync else HTTP.AsyncClient)(transport=HTTP.MockTransport(answer), trust_env=False)
+    kind = openai.OpenAI if sync else openai.AsyncOpenAI
+    made = kind(base_url=base_url, api_key="none", http_client=http, **options)
+    return Ported(made) if sync else made
 
 
-def _body(body: Body) -> Iterator[bytes]:
-    yield from body.reads
-    if body.end == "reset":
-        raise HTTP.ReadError("[Errno 104] Connection reset by peer")
+def streamed(reads: Iterable[bytes], end: str, *, sync: bool, content_type: str = "text/event-stream") -> Any:
+    """A response in these reads, which then is reset, or falls silent until the transport gives up, or just ends."""
 
+    def body() -> Iterator[bytes]:
+        yield from reads
+        if end == "reset":
+            raise HTTP.ReadError("[Errno 104] Connection reset by peer")
+        if end == "silence":
+            raise HTTP.ReadTimeout("nothing came in time")
 
-async def _abody(body: Body) -> AsyncIterator[bytes]:
-    for read in _body(body):
-        yield read
+    async def abody() -> AsyncIterator[bytes]:
+        for read in body():
+            yield read
+
+    return HTTP.Response(200, headers={"content-type": content_type}, content=body() if sync else abody())
 
 
 def by_the_sdk_alone(api: str, body: Body, request: dict[str, Any] | None = None) -> Heard:
@@ -81,26 +89,3 @@ def by_the_sdk_alone(api: str, body: Body, request: dict[str, Any] | None = None
         return MockServer([body]).ask(api, request)
     finally:
         openai_stream_guard.enable()
-
-
-@contextmanager
-def logged(level: int = logging.WARNING) -> Iterator[list[logging.LogRecord]]:
-    """What the guard logs inside the block, at this level and above."""
-    logger, kept = logging.getLogger("openai_stream_guard"), _Kept(level)
-    before = logger.level
-    logger.setLevel(min(level, logging.INFO))
-    logger.addHandler(kept)
-    try:
-        yield kept.records
-    finally:
-        logger.removeHandler(kept)
-        logger.setLevel(before)
-
-
-class _Kept(logging.Handler):
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)

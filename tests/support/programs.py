@@ -19,6 +19,8 @@ from openai_stream_guard.testing.server.answers.answer import TEXT
 ROOT = Path(__file__).parents[2]
 NAME = "openai-stream-guard"
 INSTALLED = any(importlib.metadata.distributions(name=NAME))
+COMPILED = "PYTHONPYCACHEPREFIX"
+"""Where the session keeps its bytecode; nothing else that steers Python is handed on."""
 ENDED_EARLY = "truncate_clean"
 """The fault that the SDK alone does not notice."""
 
@@ -33,13 +35,12 @@ def answer():
 """
 """A program that knows nothing of the guard."""
 PRINT = ANSWER + "print(ascii(answer()))\n"
-PACKAGES = f"import sysconfig, sys; sys.path += {str(ROOT)!r}, sysconfig.get_path('purelib')\n"
 
 
 def environment(**more: str) -> dict[str, str]:
     """The variables of a process that nobody has prepared: no waits, and the package's place where it needs one."""
     foreign = ("OPENAI", "AUTOWRAPT", "PYTHON", "PYTEST", "COVERAGE")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    kept = {name: it for name, it in os.environ.items() if not name.startswith(foreign) or name == COMPILED}
     place = {} if INSTALLED else {"PYTHONPATH": str(ROOT)}
     return {**kept, **place, "OPENAI_STREAM_GUARD_BACKOFF_INITIAL": "0", "PYTHONDONTWRITEBYTECODE": "1", **more}
 

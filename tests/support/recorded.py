@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -71,6 +70,3 @@ def record(
 def a_capture(reads: Sequence[bytes] = (b'data: {"choices": []}\n\n', b"\xff"), **options: Any) -> Capture:
     """Some capture of a stream that broke."""
     return record([Response(reads, pause=0.125)], NO_BUDGET.replace(recovery=()), **options)
-
-
-NEVER = Timeouts(math.inf, math.inf)

@@ -252,14 +252,6 @@ def test_a_whole_answer_is_no_stream(delta: dict[str, object]) -> None:
     assert isinstance(chat().read(payload(body)), DataEvent), "in an event it is text in an odd place"
 
 
-def test_a_message_after_deltas_is_an_item() -> None:
-    """Some servers end with the whole message once more."""
-    last = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}
-    adapter = chat()
-    assert all(isinstance(reading, DataEvent) for reading in read(adapter, TEXT, last))
-    assert adapter.answer_complete
-
-
 def deltas(*given: object) -> list[tuple[object, str]]:
     """The pieces of chunks with these deltas."""
     adapter = chat()

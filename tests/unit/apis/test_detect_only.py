@@ -118,13 +118,6 @@ def test_without_a_type_that_is_known_the_body_says_the_end() -> None:
     assert adapter.end_note is not None
 
 
-def test_the_type_stands_in_for_a_lost_name() -> None:
-    """Pictures and sound say in the payload what they are."""
-    adapter = marked(IMAGE)
-    adapter.read(payload({"type": "image_generation.completed"}))
-    assert adapter.answer_complete
-
-
 @pytest.mark.parametrize(
     ("value", "event"),
     [({"error": {"code": "x"}}, None), ({"error": {"code": "x"}}, "error"), ({"code": "x"}, "error")],

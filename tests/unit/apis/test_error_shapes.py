@@ -20,25 +20,16 @@ from openai_stream_guard.decoding.payload import IrregularPayload, Payload
 from openai_stream_guard.engine.faults import fault_from
 from openai_stream_guard.engine.retry_rules import judge_error
 from tests.support.any_json import any_json
+from tests.support.chunks import chat, payload
 from tests.vectors import rows_of
 
 GATEWAYS: dict[str, dict[str, Any]] = {row["server"]: row for row in rows_of("gateway_errors")}
 """By server: what it writes, whether it may pass, and what it complains of."""
 
 
-def payload(value: object, event: str | None = None) -> Payload:
-    """A payload on the wire."""
-    return Payload(event, json.dumps(value).encode(), value, None, None)
-
-
 def bare(value: object) -> Payload:
     """A JSON text outside any field."""
     return IrregularPayload(None, json.dumps(value).encode(), value, None, None, outside_field=True)
-
-
-def chat() -> ApiAdapter:
-    """An attempt at a chat completion."""
-    return adapter_for(StreamRequest("post", "/chat/completions", "host"))
 
 
 def adapter(path: str) -> ApiAdapter:

@@ -14,11 +14,9 @@ from openai_stream_guard.apis.polled_response import Unfinished, events_from, fi
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.apis.responses import ResponsesAdapter
 from openai_stream_guard.decoding.reader import Reader
-from openai_stream_guard.testing import AnswerVariant, Frame, build_answer, streaming
-from openai_stream_guard.testing.server.server import Server
+from openai_stream_guard.testing import AnswerVariant, build_answer
 from tests.support.chunks import payload
 from tests.support.response_events import delivered, left_of, told
-from tests.support.responses import has_helper, help_along, nameless, unbroken_help
 from tests.support.streams import VERSION
 
 NAMES = ("text", "function_call", "reasoning", "refusal", "several", "incomplete")
@@ -28,14 +26,6 @@ def whole(name: str, serial: int = 1) -> dict[str, Any]:
     """A finished response."""
     plain: dict[str, Any] = build_answer("responses", name, AnswerVariant(serial, model="m")).plain
     return plain
-
-
-def served(*responses: dict[str, Any]) -> Any:
-    """These responses as streams, one after the other."""
-    return [
-        streaming(Frame(json.dumps(event), event["type"]).encode() for event in events_from(response))
-        for response in responses
-    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,16 +52,6 @@ def test_what_was_streamed_is_trimmed_from_them(name: str) -> None:
         assert joined.text_channels == delivered(*streamed).text_channels
         assert joined.lifecycle == delivered(*streamed).lifecycle
         assert rest[-1]["response"] == whole(name)
-
-
-@has_helper
-@pytest.mark.parametrize("name", ["text", "function_call", "reasoning", "refusal", "several"])
-def test_the_helper_comes_to_the_same_response(server: Server, name: str) -> None:
-    """The final response is the unbroken one, by the SDK's own accumulation."""
-    server.script(*served(whole(name)))
-    seen = help_along(server)
-    assert seen.error is None
-    assert nameless(seen.final.model_dump(warnings=False)) == unbroken_help(name)[1]
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed", "cancelled"])
@@ -211,12 +191,6 @@ def test_what_did_not_complete_is_not_told_to_have(status: str) -> None:
         "response.output_item.done",
         "response.cancelled",
     ]
-
-
-@pytest.mark.parametrize("status", ["completed", "failed", "incomplete", "cancelled"])
-def test_each_end_of_a_job_is_an_end_of_the_stream(status: str) -> None:
-    """The last event is named after it."""
-    assert events_from({**RESPONSE, "status": status})[-1]["type"] == f"response.{status}"
 
 
 @pytest.mark.parametrize("response", [{"status": "queued"}, {"status": "in_progress"}, {"status": None}, {}, "x", None])

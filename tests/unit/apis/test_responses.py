@@ -206,12 +206,6 @@ def test_an_error_is_one_whatever_its_number(number: int | None) -> None:
     assert adapter.in_sequence(error) == [error]
 
 
-def test_a_number_that_never_comes_is_a_gap() -> None:
-    """After many later events it is lost."""
-    with pytest.raises(Gap):
-        arranged(ResponsesAdapter(asked()), 0, *range(2, 100))
-
-
 # Repetition.
 
 

@@ -142,16 +142,3 @@ def test_news_are_those_since_the_last_call_and_only_what_is_new() -> None:
     replay.take(TOOL, "{")
     assert replay.news().text_deltas == [(TEXT, " trams"), (TOOL, "{")]
     assert not replay.news().text_deltas
-
-
-def test_news_added_to_the_transcript_make_the_answer() -> None:
-    """A third attempt is held against what two have delivered."""
-    transcript = delivered((TEXT, "Blue"))
-    second = ReplayChecker(transcript)
-    second.take(TEXT, "Blue trams")
-    news = second.news()
-    transcript.add(news.text_deltas, news.identities, news.kind)
-    third = ReplayChecker(transcript)
-    assert third.take(TEXT, "Blue trams climb") == " climb"
-    with pytest.raises(Diverged):
-        ReplayChecker(transcript).take(TEXT, "Blue tram climb")

@@ -178,14 +178,6 @@ def test_numbers_that_go_on_are_no_gap() -> None:
     assert answers(gap) == ["same"]
 
 
-def test_a_healthy_stream_is_whole_again() -> None:
-    """A recording need not be of a fault."""
-    capture = record([Response([*words(3), LAST])])
-    (one,) = rerun(capture)
-    assert one.verdict is not None
-    assert (one.comparison, one.verdict.fault, one.verdict.events) == ("same", None, 4)
-
-
 def test_a_recording_that_breaks_off_has_no_verdict() -> None:
     """What is left is shown, and nothing is compared."""
     lines = dump(record([Response(words(3))], Policy(recovery=()))).splitlines(keepends=True)

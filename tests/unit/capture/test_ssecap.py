@@ -88,17 +88,6 @@ def test_a_capture_survives_its_file(capture: Capture) -> None:
     assert load(dump(capture)) == capture
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.binary(max_size=300), st.integers(1, 50))
-def test_what_was_read_is_read_again(data: bytes, size: int) -> None:
-    """Bytes that are no text, and characters that two reads share, come through a file and a re-run as they were."""
-    capture = record([Response([data[start : start + size] for start in range(0, len(data), size)], pause=0.1)])
-    again = load(dump(capture))
-    assert again == capture
-    if capture.attempts[0].verdict is not None and capture.attempts[0].verdict.fault is not None:
-        assert rerun(again)[0].comparison == "same"
-
-
 def test_text_can_be_read_in_the_file() -> None:
     """A person who opens the file sees the events; only what is no text is encoded."""
     capture = a_capture([": Zürich\u2028 \x00\n\n".encode(), b": \xe2\x82\n", b":" + b"\x01" * 50])

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_stream_guard.decoding import json_text as jsontext
 from openai_stream_guard.decoding.reader import REPAIRS, DecodeFault, Payload, Reader, RepairMode
 from openai_stream_guard.sse import Decoder
 from tests.vectors import Case, cases, cuts, in_pieces
@@ -366,13 +365,6 @@ def test_payload_has_the_surface_of_the_sdks_event() -> None:
     done = Reader().feed(b"data: [DONE]\n\n")[0]
     assert (done.data, done.json(), done.is_done) == ("[DONE]", None, True)
     assert isinstance(done, Payload)
-
-
-def test_without_jiter_all_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """jiter is a matter of speed alone."""
-    with_jiter = [read(case.reads) for case in cases("repair")]
-    monkeypatch.setattr(jsontext, "_parse", None)
-    assert [read(case.reads) for case in cases("repair")] == with_jiter
 
 
 BULK = {

@@ -15,7 +15,7 @@ from openai_stream_guard.config.policy import Policy
 from openai_stream_guard.engine.decisions import Timeouts
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
-from openai_stream_guard.notices import Ended, FaultSeen, Recovering
+from openai_stream_guard.notices import FaultSeen
 from openai_stream_guard.testing import AnswerVariant, build_answer
 from tests.support.chunks import chunk
 from tests.support.simulated import ANSWERS, End, Response, answer_variant, body, play, request_for, said
@@ -85,26 +85,6 @@ def test_atomic_delivery_is_all_or_nothing(name: str, offset: int, end: End) -> 
         assert said(outcome.values) == WHOLE[name]
     failed = play([cut(name, 0, min(offset, 300), end)], policy.replace(max_retries=0), asked=request_for(name))
     assert failed.values == []
-
-
-def test_a_model_that_does_not_repeat_itself_twice_is_not_asked_again() -> None:
-    """The first error stands, the delivered text is a true prefix; after the second time no replay is tried."""
-    hosts = HostMemory()
-    first = [cut("text", 0, 1500, sampled=True), cut("text", 1, 9999, sampled=True)]
-    outcome = play(first, NO_BUDGET.replace(max_retries=5), hosts=hosts)
-    assert outcome.gave_up is not None
-    assert outcome.gave_up.stopped_by == "diverged"
-    assert outcome.gave_up.first_failure.fault.kind == "truncated"
-    assert outcome.network.requests == 2
-    sampled = said(json.loads(frame.data) for frame in answer_variant("text", 0, sampled=True).frames[:-1])
-    assert is_prefix(said(outcome.values), sampled)
-
-    second = [cut("text", 2, 1500, sampled=True), cut("text", 3, 9999, sampled=True)]
-    assert play(second, NO_BUDGET, hosts=hosts).network.requests == 2
-    again = play([cut("text", 4, 1500, sampled=True)], NO_BUDGET, hosts=hosts)
-    assert again.network.requests == 1
-    assert again.gave_up is not None
-    assert again.gave_up.stopped_by == "diverged"
 
 
 @pytest.mark.parametrize("end", [(), (chunk({}, "stop"),)], ids=["[DONE]", "finish"])
@@ -326,31 +306,6 @@ def test_an_end_inside_what_follows_the_finish_is_told() -> None:
         report = play([Response([raw[: raw.index(b'"usage":{')]], end)], NO_BUDGET).session.report()
         assert report.outcome == "complete"
         assert report.notes != ()
-
-
-def test_notices_tell_the_story_in_order() -> None:
-    """A fault, the recovery, the end: each is told once, with a report that holds both attempts."""
-    outcome = play([cut("text", 0, 1500), whole("text", 1)], NO_BUDGET)
-    fault, recovering, ended = outcome.notices
-    assert isinstance(fault, FaultSeen)
-    assert isinstance(recovering, Recovering)
-    assert isinstance(ended, Ended)
-    assert ended.report.outcome == "recovered"
-    assert [attempt.way for attempt in ended.report.attempts] == [None, "replay"]
-
-
-def test_a_consumer_that_leaves_is_no_fault() -> None:
-    """A stream closed before its end is abandoned: told as such, and nothing else."""
-    from openai_stream_guard.transport.drivers import drive
-    from tests.support.simulated import CHAT, Network
-
-    network = Network([Response(answer_variant("text", 0).encode())])
-    session = Session(CHAT, NO_BUDGET, HostMemory(), now=0.0, max_retries=2)
-    network.session = session
-    events = drive(lambda: network)
-    next(events)
-    events.close()
-    assert (session.report().outcome, network.open, network.requests) == ("abandoned", 0, 1)
 
 
 @pytest.mark.parametrize(("added", "events", "is_due"), [(True, 9, True), (True, 0, False), (False, 9, False)])

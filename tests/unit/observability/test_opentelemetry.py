@@ -7,7 +7,6 @@ import functools
 import inspect
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from openai_stream_guard.notices import (
 )
 from openai_stream_guard.testing import Server, replying
 from openai_stream_guard.testing.server.answers.answer import TEXT
-from tests.support import pages
+from tests.support import pages, programs
 from tests.support.streams import CLIENT_KINDS, KEY, chat, client_for, consume, run, scripted
 
 sdk_metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="opentelemetry-sdk is not installed")
@@ -326,15 +325,8 @@ def test_a_host_is_an_address_and_a_port(host: str, place: dict[str, Any]) -> No
 
 
 def python(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=ROOT,
-        env={"OPENAI_STREAM_GUARD": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Run a program with the guard on; warnings are errors."""
+    return programs.run("-W", "error", "-c", program, cwd=ROOT, OPENAI_STREAM_GUARD="1")
 
 
 STREAM = """

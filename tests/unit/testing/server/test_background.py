@@ -62,25 +62,6 @@ def test_the_helper_picks_a_kept_response_up(server: Server, client: Any) -> Non
     assert final.output_text == last.response.output_text
 
 
-async def test_an_async_client_resumes_too(server: Server) -> None:
-    """The same events, asked for by the other kind of client."""
-    async with client_for(server, "async") as client:
-        stream = await client.responses.create(model="m", input="", stream=True, background=True)
-        whole = [event async for event in stream]
-        rest = await client.responses.retrieve(whole[0].response.id, stream=True, starting_after=4)
-        assert dumped([event async for event in rest]) == dumped(whole[5:])
-
-
-def test_the_recorded_request_says_what_was_resumed(server: Server, client: Any) -> None:
-    """A resumption is a GET of the response, and is counted like any request."""
-    response_id = begin(client)[0].response.id
-    resume(client, response_id, 7)
-    assert [request.method for request in server.requests] == ["POST", "GET"]
-    path, _, query = server.requests[1].path.partition("?")
-    assert path == f"/v1/responses/{response_id}"
-    assert set(query.split("&")) == {"stream=true", "starting_after=7"}
-
-
 def test_faults_strike_a_resumption_like_any_request(server: Server, client: Any) -> None:
     """Parts of the script go to POST and GET alike; a fault's place is counted from the resumption's first event."""
     server.script("truncate_clean", "truncate_clean", None, after=8)

@@ -16,12 +16,10 @@ from openai_stream_guard.testing import (
     FAULTS,
     Answer,
     AnswerVariant,
-    Equal,
     Fault,
     ScriptedResponse,
     Send,
     Server,
-    Whole,
     build_answer,
 )
 from openai_stream_guard.testing.server.answers.responses import OTHER_SERVERS
@@ -30,12 +28,7 @@ from tests.support.streams import VERSION, client_for
 NAMES = ANSWERS["responses"]
 OPENAI_NAMES = [name for name in NAMES if name not in OTHER_SERVERS]
 FINISHED = ["text", "function_call", "reasoning", "refusal", "several", "litellm"]
-GENERIC = [fault for fault in FAULTS.values() if fault.api is None]
 # Left out: what is compressed, what the specification drops for want of a blank line, and junk behind the end.
-LEFT_OUT = {"gzip", "no_final_newline", "trailing_after_done"}
-ODD = [fault for fault in GENERIC if isinstance(fault.promise, Equal) and fault.name not in LEFT_OUT]
-DAMAGED = [fault for fault in GENERIC if fault.promise == Whole(1)]
-BROKEN = [fault for fault in GENERIC if fault.promise == Whole(2)]
 NUMBERED = [fault for fault in FAULTS.values() if fault.api == "responses"]
 MIDWAY = 6
 
@@ -196,32 +189,6 @@ def nameless(value: Any) -> Any:
         left_out = {"id", "call_id", "parsed", "parsed_arguments"}
         return {key: nameless(inner) for key, inner in value.items() if key not in left_out}
     return [nameless(inner) for inner in value] if isinstance(value, list) else value
-
-
-@pytest.mark.parametrize("after", [None, 0, MIDWAY, 99])
-@pytest.mark.parametrize("fault", ODD, ids=[fault.name for fault in ODD])
-def test_an_odd_stream_carries_the_healthy_events(fault: Fault, after: int | None) -> None:
-    """What is odd about any stream changes none of these events."""
-    answer = answer_from("several")
-    assert sent(fault.apply(answer, after)) == events_from(answer)
-
-
-@pytest.mark.parametrize("after", [None, 0, MIDWAY, 99])
-@pytest.mark.parametrize("fault", DAMAGED, ids=[fault.name for fault in DAMAGED])
-def test_damaged_framing_loses_no_event(fault: Fault, after: int | None) -> None:
-    """Where the promise is a repair, every payload is on the wire, whole and in order, wherever it strikes."""
-    answer, place = answer_from("several"), 0
-    body = sent_bytes(fault.apply(answer, after)).decode()
-    for frame in answer.frames:
-        place = body.index(frame.data, place) + len(frame.data)
-
-
-@pytest.mark.parametrize("after", [None, 0, MIDWAY, 99])
-@pytest.mark.parametrize("fault", BROKEN, ids=[fault.name for fault in BROKEN])
-def test_a_broken_stream_is_not_whole(fault: Fault, after: int | None) -> None:
-    """Where something is lost, the bytes are not those of the healthy stream, wherever it strikes."""
-    answer = answer_from("several")
-    assert sent_bytes(fault.apply(answer, after)) != b"".join(answer.encode())
 
 
 def numbers(name: str, after: int | None) -> list[int]:
