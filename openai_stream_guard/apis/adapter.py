@@ -21,8 +21,8 @@ from .request import EndRule, StreamRequest
 from .second_answer import Diverged, SecondAnswer
 from .transcript import Identity, Key, TextDelta, Transcript
 
-_KEEP_ALIVE = re.compile(r"(?:\w+\.)*(?:ping|keep-?_?alive|heart-?_?beat)", re.IGNORECASE)
-_PLAIN_ID = re.compile(r"[a-z0-9][\w.:\-]{0,255}", re.IGNORECASE | re.ASCII)
+_KEEP_ALIVE = r"(?i)(?:\w+\.)*(?:ping|keep-?_?alive|heart-?_?beat)"
+_PLAIN_ID = r"(?ia)[a-z0-9][\w.:\-]{0,255}"
 
 
 class DataEvent(NamedTuple):
@@ -209,7 +209,7 @@ class ApiAdapter:
 
 def is_keep_alive(name: str) -> bool:
     """Whether an event of this name or type only says that the connection lives."""
-    return _KEEP_ALIVE.fullmatch(name) is not None
+    return re.fullmatch(_KEEP_ALIVE, name) is not None
 
 
 def says_keep_alive(payload: Payload) -> bool:
@@ -220,6 +220,6 @@ def says_keep_alive(payload: Payload) -> bool:
 
 def plain_id(given: object) -> str | None:
     """Return an answer's id if it is safe in a log and in a URL path, since the server chooses it; else None."""
-    if isinstance(given, str) and _PLAIN_ID.fullmatch(given) and redact(given) == given:
+    if isinstance(given, str) and re.fullmatch(_PLAIN_ID, given) and redact(given) == given:
         return given
     return None

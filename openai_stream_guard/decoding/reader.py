@@ -16,6 +16,7 @@ they are cut into reads, in time linear in the bytes; a payload is returned by t
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from ..diagnosis.evidence import opening_from
 from ..sse import Lines
@@ -48,7 +49,7 @@ class _Frames:
         either."""
 
 
-_FRAMES = {end: _Frames(end) for end in (b"\n", b"\r\n")}
+_frames = cache(_Frames)
 
 
 class Reader:
@@ -82,7 +83,7 @@ class Reader:
         self._out = self._blocks.out
         self._head = b""
         self._tail = b""
-        self._frames = _FRAMES[b"\n"]  # by the line end that the stream used last
+        self._frames = _frames(b"\n")  # by the line end that the stream used last
         self._at_boundary = False  # between two events, and not over: a frame may begin
         self._partial_frame = bytearray()  # kept until the rest of it comes, and counted then
         self._uncounted = 0  # bytes of frames that `_lines` has not counted yet
@@ -272,7 +273,7 @@ class Reader:
             if self._has_ended():
                 break
             if not line.text and line.after.endswith(b"\n"):
-                self._frames = _FRAMES[line.after]
+                self._frames = _frames(line.after)
         else:
             if blocks.held_bytes + self._lines.pending > self._limit:
                 self._fail_oversized(self._lines.start)

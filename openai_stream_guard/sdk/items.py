@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import openai
 import pydantic
@@ -43,7 +43,7 @@ class PlansStatus(Record):
         return "plans" if self.reason is None else f"SDK: {self.reason}"
 
 
-class StreamItems(NamedTuple):
+class StreamItems(Record):
     """How the items of one stream are built."""
 
     item_type: Any
