@@ -146,6 +146,14 @@ def numbered(values: list[Any]) -> list[Any]:
 NUMBERS = st.just(None) | st.just(None) | st.integers(0, 20) | st.integers(0, 20).map(float)
 """None: the number that is due."""
 STRANGE = {api: [odd for value in PLAIN[api] for odd in altered(value)] for api in PATHS}
+STRANGE["chat"] += [
+    chunk({"content": "b", "id": "a name that is news"}),
+    chunk(thought("g", signature="so is this")),
+    chunk({"function_call": {"arguments": "a"}}),
+    call(id="call_1", type="function"),
+    call(id="call_2"),
+]
+STRANGE["completions"] += [text("b", message={"content": "c"}), text("b", delta={"content": "c"}), text("b", delta={})]
 
 
 def state(value: object) -> object:
