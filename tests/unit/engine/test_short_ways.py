@@ -222,6 +222,17 @@ def test_any_mixture_is_read_the_same_by_both_ways(api: str, data: st.DataObject
     assert_same(api, values, size)
 
 
+def test_a_delta_behind_messages_is_noted() -> None:
+    """Text came in a `message` first: from the first `delta` on, a message is a summary."""
+
+    def said(**members: object) -> dict[str, Any]:
+        return {"id": "chatcmpl-1", "choices": [{"index": 0, "finish_reason": None, **members}]}
+
+    more, whole = said(delta={"content": "b", "role": None}), said(message={"content": "abb"})
+    reads = [frames([value]) for value in (said(message={"content": "a"}), more, more, whole, more)]
+    assert seen("chat", reads, short=True) == seen("chat", reads, short=False)
+
+
 @pytest.mark.parametrize("size", [7, 300, 1 << 20])
 @pytest.mark.parametrize(("api", "answer"), [(api, answer) for api in PATHS for answer in RECORDED[api]])
 def test_recorded_answers_are_read_the_same_by_both_ways(api: Any, answer: str, size: int) -> None:
