@@ -146,6 +146,14 @@ def numbered(values: list[Any]) -> list[Any]:
 NUMBERS = st.just(None) | st.just(None) | st.integers(0, 20) | st.integers(0, 20).map(float)
 """None: the number that is due."""
 STRANGE = {api: [odd for value in PLAIN[api] for odd in altered(value)] for api in PATHS}
+STRANGE["chat"] += [
+    chunk({"content": "b", "id": "a name that is news"}),
+    chunk(thought("g", signature="so is this")),
+    chunk({"function_call": {"arguments": "a"}}),
+    call(id="call_1", type="function"),
+    call(id="call_2"),
+]
+STRANGE["completions"] += [text("b", message={"content": "c"}), text("b", delta={"content": "c"}), text("b", delta={})]
 
 
 def state(value: object) -> object:
@@ -212,6 +220,17 @@ def test_any_mixture_is_read_the_same_by_both_ways(api: str, data: st.DataObject
     if api == "responses":
         values = [{**it, "sequence_number": data.draw(NUMBERS)} if isinstance(it, dict) else it for it in values]
     assert_same(api, values, size)
+
+
+def test_a_delta_behind_messages_is_noted() -> None:
+    """Text came in a `message` first: from the first `delta` on, a message is a summary."""
+
+    def said(**members: object) -> dict[str, Any]:
+        return {"id": "chatcmpl-1", "choices": [{"index": 0, "finish_reason": None, **members}]}
+
+    more, whole = said(delta={"content": "b", "role": None}), said(message={"content": "abb"})
+    reads = [frames([value]) for value in (said(message={"content": "a"}), more, more, whole, more)]
+    assert seen("chat", reads, short=True) == seen("chat", reads, short=False)
 
 
 @pytest.mark.parametrize("size", [7, 300, 1 << 20])

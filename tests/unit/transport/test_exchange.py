@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from openai_stream_guard.apis.request import StreamRequest
 from openai_stream_guard.config.policy import Policy
+from openai_stream_guard.engine.decisions import Fail
 from openai_stream_guard.engine.host_memory import HostMemory
 from openai_stream_guard.engine.session import Session
+from openai_stream_guard.transport.drivers import adrive, drive
 from openai_stream_guard.transport.exchange import AsyncExchange, SyncExchange
 from tests.support.ported import HTTP
 
@@ -33,6 +36,13 @@ class NoSdk:
 
     async def cancel_in_call(self) -> None:
         """Nothing was made in the background."""
+
+    def add_note(self, error: Exception, note: str) -> None:
+        """Nobody reads it."""
+
+    def error(self, session: Session, decision: Fail) -> Exception:
+        """What is raised at the end."""
+        return EOFError()
 
 
 @pytest.mark.asyncio
@@ -124,3 +134,40 @@ async def test_what_is_read_is_what_iter_bytes_gives(name: str, client_kind: str
                 got.append(await other.read())
         await other.release()
     assert b"".join(got) == expected
+
+
+class Broken(Halves):
+    """A body that breaks behind its first half."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body[:5]
+        raise HTTP.ReadError("the connection broke")
+
+
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
+async def test_a_transports_error_holds_no_frame_of_the_guard(client_kind: str) -> None:
+    """It is kept by the session, which such a frame would keep in turn: a cycle, for the garbage collector to find."""
+    response = HTTP.Response(200, stream=Broken(BODY), request=HTTP.Request("POST", "http://host/v1/chat/completions"))
+    asked = StreamRequest("post", "/chat/completions", "host")
+    session = Session(asked, Policy(recovery=(), retry_budget=None), HostMemory(), now=0.0, max_retries=0)
+
+    async def consume() -> None:
+        if client_kind == "sync":
+            exchange = SyncExchange(response, session, NoSdk())
+            events = drive(lambda: exchange)
+            exchange.driven_by(lambda: events)
+            list(events)
+        else:
+            other = AsyncExchange(response, session, NoSdk())
+            later = adrive(lambda: other)
+            other.driven_by(lambda: later)
+            [event async for event in later]
+
+    with pytest.raises(EOFError):
+        await consume()
+    assert session.first_failure is not None
+    error = session.first_failure.fault.error
+    assert isinstance(error, HTTP.ReadError)
+    frames = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    assert frames
+    assert not [name for name in frames if name.startswith("openai_stream_guard.")]
