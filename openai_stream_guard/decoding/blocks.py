@@ -17,7 +17,7 @@ from typing import Literal
 from ..records import Record
 from ..sse import Line, parse_retry, split_field
 from .dispatch import CUT_DONE, CUT_SHORT, Block, Dispatcher, Fields, RepairMode, error_object
-from .event_data import DONE, EventData, Position
+from .event_data import DONE, EventData
 from .json_text import closes_more_than_it_opens, stock_error, undecodable
 from .payload import DecodeFault
 
@@ -238,11 +238,11 @@ class BlockParser:
         """Add a line to a JSON text outside any field. Once it is whole it is dispatched, without a blank line."""
         block.data.add_line(text)
         if block.found_as == "json_array":
-            if block.data.position is not Position.INSIDE_VALUE:
+            if block.data.position != "inside_value":
                 self.out.fail_with_array(block)
         elif self.out.dispatch_single(block, needs_bracket=True):
             self._block = None
-        elif block.data.position is not Position.INSIDE_VALUE:
+        elif block.data.position != "inside_value":
             self.out.dispatch(block)
             self._block = None
 
@@ -257,7 +257,7 @@ class BlockParser:
         block = self._block
         if block is None:
             return self._begin_block(line)
-        if block.data.position is not Position.BETWEEN_VALUES:
+        if block.data.position != "between_values":
             self.out.fail(CUT_SHORT, block)
             return None
         if not block.data.is_whole:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal, TypedDict
 
-from .event_data import DONE, EventData, Position
+from .event_data import DONE, EventData
 from .json_text import is_beginning, loads, stock_error
 from .payload import DecodeFault, IrregularPayload, Payload
 
@@ -142,18 +142,18 @@ class Dispatcher:
             return
         delivered = len(self.payloads) > before
         match data.position:
-            case Position.INSIDE_VALUE if body_ended:
+            case "inside_value" if body_ended:
                 self.unfinished = data.rest not in CUT_DONE
-            case Position.INSIDE_VALUE if is_beginning(data.rest) and not self.object_payload(block, data.last_part):
+            case "inside_value" if is_beginning(data.rest) and not self.object_payload(block, data.last_part):
                 self.interrupt(CUT_SHORT, block)
-            case Position.INSIDE_VALUE:
+            case "inside_value":
                 self.fail(CUT_SHORT, block)
-            case Position.OTHER_TEXT if delivered:
+            case "other_text" if delivered:
                 if not (body_ended and data.rest in _CUT_FIELD_NAMES):
                     self.fail("text that is no payload follows one", block)
-            case Position.OTHER_TEXT if body_ended:
+            case "other_text" if body_ended:
                 self.unfinished = True
-            case Position.OTHER_TEXT:
+            case "other_text":
                 self._dispatch_other_text(block)
 
     def dispatch_single(self, block: Block, *, needs_bracket: bool) -> bool:
@@ -200,7 +200,7 @@ class Dispatcher:
         `is_end` says that nothing more belongs to the block. A `[DONE]` that more text follows is a fault: text of the
         answer may contain it.
         """
-        is_end = is_end and block.data.position is Position.BETWEEN_VALUES
+        is_end = is_end and block.data.position == "between_values"
         for value in block.data.take_values():
             if value.text == DONE:
                 if is_end:

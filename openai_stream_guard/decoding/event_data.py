@@ -10,34 +10,34 @@ moved, dropped or mistaken for framing.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, TypeAlias
 
+from ..records import Record
 from .json_text import Scanner
 
 DONE = b"[DONE]"
 
 _LINE_COST = 64  # bytes of memory that Python takes for one more line, however short
-_SPACE = re.compile(rb"[ \t\r\n]+")
-_WRAPPED_FIELD = re.compile(rb"(event|id|retry|):([^\r\n]*)")
-_PAYLOAD_START = re.compile(rb'data:|\{"|\[DONE\]')
+_SPACE = rb"[ \t\r\n]+"
+_WRAPPED_FIELD = rb"(event|id|retry|):([^\r\n]*)"
+_PAYLOAD_START = rb'data:|\{"|\[DONE\]'
 
 
-class Value(NamedTuple):
+class Value(Record):
     """The text of one JSON value as it was sent, or `DONE`. `event` is the name from a wrapped `event:` line."""
 
     text: bytes
     event: str | None
 
 
-class Position(enum.Enum):
-    """Where in the data the last line ended."""
+Position: TypeAlias = Literal["between_values", "inside_value", "other_text"]
+"""Where in the data the last line ended.
 
-    BETWEEN_VALUES = "nothing came yet, or whole values and framing that may follow them"
-    INSIDE_VALUE = "an object or array is not closed yet"
-    OTHER_TEXT = "a number, string or literal, which has no closing bracket, or text that is not JSON"
+`between_values`: nothing came yet, or whole values and framing that may follow them. `inside_value`: an object or array
+is not closed yet. `other_text`: a number, string or literal, which has no closing bracket, or text that is not JSON.
+"""
 
 
 class EventData:
@@ -51,7 +51,7 @@ class EventData:
 
     event: str | None = None
     """The name from a wrapped `event:` line after the last value: it belongs to the next value."""
-    _position = Position.BETWEEN_VALUES
+    _position: Position = "between_values"
 
     def __init__(self, count_repair: Callable[[str], None]) -> None:
         self.size = 0
@@ -94,7 +94,7 @@ class EventData:
     @property
     def is_whole(self) -> bool:
         """Whether the data could end here: one or more values and nothing unfinished."""
-        return self.position is Position.BETWEEN_VALUES and bool(self._values)
+        return self.position == "between_values" and bool(self._values)
 
     @property
     def has_done(self) -> bool:
@@ -105,7 +105,7 @@ class EventData:
     @property
     def in_string(self) -> bool:
         """Whether the last line ended inside a JSON string."""
-        return self.position is Position.INSIDE_VALUE and self._scanner.in_string
+        return self.position == "inside_value" and self._scanner.in_string
 
     @property
     def rest(self) -> bytes:
@@ -123,7 +123,7 @@ class EventData:
         while self._examined < len(self._lines):
             line = self._lines[self._examined]
             self._examined += 1
-            if self._position is not Position.BETWEEN_VALUES:
+            if self._position != "between_values":
                 self._open.append(b"\n")
             self._examine_line(line)
 
@@ -131,9 +131,9 @@ class EventData:
         offset = 0
         while offset < len(line):
             match self._position:
-                case Position.BETWEEN_VALUES:
+                case "between_values":
                     offset = self._skip_framing(line, offset)
-                case Position.INSIDE_VALUE:
+                case "inside_value":
                     end = self._scanner.scan(line, offset)
                     if end < 0:
                         self._open.append(line[offset:])
@@ -141,7 +141,7 @@ class EventData:
                     self._open.append(line[offset:end])
                     self._add_value(b"".join(self._open))
                     offset = end
-                case Position.OTHER_TEXT:
+                case "other_text":
                     self._open.append(line[offset:])
                     return
 
@@ -151,28 +151,28 @@ class EventData:
         self._values.append(Value(text, self.event))
         self.event = None
         self._open.clear()
-        self._position = Position.BETWEEN_VALUES
+        self._position: Position = "between_values"
 
     def _skip_framing(self, line: bytes, start: int) -> int:
         """Read one token between values. Return the offset after it, or `start` where a value or other text begins."""
-        if space := _SPACE.match(line, start):
+        if space := re.compile(_SPACE).match(line, start):
             return space.end()
         if self._values and self._values[-1].text == DONE:
-            self._position = Position.OTHER_TEXT
+            self._position = "other_text"
         elif line.startswith(DONE, start):
             self._add_value(DONE)
             return start + len(DONE)
         elif line[start] in b"{[":
-            self._position, self._scanner = Position.INSIDE_VALUE, Scanner()
+            self._position, self._scanner = "inside_value", Scanner()
         elif line.startswith(b"data:", start):
             if not self._values:
                 self._count_repair("repeated_prefix")
             return start + len(b"data:")
-        elif (wrapped := _WRAPPED_FIELD.match(line, start)) and not _PAYLOAD_START.search(wrapped[2]):
+        elif (wrapped := re.compile(_WRAPPED_FIELD).match(line, start)) and not re.search(_PAYLOAD_START, wrapped[2]):
             self._count_repair("wrapped_line")
             if wrapped[1] == b"event":
                 self.event = wrapped[2].removeprefix(b" ").decode("utf-8", "replace") or None
             return wrapped.end()
         else:  # also a field or comment that a lost line end has glued a payload to
-            self._position = Position.OTHER_TEXT
+            self._position = "other_text"
         return start

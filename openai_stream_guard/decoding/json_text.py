@@ -25,7 +25,18 @@ def _fast_parser() -> _Parser | None:
     return from_json if from_json(b'"\\u00e9\\ud83d\\ude80"') == "\u00e9\U0001f680" else None
 
 
-_parse = _fast_parser()
+def _stock_parser(text: bytes) -> object:
+    return json.loads(text.decode())
+
+
+def _first_parse(text: bytes) -> object:
+    """Parse the first text, and from then on by the best parser: importing that takes a twentieth of `enable()`."""
+    global _parse
+    _parse = _fast_parser() or _stock_parser
+    return _parse(text)
+
+
+_parse: _Parser = _first_parse
 
 
 def loads(text: bytes) -> object:
@@ -37,12 +48,11 @@ def loads(text: bytes) -> object:
             digits.
         RecursionError: The text is nested deeper than Python's parser can follow.
     """
-    if _parse is not None:
-        try:
-            return _parse(text)
-        except ValueError:
-            pass  # Python accepts some texts that jiter refuses: lone surrogates, nesting deeper than 200
-    return json.loads(text.decode())
+    try:
+        return _parse(text)
+    except ValueError:
+        pass  # Python accepts some texts that jiter refuses: lone surrogates, nesting deeper than 200
+    return _stock_parser(text)
 
 
 def stock_error(text: bytes) -> Exception | None:

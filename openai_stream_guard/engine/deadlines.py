@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .decisions import Timeouts
 
@@ -15,11 +15,8 @@ Phase: TypeAlias = Literal["first_event", "events", "complete", "subscription"]
 may bring that is not one answer."""
 
 
-class Deadline(NamedTuple):
-    """When a stream has been waited for long enough, and the name of the limit."""
-
-    at: float
-    limit: str
+Deadline: TypeAlias = tuple[float, str]
+"""When a stream has been waited for long enough, and the name of the limit."""
 
 
 def next_deadline(phase: Phase, timeouts: Timeouts, log: AttemptLog, resumed_at: float, *, goes_on: bool) -> Deadline:
@@ -34,15 +31,15 @@ def next_deadline(phase: Phase, timeouts: Timeouts, log: AttemptLog, resumed_at:
         goes_on: whether this host is known to go on after its end marks.
     """
     last_byte = max(log.read_at, resumed_at)
-    idle = Deadline(max(log.progress_at, resumed_at) + timeouts.idle, "idle_timeout")
+    idle = (max(log.progress_at, resumed_at) + timeouts.idle, "idle_timeout")
     match phase:
         case "first_event":
-            silence = Deadline(last_byte + timeouts.first_byte, "the request's read timeout")
-            return min(Deadline(log.progress_at + timeouts.first_event, "first_event_timeout"), silence)
+            silence = (last_byte + timeouts.first_byte, "the request's read timeout")
+            return min((log.progress_at + timeouts.first_event, "first_event_timeout"), silence)
         case "subscription":
-            return Deadline(last_byte + timeouts.idle, "idle_timeout")
+            return (last_byte + timeouts.idle, "idle_timeout")
         case "complete" if timeouts.linger == math.inf:
-            return Deadline(math.inf, "")
+            return (math.inf, "")
         case "complete" if not goes_on:
-            return min(Deadline(last_byte + timeouts.linger, "linger_timeout"), idle)
+            return min((last_byte + timeouts.linger, "linger_timeout"), idle)
     return idle

@@ -22,7 +22,7 @@ from ..diagnosis.evidence import ResponseHead
 from ..notices import Notice, Outcome, StoppedBy, StreamReport
 from .attempt import DIVERGED, AttemptReader, stop_reason
 from .attempt_log import AttemptLog
-from .deadlines import Deadline, next_deadline
+from .deadlines import next_deadline
 from .decisions import Decision, Fail, Finish, FirstFailure, Refusal, Reissue, StreamFault, Timeouts, Wait
 from .delivery import Delivery
 from .host_memory import HostMemory
@@ -236,7 +236,7 @@ class Session:
             phase, goes_on = self._attempt.phase, self._habits.goes_on
             self._any_byte_counts = phase != "events"  # as a sign of life
             found = next_deadline(phase, self._timeouts, self._log, self.waiting_since, goes_on=goes_on)
-            self._deadline, self._limit = min(found, Deadline(self._recovery.deadline, "max_elapsed"))
+            self._deadline, self._limit = min(found, (self._recovery.deadline, "max_elapsed"))
         return self._deadline
 
     @property

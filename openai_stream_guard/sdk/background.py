@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -40,12 +41,12 @@ def with_background(request: OriginalRequest) -> OriginalRequest:
     if RUNTIME.hosts.keeps_nothing(described.host, described.model, account_from(request.client)):
         return request
     if isinstance(options.headers, Mapping) and options.headers.get(_RAW_HEADER) == "stream":
-        return request._replace(notes=(LEFT_AS_ASKED,))
+        return replace(request, notes=(LEFT_AS_ASKED,))
     in_background = copy_options(options)
     in_background.json_data = {**options.json_data, "background": True}
     if isinstance(options.extra_json, Mapping):  # which overrides the body
         in_background.extra_json = {name: part for name, part in options.extra_json.items() if name != "background"}
-    return request._replace(background_options=in_background)
+    return replace(request, background_options=in_background)
 
 
 def in_background(request: OriginalRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -57,7 +58,7 @@ def in_background(request: OriginalRequest, args: tuple[Any, ...], kwargs: dict[
 
 def as_asked(request: OriginalRequest) -> OriginalRequest:
     """Return the request as the program made it, after the API has refused it in the background."""
-    return request._replace(background_options=None, background_refused=True)
+    return replace(request, background_options=None, background_refused=True)
 
 
 def refuses_background(error: openai.APIStatusError) -> bool:

@@ -9,8 +9,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import openai
 
@@ -40,7 +41,7 @@ class Guarding(Record):
     observe: bool
 
 
-class OriginalRequest(NamedTuple):
+class OriginalRequest(Record):
     """A streaming request as the program made it.
 
     `send` sends it again. It is the client's own `request`, below what other libraries have wrapped around it: they
@@ -73,7 +74,7 @@ class OriginalRequest(NamedTuple):
         """
         given, sent = vars(self.options), vars(prepared)
         is_same = all(value is sent.get(name) for name, value in given.items() if name != "idempotency_key")
-        return self._replace(options=prepared) if is_same else self
+        return replace(self, options=prepared) if is_same else self
 
     @property
     def max_retries(self) -> int:

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 
+import jiter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ def stock(text: bytes) -> object:
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With jiter and without."""
     if request.param == "json":
-        monkeypatch.setattr(jsontext, "_parse", None)
+        monkeypatch.setattr(jsontext, "_parse", jsontext._stock_parser)
 
 
 class TestLoads:
@@ -85,13 +86,22 @@ class TestLoads:
 def test_without_jiter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where openai is too old to bring jiter, there is json."""
     monkeypatch.setitem(sys.modules, "jiter", None)
-    assert jsontext._fast_parser() is None
+    monkeypatch.setattr(jsontext, "_parse", jsontext._first_parse)
+    assert loads(b"[1]") == [1]
+    assert jsontext._parse is jsontext._stock_parser
 
 
 def test_an_unsound_jiter_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A release that hands out escaped characters as their UTF-8 bytes is as good as none."""
     monkeypatch.setattr("jiter.from_json", lambda text: json.loads(text).encode().decode("latin-1"))
     assert jsontext._fast_parser() is None
+
+
+def test_a_sound_jiter_parses_all_but_the_first_text_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for once."""
+    monkeypatch.setattr(jsontext, "_parse", jsontext._first_parse)
+    assert loads(b"[1]") == [1]
+    assert jsontext._parse is jiter.from_json
 
 
 @pytest.mark.parametrize(
