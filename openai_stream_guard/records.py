@@ -52,10 +52,9 @@ class Record:
 
         def __init__(self, *args: object, **given: object) -> None:
             fields = self.__dataclass_fields__
-            values = dict(zip(fields, args, strict=False))
-            if len(args) > len(fields) or values.keys() & given.keys() or given.keys() - fields.keys():
+            values = dict(zip(fields, args, strict=False)) | given
+            if len(values) != len(args) + len(given) or not values.keys() <= fields.keys():
                 raise TypeError(f"{type(self).__name__} takes each of these once: {', '.join(fields)}")
-            values.update(given)
             for name, one in fields.items():
                 value = values[name] if name in values else _default(one)
                 if value is Parameter.empty:

@@ -58,13 +58,14 @@ def credentials(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, s
 
     That may be any header but those that are public by their name, and of the query what is secret by its name.
     """
-    sent = [(name, value) for name, value in headers if not re.fullmatch(_PUBLIC_HEADERS, name)]
-    sent += [(name, value) for name, value in query if re.search(_CREDENTIAL_NAMES, name)]
+    is_public, is_secret = re.compile(_PUBLIC_HEADERS).fullmatch, re.compile(_CREDENTIAL_NAMES).search
+    sent = [(name, value) for name, value in headers if not is_public(name)]
+    sent += [(name, value) for name, value in query if is_secret(name)]
     return frozenset(
         word
         for name, value in sent
         for word in (*re.split(r"[\s;,]+", value), *re.split(r"[\s;,=\"]+", value))
-        if _is_credential(word, is_named=re.search(_CREDENTIAL_NAMES, name) is not None)
+        if _is_credential(word, is_named=is_secret(name) is not None)
     )
 
 

@@ -17,18 +17,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 from ..apis.adapter import ApiAdapter
 from ..apis.completion import HOLES, NO_FINISH, UNTOLD_TEXT, Oddity
 from ..apis.request import StreamRequest
-from ..records import Record
 
 PROOF = 5
 """Answers in a row that all ended with a finish_reason, before one is expected of the next."""
 _MAX_SERVERS = 1024
 
 
-class Server(Record):
+class Server(NamedTuple):
     """Whom something is learnt about."""
 
     host: str
