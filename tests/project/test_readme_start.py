@@ -19,6 +19,7 @@ from openai_stream_guard.testing.server.answers.answer import TEXT
 from tests.support.pages import (
     BENCHMARK,
     OBSERVABILITY,
+    PROOF,
     README,
     RECOVERY,
     ROOT,
@@ -140,14 +141,25 @@ def test_the_commonest_errors_are_rows_of_the_whole_table() -> None:
 
 
 def test_the_cost_is_that_of_the_benchmark() -> None:
-    """The ratio of its table, for the release that is named."""
-    ratio, release = re.findall(r"([\d.]+) of it for a chat event over\s+sockets \(openai ([\d.]+)", read(README))[0]
-    (row,) = [
-        row
-        for row in table(section(BENCHMARK, f"openai {release}"), "bytes from")
-        if row[:5] == ["sockets", "chat", "sync", "create", "event"]
-    ]
-    assert row[7].endswith(f": {ratio}")
+    """Each cell is one of its table, for the release that is named."""
+    page = section(README, "What it costs")
+    (release,) = re.findall(r"on openai ([\d.]+)", page)
+    measured = {tuple(row[:5]): row[7] for row in table(section(BENCHMARK, f"openai {release}"), "bytes from")}
+    doors = (("memory", "create"), ("sockets", "create"), ("memory", "helper"))
+    for name, *cells in table(page, "stream"):
+        stream, client = name.split(", ")
+        for (source, door), cell in zip(doors, cells, strict=True):
+            row = measured[source, stream, client.removesuffix("hronous"), door, "event"]
+            assert cell.replace(" µs", "") == row, (name, door)
+
+
+def test_the_outages_are_those_of_the_simulation() -> None:
+    """Each cell of the three designs is one of the table of `tests.proof.outages`."""
+    starts = ("mass cut of 460, first event", "mass cut of 460, then refusing for 5", "breaks each stream after 5")
+    simulated = table(section(PROOF, "When everything breaks at once"), "outage")
+    for (_, *cells), start in zip(table(section(README, "When a stream breaks"), "outage"), starts, strict=True):
+        (row,) = [row for row in simulated if row[0].startswith(start)]
+        assert [cell.replace("*", "") for cell in cells] == [cell.replace("*", "") for cell in row[2:5]]
 
 
 def test_what_is_named_is_there() -> None:

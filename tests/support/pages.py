@@ -18,6 +18,7 @@ SECURITY = ROOT / ".github" / "SECURITY.md"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
 MATRIX = ROOT / ".ci" / "README.md"
 BENCHMARK = ROOT / "tests" / "benchmark" / "README.md"
+PROOF = ROOT / "tests" / "proof" / "README.md"
 
 
 def read(page: Path) -> str:
