@@ -19,8 +19,8 @@ from .world import World
 pytestmark = pytest.mark.slow
 
 QUICK = scenarios(quick=True)
-ROWS = table(Path(__file__).with_name("README.md").read_text("utf-8"), "outage of a host with 20 streams a second")
-TOLD = {name: guard.replace("*", "").replace(" %,", "%") for name, guard, *_ in ROWS}
+ROWS = table(Path(__file__).with_name("README.md").read_text("utf-8"), "outage")
+TOLD = {name: guard.replace("*", "").replace(" %,", "%") for name, _, guard, *_ in ROWS}
 """What the page says of the guard's own design."""
 
 
@@ -28,7 +28,7 @@ TOLD = {name: guard.replace("*", "").replace(" %,", "%") for name, guard, *_ in 
 def test_no_outage_breaks_the_laws(number: int) -> None:
     """Mass cuts come back, refusals are probed, what breaks again costs a tenth, and soon all is as before.
 
-    The figures are those of the page, where it has the outage.
+    The figures are those of the page, where it has the outage: those of an hour are not played here.
     """
     result = play(number, "guard", 1, quick=True)
     assert result.wrong == []
@@ -38,7 +38,8 @@ def test_no_outage_breaks_the_laws(number: int) -> None:
 
 def test_the_page_is_about_outages_that_are_played() -> None:
     """By the names that the command prints."""
-    assert {name for name, *_ in ROWS} <= {scenario.name for scenario in QUICK}
+    assert {name for name, *_ in ROWS} <= {scenario.name for scenario in scenarios(quick=False)}
+    assert len({name for name, *_ in ROWS} & {scenario.name for scenario in QUICK}) >= 6
 
 
 @pytest.mark.parametrize("design", ["none", *DESIGNS])
