@@ -11,12 +11,11 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import FunctionType, NoneType, UnionType
-from typing import Any, ForwardRef, Literal, TypeVar, Union
+from typing import Any, ForwardRef, Literal, NamedTuple, TypeVar, Union
 
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import Annotated, get_args, get_origin  # noqa: UP035 - as the SDK does, on every Python
 
-from ..records import Record
 from .tagged_unions import validator
 
 Plan = Callable[[Any], Any]
@@ -28,7 +27,7 @@ _IMMUTABLE = (NoneType, str, int, float, bool)
 _new, _set = object.__new__, object.__setattr__
 
 
-class SdkFunctions(Record):
+class SdkFunctions(NamedTuple):
     """What plans need of the SDK."""
 
     base_model: type[BaseModel]

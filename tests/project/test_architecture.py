@@ -34,7 +34,7 @@ DOING = {
     "observability": "notices redaction opentelemetry",
     "capture": "apis config decoding diagnosis engine notices redaction",
     "transport": "decoding diagnosis engine redaction anyio",
-    "items": "records pydantic pydantic_core typing_extensions",
+    "items": "pydantic pydantic_core typing_extensions",
     "errors": "diagnosis engine notices redaction transport openai",
     "sdk": "apis capture config engine errors items notices observability records redaction transport"
     " openai pydantic wrapt",

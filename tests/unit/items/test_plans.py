@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Literal, Optional, Union
 
 import openai
@@ -235,7 +234,7 @@ def test_an_unusual_class_is_left_to_the_sdk(cls: Any, value: Any) -> None:
         asked.append(arguments["type_"])
         return CONSTRUCT_TYPE(**arguments)
 
-    planner = Planner(replace(sdk_functions(), construct_type=construct_type))
+    planner = Planner(sdk_functions()._replace(construct_type=construct_type))
     same(cls, value, planner.plan(cls))
     outer = pydantic.create_model("Outer", __base__=BaseModel, inner=(list[cls], ...), text=(str, ""))
     same(outer, {"inner": [value, value], "text": "a"}, planner.plan(outer))
