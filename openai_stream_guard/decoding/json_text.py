@@ -30,7 +30,7 @@ def _stock_parser(text: bytes) -> object:
 
 
 def _first_parse(text: bytes) -> object:
-    """Parse the first text, and from then on by the best parser: importing that takes a twentieth of `enable()`."""
+    """Parse the first text, and from then on by the best parser, so that `enable()` need not import that."""
     global _parse
     _parse = _fast_parser() or _stock_parser
     return _parse(text)

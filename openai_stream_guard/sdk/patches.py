@@ -82,7 +82,7 @@ def _method(module: str, owner: str, method: str) -> Any:
 
 
 def _parameters(function: Any) -> Collection[str]:
-    """The names of its parameters; of a function of Python's in a fiftieth of the time of `inspect.signature`."""
+    """The names of its parameters. `enable()` asks for them, and `inspect.signature` looks at much more."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return inspect.signature(function).parameters

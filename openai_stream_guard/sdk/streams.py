@@ -131,7 +131,7 @@ class GuardedStream:
             credentials=self.credentials,
         )
         if request.background_options is not None:
-            from ..transport.cancelling import canceller_for  # as rarely
+            from ..transport.cancelling import canceller_for  # few programs ask for that
 
             self._canceller = canceller_for(is_async=isinstance(request.client, openai.AsyncOpenAI))
             self._canceller.opened(self)
