@@ -177,7 +177,7 @@ class ResponsesAdapter(ApiAdapter):
     def _read_event(self, kind: str, value: Mapping[str, object]) -> DataEvent:
         lifecycles, delta = self._lifecycles, value.get("delta")
         if kind in LIFECYCLE:
-            lifecycles.begin(anew=kind == "response.created")
+            lifecycles.begin(anew=kind == "response.created" and not self._is_announced_again(value.get("response")))
         elif "output_index" in value or "item_id" in value or "item" in value or (delta and isinstance(delta, str)):
             lifecycles.add_output()
         if kind.endswith(".delta") and isinstance(delta, str):
@@ -204,6 +204,11 @@ class ResponsesAdapter(ApiAdapter):
             lifecycles.open_items.discard(self._places.channel(kind.removesuffix(".done"), value))
         identities, once = names_in(kind, value, self._places), self._places.once(kind, value)
         return DataEvent(text_deltas, identities, once, integer_in(value, "sequence_number"))
+
+    def _is_announced_again(self, response: object) -> bool:
+        """Whether it is the response that is in the middle of an item: llama.cpp announces it with each delta."""
+        is_same = isinstance(response, dict) and plain_id(response.get("id")) == self.response_id is not None
+        return is_same and bool(self._lifecycles.open_items)
 
     def _note_item(self, kind: str, value: Mapping[str, object]) -> None:
         """Keep which items are open, and which of them are tool calls."""

@@ -416,6 +416,17 @@ def responses_several_lifecycles(draw: Any) -> HealthyStream:
 
 
 @st.composite
+def responses_announced_again(draw: Any) -> HealthyStream:
+    """1.4: the response is announced anew before each delta, as by llama.cpp, or before some."""
+    result: list[Event] = []
+    for event in (events := lifecycle(draw(said_in_parts))):
+        if event["type"].endswith(".delta") and draw(st.sampled_from((True, True, False))):
+            result += events[:2]
+        result.append(event)
+    return on_the_wire("responses", result, draw(st.booleans()))
+
+
+@st.composite
 def responses_settled_early(draw: Any) -> HealthyStream:
     """1.4: the terminal event comes before output that another one ends, or `[DONE]`."""
     events = lifecycle(draw(said_in_parts))
@@ -513,6 +524,7 @@ ODDITIES: dict[str, Callable[[], st.SearchStrategy[HealthyStream]]] = {
         responses_reused_numbers,
         responses_keep_alives,
         responses_several_lifecycles,
+        responses_announced_again,
         responses_settled_early,
         responses_late_payloads,
         responses_other_terminal_events,

@@ -360,6 +360,25 @@ def test_a_later_lifecycle_is_a_response_of_its_own(cut: int) -> None:
     assert ids == [name for name in known for _ in range(3)]
 
 
+@pytest.mark.parametrize("cut", [3, 5, 8])
+def test_a_response_that_is_announced_with_each_delta_is_one(cut: int) -> None:
+    """As llama.cpp does: its texts are one text, and a second answer goes on with it."""
+
+    def answer(serial: int) -> list[dict[str, Any]]:
+        events = told("text", serial)
+        return [
+            part
+            for event in events
+            for part in ([*events[:2], event] if event["type"].endswith(".delta") else [event])
+        ]  # fmt: skip
+
+    first, second = answer(1), answer(2)
+    left = left_of(delivered(*first[:cut]), *second)
+    assert [event["type"] for event in left if "delta" in event or event["type"].endswith("completed")] == [
+        event["type"] for event in first[cut:] if "delta" in event or event["type"].endswith("completed")
+    ]
+
+
 def test_an_item_may_be_closed_by_its_id_alone() -> None:
     """Its texts had a place: `[DONE]` is enough then, as where neither has one."""
     adapter = ResponsesAdapter(asked())
