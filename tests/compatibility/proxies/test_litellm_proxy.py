@@ -41,11 +41,17 @@ class Gateway(NamedTuple):
     program: Program
 
 
+def installed() -> str:
+    """Where the program is; skips the test where it is not."""
+    program = find("litellm")
+    require(program, "litellm", MISSING)
+    return program or ""
+
+
 @contextmanager
 def serving(folder: Path, *before: str, **variables: str) -> Iterator[Gateway]:
     """With a model that it answers for itself, and one that it asks a server for. `before` is what starts it."""
-    program = find("litellm")
-    require(program, "litellm", MISSING)
+    program = installed()
     port = free_port()
     with Server() as server:
         behind = {"model": "openai/m", "api_key": "none", "api_base": server.base_url, "timeout": 3, "max_retries": 0}
@@ -152,7 +158,7 @@ def test_killed_it_is_the_typed_error(gateway: Gateway) -> None:
 @pytest.mark.parametrize("case", [ENDS, CLOSES, RESETS], ids=lambda case: case.name)
 def test_guarded_itself_it_passes_on_whole_answers(tmp_path: Path, case: Case) -> None:
     """The recipe of tests/examples: to a client without the guard, an answer that its server cut comes whole."""
-    python = str(Path(find("litellm") or "").with_name("python"))
+    python = str(Path(installed()).with_name("python"))
     settings = {"OPENAI_STREAM_GUARD_MAX_RETRIES": "2", "PYTHONPATH": str(ROOT)}
     switch.disable()
     with serving(tmp_path, python, "-m", "openai_stream_guard", "run", **settings) as gateway:
