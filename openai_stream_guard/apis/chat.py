@@ -88,14 +88,14 @@ class ChatAdapter(ApiAdapter):
                 more: Sequence[TextDelta]
                 if self._text_in_delta and len(delta) == 1:  # nearly always
                     ((name, said),) = delta.items()
-                    is_text = said.__class__ is str
-                    more = (((index, name), said) if is_text else _more_arguments(index, name, said, known),)
                     if not said:
                         break
+                    is_text = said.__class__ is str
+                    more = (((index, name), said) if is_text else _more_arguments(index, name, said, known),)
                 else:
                     more = self._more_texts(index, choice, known)
-                    if len(more) != 1 and not (more and all(key in text_channels for key, _ in more)):
-                        break
+                    if not more or any(key not in text_channels for key, _ in more):
+                        break  # before the first of them is appended
                 for key, text in more:
                     channel = text_channels[key]
                     piece = text.encode("utf-8", "surrogatepass")

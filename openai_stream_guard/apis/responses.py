@@ -207,7 +207,7 @@ class ResponsesAdapter(ApiAdapter):
 
     def _is_announced_again(self, response: object) -> bool:
         """Whether it is the response that is in the middle of an item: llama.cpp announces it with each delta."""
-        is_same = isinstance(response, dict) and plain_id(response.get("id")) == self.response_id is not None
+        is_same = isinstance(response, dict) and response.get("id") == self.response_id is not None
         return is_same and bool(self._lifecycles.open_items)
 
     def _note_item(self, kind: str, value: Mapping[str, object]) -> None:

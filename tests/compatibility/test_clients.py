@@ -178,7 +178,7 @@ def test_what_is_only_observed_has_no_clock(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 def test_a_client_of_either_library_is_taken_or_refused_at_once(library: str) -> None:
     """The SDK takes its own library's; the other's it takes from 2.54 on, or refuses where the client is made."""
-    http = pytest.importorskip(library)
+    http = pytest.importorskip(library, reason=f"{library} is not installed")
     takes = library == OWN or importlib.util.find_spec("openai._httpx2") is not None
     with http.Client() as carrier, nullcontext() if takes else pytest.raises(TypeError, match="http_client"):
         openai.OpenAI(api_key=KEY, http_client=carrier)

@@ -183,7 +183,7 @@ def test_an_item_that_is_compared_is_the_consumers_own() -> None:
 
 Tagged: dict[str, Any] = {
     word: pydantic.create_model(word, __base__=BaseModel, type=(Literal[word], ...))
-    for word in ("words", "numbers")  # type: ignore[valid-type]
+    for word in ("words", "numbers")  # type: ignore[valid-type] # a variable, as pydantic allows
 }
 """Classes that their tag tells apart."""
 

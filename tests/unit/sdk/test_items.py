@@ -113,7 +113,7 @@ def test_a_function_that_says_what_it_wraps_is_no_function_of_the_sdk(
     fresh = plans()
     found = original(fresh, function)
     wrapping = FunctionType(found.__code__, found.__globals__, found.__name__, found.__defaults__, found.__closure__)
-    wrapping.__wrapped__ = found  # type: ignore[attr-defined]
+    wrapping.__wrapped__ = found  # type: ignore[attr-defined] # as `functools.wraps` sets it
     put(monkeypatch, fresh, function, wrapping)
     assert function.path in str(fresh.status().reason)
 

@@ -87,7 +87,7 @@ def test_the_programs(name: str) -> None:
 
 def test_aiohttps_exceptions_are_the_networks() -> None:
     """They come through the SDK's transport on aiohttp, some bare."""
-    aiohttp = pytest.importorskip("aiohttp")
+    aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
     fault = fault_from(aiohttp.ClientPayloadError("Response payload is not completed"))
     assert fault is not None
     assert fault.kind == "disconnected"
